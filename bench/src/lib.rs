@@ -1,0 +1,1 @@
+//! Benchmarks: the engine in process and beside its peers.

@@ -1,0 +1,1 @@
+//! The control protocol, its server, vrouterd and vrctl.

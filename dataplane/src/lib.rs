@@ -1,0 +1,1 @@
+//! The forwarding engine: tables, the decision, packet stages, workers, io.

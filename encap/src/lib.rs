@@ -1,0 +1,1 @@
+//! Packet headers as views, checksums, one-pass parse, tunnel push and pop.

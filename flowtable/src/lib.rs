@@ -1,0 +1,1 @@
+//! A lock-free table of flow pairs with ageing.

@@ -1,0 +1,1 @@
+//! Whole-system scenarios: namespaces, real peers, golden captures.
