@@ -1,1 +1,15 @@
-//! The forwarding engine: tables, the decision, packet stages, workers, io.
+//! The forwarding engine: what the configuration is ([`tables`]), what becomes
+//! of a flow's first packet ([`decide`]), a packet's way ([`stage`], [`worker`])
+//! and how packets come and go ([`io`]). No sockets: `ctl` speaks to controllers.
+
+pub mod counters;
+pub mod decide;
+pub mod io;
+pub mod reason;
+pub mod snapshot;
+pub mod stage;
+pub mod tables;
+pub mod worker;
+
+pub use reason::DropReason;
+pub use tables::Tables;

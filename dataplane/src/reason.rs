@@ -1,0 +1,182 @@
+//! Why a packet went no further: one name per reason, the same in counters, the
+//! control protocol, the command line and the tests.
+
+use encap::Error;
+
+/// Declares the reasons with their names and what each tells an operator.
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// Why a packet was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum DropReason { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl DropReason {
+            /// Every reason, in the order of their numbers.
+            pub const ALL: &[DropReason] = &[$(DropReason::$variant,)+];
+
+            /// The name in counters, messages and files.
+            pub const fn name(self) -> &'static str {
+                match self { $(DropReason::$variant => $name,)+ }
+            }
+
+            /// One line for an operator.
+            pub fn meaning(self) -> &'static str {
+                match self { $(DropReason::$variant => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The frame ends inside a header.
+    Truncated = "truncated",
+    /// The packet is or would become longer than an IP length field can say.
+    TooLong = "too_long",
+    /// More than one VLAN tag.
+    VlanStacked = "vlan_stacked",
+    /// VLAN id 4095, reserved by 802.1Q.
+    VlanReserved = "vlan_reserved",
+    /// A VLAN tag where the vif has none, or not the vif's.
+    VlanUnexpected = "vlan_unexpected",
+    /// The IP version field does not fit the EtherType.
+    IpVersion = "ip_version",
+    /// The IPv4 header length is under 20 bytes or beyond the packet (RFC 1812 §5.2.2).
+    IpHeaderLen = "ip_header_len",
+    /// The IPv4 total length is shorter than the header (RFC 1812 §5.2.2).
+    IpTotalLen = "ip_total_len",
+    /// The IP datagram is longer than what the link delivered.
+    IpTruncated = "ip_truncated",
+    /// The IPv4 header checksum is wrong.
+    IpChecksum = "ip_checksum",
+    /// Malformed IPv4 options.
+    IpOptions = "ip_options",
+    /// The IPv6 payload length is zero.
+    Ipv6PayloadLen = "ipv6_payload_len",
+    /// The IPv6 extension headers are too many or misplaced.
+    ExtensionHeaders = "extension_headers",
+    /// Too many or malformed options in an IPv6 extension header.
+    ExtensionOptions = "extension_options",
+    /// An IPv6 routing header of type 0 (RFC 5095).
+    RoutingType0 = "routing_type0",
+    /// A first fragment without all its headers (RFC 1858, RFC 7112).
+    TinyFragment = "tiny_fragment",
+    /// A fragment of impossible length or offset.
+    FragmentLen = "fragment_len",
+    /// The TCP data offset is under 20 bytes.
+    TcpHeaderLen = "tcp_header_len",
+    /// The UDP length field does not fit the packet.
+    UdpLen = "udp_len",
+    /// The UDP checksum is wrong.
+    UdpChecksum = "udp_checksum",
+    /// The ICMP checksum is wrong.
+    IcmpChecksum = "icmp_checksum",
+    /// An ICMP message in fragments that only makes sense whole.
+    FragmentedIcmp = "fragmented_icmp",
+    /// A VXLAN header without the I flag (RFC 7348 §5).
+    VxlanFlags = "vxlan_flags",
+    /// A tunnel packet in fragments (RFC 7348 §4.3).
+    TunnelFragment = "tunnel_fragment",
+    /// Congestion was signalled on the way to a packet that cannot carry it on (RFC 6040 §4.2).
+    EcnNotCapable = "ecn_not_capable",
+    /// Not an Ethernet and IPv4 ARP packet (RFC 826).
+    MalformedArp = "malformed_arp",
+    /// A neighbour discovery message that fails the checks of RFC 4861 §7.1.
+    MalformedNd = "malformed_nd",
+    /// The headers leave no room for the tunnel's.
+    NoHeadroom = "no_headroom",
+    /// The source MAC is not the vif's.
+    SpoofedMac = "spoofed_mac",
+    /// The source address is not one the vif may send from.
+    SpoofedSource = "spoofed_source",
+    /// The packet asks to be routed by its sender's list (RFC 7126 §4.3).
+    SourceRoute = "source_route",
+    /// The source or destination address may not appear on the wire (RFC 1812 §5.3.7).
+    Martian = "martian",
+    /// No VNI object for the network id that arrived.
+    UnknownVni = "unknown_vni",
+    /// The outer source is no tunnel's remote.
+    UnknownTunnelSource = "unknown_tunnel_source",
+    /// The way back to the source does not lead where the packet came from.
+    ReversePath = "reverse_path",
+    /// From one tunnel into another.
+    SplitHorizon = "split_horizon",
+    /// No route to the destination.
+    NoRoute = "no_route",
+    /// No bridge entry for the destination MAC.
+    NoMac = "no_mac",
+    /// The vrf does not forward frames of this kind (its `mode`).
+    ForwardingMode = "forwarding_mode",
+    /// Broadcast or multicast, which this vrf does not replicate.
+    Multicast = "multicast",
+    /// Link-local addresses stay on their link (RFC 4291 §2.5.6).
+    LinkLocal = "link_local",
+    /// To a gateway address, and not something it answers.
+    ToGateway = "to_gateway",
+    /// Nobody known has the address that ARP or ND asked for.
+    NeighbourUnanswered = "neighbour_unanswered",
+    /// The TTL or hop limit ran out.
+    TtlExpired = "ttl_expired",
+    /// The nexthop says `discard`.
+    Discard = "discard",
+    /// No route in the underlay to the tunnel's remote.
+    NoUnderlayRoute = "no_underlay_route",
+    /// The underlay neighbour did not answer in time.
+    NeighbourUnresolved = "neighbour_unresolved",
+    /// Too many packets already wait for a neighbour.
+    NeighbourQueueFull = "neighbour_queue_full",
+    /// Larger than the vif or tunnel takes.
+    TooBig = "too_big",
+    /// Heard on the fabric, and neither for a vif address nor for a host vif.
+    NotForUs = "not_for_us",
+    /// For the host, and there is no host vif.
+    NoHost = "no_host",
+    /// The flow table is full.
+    FlowTableFull = "flow_table_full",
+    /// The reverse direction belongs to another flow.
+    FlowConflict = "flow_conflict",
+    /// The vif has just been removed.
+    VifGone = "vif_gone",
+    /// The transmit ring was full.
+    TxRingFull = "tx_ring_full",
+}
+
+impl DropReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = DropReason::ALL.len();
+}
+
+impl From<Error> for DropReason {
+    fn from(error: Error) -> DropReason {
+        match error {
+            Error::Truncated { .. } => DropReason::Truncated,
+            Error::NoRoom { .. } => DropReason::NoHeadroom,
+            Error::TooLong { .. } => DropReason::TooLong,
+            Error::VlanStacked => DropReason::VlanStacked,
+            Error::VlanReserved => DropReason::VlanReserved,
+            Error::IpVersion(_) => DropReason::IpVersion,
+            Error::IpHeaderLen(_) => DropReason::IpHeaderLen,
+            Error::IpTotalLen { .. } => DropReason::IpTotalLen,
+            Error::IpTruncated { .. } => DropReason::IpTruncated,
+            Error::IpChecksum => DropReason::IpChecksum,
+            Error::IpOptions => DropReason::IpOptions,
+            Error::Ipv6PayloadLen => DropReason::Ipv6PayloadLen,
+            Error::ExtensionHeaders => DropReason::ExtensionHeaders,
+            Error::ExtensionOptions => DropReason::ExtensionOptions,
+            Error::RoutingType0 => DropReason::RoutingType0,
+            Error::TinyFragment => DropReason::TinyFragment,
+            Error::FragmentLen => DropReason::FragmentLen,
+            Error::TcpHeaderLen(_) => DropReason::TcpHeaderLen,
+            Error::UdpLen { .. } => DropReason::UdpLen,
+            Error::UdpChecksum => DropReason::UdpChecksum,
+            Error::IcmpChecksum => DropReason::IcmpChecksum,
+            Error::FragmentedIcmp => DropReason::FragmentedIcmp,
+            Error::VxlanFlags(_) => DropReason::VxlanFlags,
+            Error::FragmentedOuter => DropReason::TunnelFragment,
+            Error::AddressFamily => DropReason::NoUnderlayRoute,
+            Error::EcnNotCapable => DropReason::EcnNotCapable,
+            Error::MalformedArp => DropReason::MalformedArp,
+            Error::MalformedNd => DropReason::MalformedNd,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Frames from the fabric: tunnel packets for this node are opened, neighbours
+//! are heard and answered, everything else is the kernel's.
+
+use encap::{ArpPacket, Buffer, EthernetHeader, MacAddr, Network, VXLAN_PORT, protocol};
+use encap::{arp, ecn, icmp, nd, rewrite};
+use std::net::IpAddr;
+
+use super::{Burst, Context, Ingress, Lane, Next, host, overlay};
+use crate::reason::DropReason;
+
+/// Says for every packet whose it is.
+pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
+    for (packet, lane) in burst.iter_mut() {
+        if matches!(lane.next, Next::Drop(_)) {
+            continue;
+        }
+        let next = match lane.meta.network {
+            Network::Arp => arp(context, lane, packet),
+            Network::Ipv4 | Network::Ipv6 => ip(context, lane, packet),
+            Network::Other => Ok(host::deliver(context.tables)),
+        };
+        lane.next = next.unwrap_or_else(Next::Drop);
+    }
+}
+
+fn ip<B: Buffer>(
+    context: &Context,
+    lane: &mut Lane,
+    packet: &mut B,
+) -> Result<Next, DropReason> {
+    let meta = &lane.meta;
+    let Some(dst) = meta.dst_addr(packet.bytes()) else {
+        return Err(DropReason::Truncated);
+    };
+    if !context.tables.underlay().is_local(dst) {
+        if meta.protocol == protocol::ICMPV6
+            && let Some(next) = neighbour_discovery(context, lane, packet)?
+        {
+            return Ok(next);
+        }
+        return Ok(match host::deliver(context.tables) {
+            Next::Drop(_) => Next::Drop(DropReason::NotForUs),
+            to_host => to_host,
+        });
+    }
+    if meta.protocol == protocol::UDP && meta.dst_port == VXLAN_PORT {
+        return decap(context, lane, packet);
+    }
+    if meta.protocol == protocol::ICMPV6
+        && let Some(next) = neighbour_discovery(context, lane, packet)?
+    {
+        return Ok(next);
+    }
+    if context.tables.underlay().host.is_none() && icmp::is_echo_request(meta) {
+        let asker = source_mac(packet.bytes());
+        icmp::echo_reply(packet.bytes_mut(), meta)?;
+        rewrite::set_macs(packet.bytes_mut(), 0, asker, context.vif.mac);
+        return Ok(Next::Emit(context.vif.id));
+    }
+    Ok(host::deliver(context.tables))
+}
+
+/// Opens a tunnel packet (RFC 7348 §4.1): what is inside goes on in its own vrf.
+fn decap<B: Buffer>(
+    context: &Context,
+    lane: &mut Lane,
+    packet: &mut B,
+) -> Result<Next, DropReason> {
+    let outer = encap::vxlan_decap(packet.bytes(), &lane.meta)?;
+    let vrf = context.tables.vni(outer.vni).ok_or(DropReason::UnknownVni)?;
+    let peer = context
+        .tables
+        .underlay()
+        .peer(outer.outer_src)
+        .ok_or(DropReason::UnknownTunnelSource)?;
+    packet.truncate(lane.meta.end.into());
+    packet.trim_front(outer.inner)?;
+    lane.meta = encap::parse(packet.bytes())?;
+    lane.vrf = vrf;
+    lane.ingress = Ingress::peer(peer);
+    if lane.meta.tagged {
+        return Err(DropReason::VlanUnexpected); // RFC 7348 §6.1
+    }
+    ecn::apply(packet.bytes_mut(), &lane.meta, outer.outer_traffic_class)?;
+    Ok(overlay::classify(context, lane, packet))
+}
+
+fn arp<B: Buffer>(
+    context: &Context,
+    lane: &mut Lane,
+    packet: &mut B,
+) -> Result<Next, DropReason> {
+    let (arp, _) = ArpPacket::split(&packet.bytes()[lane.meta.l3.into()..])?;
+    learn(context, arp.sender_ip().into(), arp.sender_mac());
+    if arp.is_request() && context.vif.has_address(arp.target_ip().into()) {
+        arp::reply(packet.bytes_mut(), 0, context.vif.mac);
+        return Ok(Next::Emit(context.vif.id));
+    }
+    Ok(match host::deliver(context.tables) {
+        Next::Drop(_) if arp.is_request() => Next::Drop(DropReason::NotForUs),
+        Next::Drop(_) => Next::Consumed,
+        to_host => to_host,
+    })
+}
+
+fn neighbour_discovery<B: Buffer>(
+    context: &Context,
+    lane: &Lane,
+    packet: &mut B,
+) -> Result<Option<Next>, DropReason> {
+    if let Some(heard) = nd::advertisement(packet.bytes(), &lane.meta)? {
+        if let Some(mac) = heard.target_mac {
+            learn(context, heard.target.into(), mac);
+        }
+        return Ok(Some(match host::deliver(context.tables) {
+            Next::Drop(_) => Next::Consumed,
+            to_host => to_host,
+        }));
+    }
+    let Some(asked) = nd::solicitation(packet.bytes(), &lane.meta)? else {
+        return Ok(None);
+    };
+    if let Some(mac) = asked.src_mac {
+        learn(context, asked.src.into(), mac);
+    }
+    if !context.vif.has_address(asked.target.into()) {
+        return Ok(None);
+    }
+    let flags = nd::Flags {
+        router: false,
+        solicited: !asked.src.is_unspecified(),
+        override_cache: true,
+    };
+    nd::answer(packet, &lane.meta, &asked, context.vif.mac, flags)?;
+    Ok(Some(Next::Emit(context.vif.id)))
+}
+
+/// Updates a neighbour that some nexthop needs; others are nobody's business.
+fn learn(context: &Context, addr: IpAddr, mac: MacAddr) {
+    if mac.is_unicast()
+        && let Some(neighbour) = context.tables.underlay().neighbour(context.vif.id, addr)
+    {
+        neighbour.learn(mac, context.now);
+    }
+}
+
+fn source_mac(frame: &[u8]) -> MacAddr {
+    EthernetHeader::split(frame).map_or(MacAddr::ZERO, |(ethernet, _)| ethernet.src())
+}

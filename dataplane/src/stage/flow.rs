@@ -1,0 +1,231 @@
+//! The flow table: keys for the whole batch, one batched lookup, and a decision
+//! for what missed.
+//!
+//! A hit counts only if the packet came from where this direction must come
+//! from, and if the configuration that decided is still that of the vrf. A hit
+//! that fails either is decided again; the flow keeps its counters and its start.
+
+use arrayvec::ArrayVec;
+use encap::{Buffer, EthernetHeader, Fragment, protocol};
+use flowtable::{Action, Class, Hit, Insert, Key, Rewrite, Verdict, Zone};
+
+use super::{Burst, Context, Lane, Layer, Next};
+use crate::decide::{Decision, Headers, Way, decide};
+use crate::io::BATCH;
+use crate::reason::DropReason;
+use crate::tables::VrfId;
+
+/// Looks up or decides every packet whose flow says what becomes of it.
+pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
+    let mut lanes: ArrayVec<u8, BATCH> = ArrayVec::new();
+    let mut keys: ArrayVec<Key, BATCH> = ArrayVec::new();
+    for (index, (packet, lane)) in burst.iter_mut().enumerate() {
+        if let Next::Flow(layer) = lane.next {
+            match key(lane, layer, packet.bytes()) {
+                Some(key) => {
+                    lanes.push(index as u8);
+                    keys.push(key);
+                }
+                None => lane.next = Next::Drop(DropReason::Truncated),
+            }
+        }
+    }
+    if keys.is_empty() {
+        return;
+    }
+    let mut hashes = [0; BATCH];
+    let mut hits = [None; BATCH];
+    let count = keys.len();
+    context
+        .flows
+        .lookup_batch(&keys, &mut hashes[..count], &mut hits[..count]);
+    for (slot, index) in lanes.iter().enumerate() {
+        let index = usize::from(*index);
+        let packet = &burst.packets[index];
+        let lane = &mut burst.lanes[index];
+        lane.entropy = (hashes[slot] >> 16) as u32;
+        let fresh = hits[slot].filter(|hit| is_fresh(context, lane, hit));
+        let outcome = match fresh {
+            Some(hit) => Ok(hit),
+            None => miss(context, lane, &keys[slot], hits[slot], packet.bytes()),
+        };
+        lane.next = match outcome {
+            Ok(hit) => {
+                observe(context, lane, &hit, packet.bytes().len());
+                follow(&hit.action)
+            }
+            Err(reason) => Next::Drop(reason),
+        };
+    }
+}
+
+/// The key of a packet's direction.
+fn key(lane: &Lane, layer: Layer, frame: &[u8]) -> Option<Key> {
+    let meta = &lane.meta;
+    // Only a datagram's first fragment has ports: all fragments of a datagram
+    // share one flow without them.
+    let (src_port, dst_port) = match meta.fragment {
+        Fragment::Whole => (meta.src_port, meta.dst_port),
+        Fragment::First | Fragment::Later => (0, 0),
+    };
+    let zone = zone(lane.vrf, layer);
+    if let Some((src, dst)) = meta.ipv4_addrs(frame) {
+        return Some(Key::ipv4(zone, meta.protocol, src, dst, src_port, dst_port));
+    }
+    let (src, dst) = meta.ipv6_addrs(frame)?;
+    Some(Key::ipv6(zone, meta.protocol, src, dst, src_port, dst_port))
+}
+
+/// A vrf's routed and bridged flows are apart: the same addresses may be both.
+fn zone(vrf: VrfId, layer: Layer) -> Zone {
+    let bridged = u32::from(layer == Layer::Bridged);
+    // `commit` refuses vrfs beyond 23 bits, so nothing is cut off here.
+    Zone::new((vrf.0 << 1 | bridged) & 0xff_ffff).unwrap_or_default()
+}
+
+/// The vrf and layer of a flow's key.
+pub fn vrf_of(zone: Zone) -> (VrfId, Layer) {
+    let layer = match zone.value() & 1 {
+        0 => Layer::Routed,
+        _ => Layer::Bridged,
+    };
+    (VrfId(zone.value() >> 1), layer)
+}
+
+fn is_fresh(context: &Context, lane: &Lane, hit: &Hit) -> bool {
+    hit.action.ingress == lane.ingress.to_bits()
+        && context
+            .tables
+            .vrf(lane.vrf)
+            .is_some_and(|vrf| vrf.epoch == hit.action.epoch)
+}
+
+fn follow(action: &Action) -> Next {
+    match action.verdict {
+        Verdict::Forward => Next::Forward(
+            crate::tables::NexthopId(action.nexthop),
+            Layer::Routed,
+        ),
+        Verdict::Bridge => Next::Bridge,
+        Verdict::Drop(reason) => Next::Drop(
+            DropReason::ALL
+                .get(usize::from(reason))
+                .copied()
+                .unwrap_or(DropReason::Discard),
+        ),
+    }
+}
+
+/// Decides, and enters or renews the flow.
+#[cold]
+fn miss(
+    context: &Context,
+    lane: &Lane,
+    key: &Key,
+    stale: Option<Hit>,
+    frame: &[u8],
+) -> Result<Hit, DropReason> {
+    let (_, layer) = vrf_of(key.zone());
+    let (ethernet, _) = EthernetHeader::split(frame)?;
+    let headers = Headers {
+        vrf: lane.vrf,
+        layer,
+        src_mac: ethernet.src(),
+        dst_mac: ethernet.dst(),
+        src_addr: key.src_addr(),
+        dst_addr: key.dst_addr(),
+        protocol: key.protocol(),
+        src_port: key.src_port(),
+        dst_port: key.dst_port(),
+    };
+    let decision = decide(context.tables, &headers, lane.ingress)?;
+    let forward = action(&decision.forward, &decision, layer);
+    let reverse = action(&decision.reverse, &decision, layer);
+    if let Some(hit) = stale
+        && context.flows.update_pair(&hit, &forward, &reverse)
+    {
+        return Ok(Hit {
+            action: forward,
+            ..hit
+        });
+    }
+    let class = first_class(lane);
+    let inserted = context.flows.insert_pair(
+        key,
+        &forward,
+        &key.reversed(),
+        &reverse,
+        class,
+        lane.vrf.0,
+        context.now,
+    );
+    match inserted {
+        Insert::Inserted(hit) => Ok(hit),
+        // Another worker, or an earlier packet of this batch, was first.
+        Insert::Exists(hit) if is_fresh(context, lane, &hit) => Ok(hit),
+        Insert::Exists(hit) if context.flows.update_pair(&hit, &forward, &reverse) => Ok(Hit {
+            action: forward,
+            ..hit
+        }),
+        Insert::Exists(_) | Insert::ReverseTaken(_) => Err(DropReason::FlowConflict),
+        Insert::Full => Err(DropReason::FlowTableFull),
+    }
+}
+
+fn action(way: &Way, decision: &Decision, layer: Layer) -> Action {
+    Action {
+        verdict: match layer {
+            Layer::Routed => Verdict::Forward,
+            Layer::Bridged => Verdict::Bridge,
+        },
+        nexthop: way.nexthop.0,
+        epoch: decision.epoch,
+        ingress: way.ingress.to_bits(),
+        rewrite: Rewrite::NONE,
+        group_choice: 0,
+    }
+}
+
+fn first_class(lane: &Lane) -> Class {
+    match lane.meta.protocol {
+        protocol::TCP => Class::HalfOpen,
+        protocol::UDP => Class::Udp,
+        protocol::ICMP | protocol::ICMPV6 => Class::Icmp,
+        _ => Class::Other,
+    }
+}
+
+/// Counts the packet and follows the flow's state.
+fn observe(context: &Context, lane: &Lane, hit: &Hit, len: usize) {
+    context.flows.touch(hit, 1, len as u32, context.now);
+    let class = next_class(lane, hit);
+    if class != hit.class {
+        context.flows.set_class(hit, class);
+    }
+}
+
+/// How a packet moves its flow between timeouts: TCP by its flags (RFC 9293
+/// §3.3.2 in outline), UDP once it was answered.
+fn next_class(lane: &Lane, hit: &Hit) -> Class {
+    const FIN: u8 = 0x01;
+    const SYN: u8 = 0x02;
+    const RST: u8 = 0x04;
+    const ACK: u8 = 0x10;
+    let is_reply = hit.id.is_reverse();
+    match lane.meta.protocol {
+        protocol::TCP if lane.meta.fragment == Fragment::Whole => {
+            let flags = lane.meta.l4_flags;
+            if flags & (FIN | RST) != 0 {
+                Class::Closing
+            } else if flags & SYN != 0 && !is_reply && hit.class == Class::Closing {
+                Class::HalfOpen
+            } else if flags & ACK != 0 && is_reply && hit.class == Class::HalfOpen {
+                Class::Established
+            } else {
+                hit.class
+            }
+        }
+        protocol::UDP if is_reply => Class::UdpReplied,
+        _ => hit.class,
+    }
+}

@@ -1,0 +1,147 @@
+//! A packet's way, one stage a file: each looks at a whole batch and leaves its
+//! verdict in the packet's [`Lane`]. `worker` calls them in order.
+
+pub mod bridge;
+pub mod fabric;
+pub mod flow;
+pub mod forward;
+pub mod host;
+pub mod outbox;
+pub mod overlay;
+pub mod parse;
+pub mod respond;
+pub mod rewrite;
+pub mod tenant;
+pub mod waiting;
+
+use arrayvec::ArrayVec;
+use encap::{Buffer, Meta};
+use flowtable::{FlowTable, Ticks};
+
+use crate::io::{BATCH, Batch};
+use crate::reason::DropReason;
+use crate::tables::{NexthopId, PeerId, Tables, Vif, VifId, VrfId};
+
+/// What every stage may look at; the same for the whole batch.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The configuration pinned for this batch.
+    pub tables: &'a Tables,
+    /// The flows of all workers.
+    pub flows: &'a FlowTable,
+    /// Read once for this batch.
+    pub now: Ticks,
+    /// Where the batch came from.
+    pub vif: &'a Vif,
+}
+
+/// Packets with what is known of each, index by index.
+pub struct Burst<B> {
+    /// The packets.
+    pub packets: Batch<B>,
+    /// What the stages found out.
+    pub lanes: ArrayVec<Lane, BATCH>,
+}
+
+/// What is known of one packet on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Lane {
+    /// Where its headers are; after `decap`, those of the inner frame.
+    pub meta: Meta,
+    /// The network it is in.
+    pub vrf: VrfId,
+    /// Where it came from.
+    pub ingress: Ingress,
+    /// Tells flows apart: tunnel source ports and flow labels come from it.
+    pub entropy: u32,
+    /// What becomes of it, as far as decided.
+    pub next: Next,
+}
+
+const _: () = assert!(size_of::<Lane>() <= 64, "a packet's metadata is one cache line");
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Its flow says.
+    Flow(Layer),
+    /// The bridge entry for its destination MAC says.
+    Bridge,
+    /// By a nexthop.
+    Forward(NexthopId, Layer),
+    /// Out of a vif as it is.
+    Emit(VifId),
+    /// Nowhere.
+    Drop(DropReason),
+    /// It was for the vrouter itself, and needs no answer.
+    Consumed,
+}
+
+/// How a packet is forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// By IP address: new MACs, TTL minus one.
+    Routed,
+    /// By MAC address, unchanged.
+    Bridged,
+}
+
+/// Where a packet came from: a vif or a tunnel remote, in one word as flow
+/// entries keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ingress(u32);
+
+const PEER: u32 = 1 << 31;
+
+impl Ingress {
+    /// From a vif.
+    pub fn vif(id: VifId) -> Ingress {
+        Ingress(id.0)
+    }
+
+    /// Out of a tunnel.
+    pub fn peer(id: PeerId) -> Ingress {
+        Ingress(id.0 | PEER)
+    }
+
+    /// The vif, unless it came out of a tunnel.
+    pub fn as_vif(self) -> Option<VifId> {
+        (self.0 & PEER == 0).then_some(VifId(self.0))
+    }
+
+    /// The tunnel remote, if it came out of a tunnel.
+    pub fn as_peer(self) -> Option<PeerId> {
+        (self.0 & PEER != 0).then_some(PeerId(self.0 & !PEER))
+    }
+
+    /// As flow entries keep it.
+    pub fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// As flow entries keep it.
+    pub fn from_bits(bits: u32) -> Ingress {
+        Ingress(bits)
+    }
+}
+
+impl<B: Buffer> Burst<B> {
+    /// Empty.
+    pub fn new() -> Burst<B> {
+        Burst {
+            packets: Batch::new(),
+            lanes: ArrayVec::new(),
+        }
+    }
+
+    /// The packets with their lanes.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&mut B, &mut Lane)> {
+        self.packets.iter_mut().zip(&mut self.lanes)
+    }
+}
+
+impl<B: Buffer> Default for Burst<B> {
+    fn default() -> Self {
+        Burst::new()
+    }
+}

@@ -1,0 +1,103 @@
+//! Packets on their way out, gathered per vif and sent in bursts.
+
+use encap::Buffer;
+
+use crate::io::{BATCH, Batch, TxQueue};
+use crate::reason::DropReason;
+use crate::tables::{Tables, VifId};
+
+/// One worker's transmit queues with what waits to be sent on each.
+pub struct Outbox<B> {
+    /// Its index, for counters.
+    worker: usize,
+    lines: Vec<Option<Line<B>>>,
+    /// Lines with packets waiting.
+    busy: Vec<VifId>,
+}
+
+struct Line<B> {
+    queue: Box<dyn TxQueue<B>>,
+    waiting: Batch<B>,
+}
+
+impl<B: Buffer> Outbox<B> {
+    /// Without queues, for the worker with this index.
+    pub fn new(worker: usize) -> Outbox<B> {
+        Outbox {
+            worker,
+            lines: Vec::new(),
+            busy: Vec::new(),
+        }
+    }
+
+    /// The worker's own queue to a vif.
+    pub fn attach(&mut self, vif: VifId, queue: Box<dyn TxQueue<B>>) {
+        let index = vif.0 as usize;
+        if self.lines.len() <= index {
+            self.lines.resize_with(index + 1, || None);
+        }
+        self.busy.reserve(self.lines.len());
+        self.lines[index] = Some(Line {
+            queue,
+            waiting: Batch::new(),
+        });
+    }
+
+    /// Gives up the queue to a vif.
+    pub fn detach(&mut self, vif: VifId) {
+        self.busy.retain(|busy| *busy != vif);
+        if let Some(line) = self.lines.get_mut(vif.0 as usize) {
+            *line = None;
+        }
+    }
+
+    /// Takes a packet for a vif; hands it back if there is no queue to it.
+    pub fn push(&mut self, tables: &Tables, vif: VifId, packet: B) -> Result<(), B> {
+        let Some(Some(line)) = self.lines.get_mut(vif.0 as usize) else {
+            return Err(packet);
+        };
+        if line.waiting.is_empty() {
+            self.busy.push(vif);
+        }
+        line.waiting.push(packet);
+        if line.waiting.len() == BATCH {
+            self.busy.retain(|busy| *busy != vif);
+            self.flush_line(tables, vif);
+        }
+        Ok(())
+    }
+
+    /// Sends everything that waits. What a ring refuses is dropped and counted.
+    pub fn flush(&mut self, tables: &Tables) {
+        while let Some(vif) = self.busy.pop() {
+            self.flush_line(tables, vif);
+        }
+    }
+
+    fn flush_line(&mut self, tables: &Tables, id: VifId) {
+        let Some(Some(line)) = self.lines.get_mut(id.0 as usize) else {
+            return;
+        };
+        let Some(vif) = tables.vif(id) else {
+            // Removed by the snapshot pinned meanwhile; its queue goes next.
+            line.waiting.clear();
+            return;
+        };
+        let counters = vif.counters.block(self.worker);
+        if let Some(vlan) = vif.vlan {
+            let before = line.waiting.len();
+            line.waiting.retain(|packet| encap::rewrite::push_vlan(packet, vlan).is_ok());
+            let lost = before - line.waiting.len();
+            counters.dropped(DropReason::NoHeadroom, lost as u64);
+        }
+        let lengths = line.waiting.iter().map(|packet| packet.bytes().len() as u64);
+        let bytes: u64 = lengths.sum();
+        let sent = line.queue.tx_burst(&mut line.waiting) as u64;
+        let refused = line.waiting.iter().map(|packet| packet.bytes().len() as u64);
+        counters.sent(sent, bytes - refused.sum::<u64>());
+        if !line.waiting.is_empty() {
+            counters.dropped(DropReason::TxRingFull, line.waiting.len() as u64);
+            line.waiting.clear();
+        }
+    }
+}

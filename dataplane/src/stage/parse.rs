@@ -1,0 +1,43 @@
+//! The first pass: the vif's VLAN tag comes off, the outer headers are found.
+
+use encap::{Buffer, Meta};
+
+use super::{Burst, Context, Ingress, Lane, Next};
+use crate::reason::DropReason;
+use crate::tables::spec::Role;
+
+/// Makes a lane for every packet; malformed ones are dropped with the reason.
+pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
+    burst.lanes.clear();
+    for packet in &mut burst.packets {
+        let (meta, next) = match headers(context, packet) {
+            // Whoever takes the packet says what becomes of it.
+            Ok(meta) => (meta, Next::Consumed),
+            Err(reason) => (Meta::default(), Next::Drop(reason)),
+        };
+        burst.lanes.push(Lane {
+            meta,
+            vrf: context.vif.vrf,
+            ingress: Ingress::vif(context.vif.id),
+            entropy: 0,
+            next,
+        });
+    }
+}
+
+fn headers<B: Buffer>(context: &Context, packet: &mut B) -> Result<Meta, DropReason> {
+    let meta = encap::parse(packet.bytes())?;
+    if !meta.tagged && context.vif.vlan.is_none() {
+        return Ok(meta);
+    }
+    // What passes between fabric and kernel keeps a tag that is not ours.
+    let is_tenant = context.vif.role == Role::Tenant;
+    if context.vif.vlan.is_none() && meta.vlan.is_some() && !is_tenant {
+        return Ok(meta);
+    }
+    if meta.vlan != context.vif.vlan {
+        return Err(DropReason::VlanUnexpected);
+    }
+    encap::rewrite::pop_vlan(packet)?;
+    Ok(encap::parse(packet.bytes())?)
+}

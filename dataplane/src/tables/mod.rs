@@ -1,0 +1,316 @@
+//! The configuration as one immutable value.
+//!
+//! [`Tables`] holds the objects as the controller wrote them and, resolved from
+//! them, what a packet needs: vrfs, vifs and nexthops by small index, prefixes,
+//! bridge entries, tunnels with their prebuilt headers. A commit ([`commit`])
+//! clones it, which shares everything, and changes only what the request touches.
+
+pub mod change;
+pub mod commit;
+pub mod lpm;
+pub mod neighbour;
+pub mod slab;
+pub mod spec;
+mod tunnel;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use encap::{MacAddr, VlanId, Vni};
+use ipnet::IpNet;
+
+use crate::counters::VifCounters;
+use lpm::Lpm;
+use neighbour::Neighbour;
+use slab::Slab;
+use spec::{ForwardingMode, Key, Name, Object, Role};
+pub use tunnel::Tunnel;
+
+/// Index of a vrf in a snapshot; stays the same while the vrf lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VrfId(pub u32);
+
+/// Index of a vif in a snapshot; stays the same while the vif lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VifId(pub u32);
+
+/// Index of a nexthop in a snapshot; stays the same while the nexthop lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NexthopId(pub u32);
+
+/// Index of a tunnel remote; stays the same while a tunnel leads there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(pub u32);
+
+/// The vrf named `underlay`, which always exists.
+pub const UNDERLAY: VrfId = VrfId(0);
+
+type FastMap<K, V> = HashMap<K, V, ahash::RandomState>;
+
+/// One consistent configuration.
+#[derive(Clone)]
+pub struct Tables {
+    generation: u64,
+    workers: usize,
+    objects: imbl::OrdMap<Key, Arc<Stored>>,
+    /// How many objects mention this one.
+    mentions: imbl::HashMap<Key, u32>,
+    names: Names,
+    vrfs: Slab<Vrf>,
+    vifs: Slab<Vif>,
+    nexthops: Slab<Nexthop>,
+    vnis: Arc<FastMap<Vni, VrfId>>,
+    underlay: Arc<Underlay>,
+}
+
+/// An object with the controller it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The object as committed.
+    pub object: Object,
+    /// The controller that may change it.
+    pub owner: Name,
+}
+
+/// A tenant network, resolved.
+#[derive(Clone, Debug)]
+pub struct Vrf {
+    /// Its index.
+    pub id: VrfId,
+    /// Its name.
+    pub name: Name,
+    /// How frames are forwarded.
+    pub mode: ForwardingMode,
+    /// The virtual router's MAC here.
+    pub mac: MacAddr,
+    /// Changes whenever a decision made in this vrf might come out differently.
+    pub epoch: u32,
+    /// Where addresses lead.
+    pub routes: Lpm<Target>,
+    /// Where MACs lead.
+    pub macs: imbl::HashMap<MacAddr, NexthopId>,
+    /// The MACs behind addresses, for answering ARP and ND.
+    pub neighbours: imbl::HashMap<IpAddr, MacAddr>,
+}
+
+/// Where an address leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To a nexthop.
+    Nexthop(NexthopId),
+    /// It is the vrouter's own in this vrf.
+    Gateway,
+    /// On the link of a fabric vif.
+    Connected(VifId),
+}
+
+/// A port, resolved.
+#[derive(Clone, Debug)]
+pub struct Vif {
+    /// Its index.
+    pub id: VifId,
+    /// Its name.
+    pub name: Name,
+    /// What it connects.
+    pub role: Role,
+    /// The network it is in.
+    pub vrf: VrfId,
+    /// A tenant's only source MAC, a fabric or host vif's own.
+    pub mac: MacAddr,
+    /// What it may send from, or for a fabric vif its own addresses; empty: anything.
+    pub addresses: Arc<[IpNet]>,
+    /// The 802.1Q tag its frames carry on the device.
+    pub vlan: Option<VlanId>,
+    /// Largest IP packet it takes, in bytes.
+    pub mtu: u16,
+    /// The nexthop that delivers to it.
+    pub nexthop: NexthopId,
+    /// Its counters, one block per worker.
+    pub counters: Arc<VifCounters>,
+}
+
+/// What to do with a packet, resolved.
+#[derive(Clone, Debug)]
+pub enum Nexthop {
+    /// Deliver to a tenant or host vif.
+    Vif(VifId),
+    /// Send to a neighbour on a fabric vif's link.
+    Neighbour(Arc<Neighbour>),
+    /// Send through a tunnel.
+    Tunnel(Arc<Tunnel>),
+    /// A tunnel whose remote the underlay has no route to.
+    Unreachable,
+    /// Deliver to the node's kernel.
+    Host,
+    /// Drop.
+    Discard,
+}
+
+/// What the node has towards the fabric and its own kernel.
+#[derive(Clone, Debug, Default)]
+pub struct Underlay {
+    /// Fabric vifs, by index.
+    pub fabrics: Vec<VifId>,
+    /// The vif to the node's kernel.
+    pub host: Option<VifId>,
+    /// Addresses of the fabric vifs.
+    pub addresses: Vec<(IpAddr, VifId)>,
+    neighbours: FastMap<(VifId, IpAddr), Arc<Neighbour>>,
+    peers: FastMap<IpAddr, PeerId>,
+    next_peer: u32,
+}
+
+/// Names to indices.
+#[derive(Clone, Default)]
+struct Names {
+    vrfs: imbl::HashMap<Name, VrfId>,
+    vifs: imbl::HashMap<Name, VifId>,
+    nexthops: imbl::HashMap<Name, NexthopId>,
+    /// By the device's own name: the part before the first comma.
+    devices: imbl::HashMap<Arc<str>, Name>,
+}
+
+impl Tables {
+    /// Generation 0: nothing but the underlay. Counters are kept for `workers` workers.
+    pub fn new(workers: usize) -> Tables {
+        let mut tables = Tables {
+            generation: 0,
+            workers,
+            objects: imbl::OrdMap::new(),
+            mentions: imbl::HashMap::new(),
+            names: Names::default(),
+            vrfs: Slab::new(),
+            vifs: Slab::new(),
+            nexthops: Slab::new(),
+            vnis: Arc::default(),
+            underlay: Arc::default(),
+        };
+        let underlay = tables.add_vrf(&spec::Vrf {
+            name: spec::UNDERLAY.into(),
+            gateways: vec![],
+            mode: ForwardingMode::Routed,
+            mac: MacAddr::VROUTER,
+        });
+        debug_assert_eq!(underlay, UNDERLAY);
+        tables
+    }
+
+    /// Counts commits.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The object with this key, as written.
+    pub fn object(&self, key: &Key) -> Option<&Stored> {
+        self.objects.get(key).map(|stored| &**stored)
+    }
+
+    /// All objects as written: by kind, then by key.
+    pub fn objects(&self) -> impl Iterator<Item = (&Key, &Stored)> {
+        self.objects.iter().map(|(key, stored)| (key, &**stored))
+    }
+
+    /// The vrf with this index.
+    #[inline]
+    pub fn vrf(&self, id: VrfId) -> Option<&Vrf> {
+        self.vrfs.get(id.0).map(|vrf| &**vrf)
+    }
+
+    /// The vif with this index.
+    #[inline]
+    pub fn vif(&self, id: VifId) -> Option<&Arc<Vif>> {
+        self.vifs.get(id.0)
+    }
+
+    /// All vifs, by index.
+    pub fn vifs(&self) -> impl Iterator<Item = &Arc<Vif>> {
+        self.vifs.iter().map(|(_, vif)| vif)
+    }
+
+    /// The vif of this name.
+    pub fn vif_named(&self, name: &str) -> Option<&Arc<Vif>> {
+        self.vif(*self.names.vifs.get(name)?)
+    }
+
+    /// The vrf of this name.
+    pub fn vrf_named(&self, name: &str) -> Option<&Vrf> {
+        self.vrf(*self.names.vrfs.get(name)?)
+    }
+
+    /// The nexthop with this index.
+    #[inline]
+    pub fn nexthop(&self, id: NexthopId) -> Option<&Nexthop> {
+        self.nexthops.get(id.0).map(|nexthop| &**nexthop)
+    }
+
+    /// The vrf that a network id from the fabric belongs to.
+    #[inline]
+    pub fn vni(&self, vni: Vni) -> Option<VrfId> {
+        self.vnis.get(&vni).copied()
+    }
+
+    /// The name of a nexthop, for people: its own, or that of the vif it delivers to.
+    pub fn nexthop_name(&self, id: NexthopId) -> Option<Name> {
+        if let Some(Nexthop::Vif(vif)) = self.nexthop(id)
+            && let Some(vif) = self.vif(*vif)
+            && vif.nexthop == id
+        {
+            return Some(vif.name.clone());
+        }
+        let mut names = self.names.nexthops.iter();
+        names
+            .find(|(_, named)| **named == id)
+            .map(|(name, _)| name.clone())
+    }
+
+    /// The fabric side.
+    #[inline]
+    pub fn underlay(&self) -> &Underlay {
+        &self.underlay
+    }
+}
+
+impl Underlay {
+    /// The tunnel remote with this address.
+    #[inline]
+    pub fn peer(&self, addr: IpAddr) -> Option<PeerId> {
+        self.peers.get(&addr).copied()
+    }
+
+    /// The address of a tunnel remote.
+    pub fn peer_addr(&self, id: PeerId) -> Option<IpAddr> {
+        let mut peers = self.peers.iter();
+        peers.find(|(_, peer)| **peer == id).map(|(addr, _)| *addr)
+    }
+
+    /// The neighbour with this address on this vif's link, if a nexthop needs it.
+    pub fn neighbour(&self, vif: VifId, addr: IpAddr) -> Option<&Arc<Neighbour>> {
+        self.neighbours.get(&(vif, addr))
+    }
+
+    /// All neighbours that nexthops need, in no particular order.
+    pub fn neighbours(&self) -> impl Iterator<Item = &Arc<Neighbour>> {
+        self.neighbours.values()
+    }
+
+    /// True if a fabric vif has this address.
+    #[inline]
+    pub fn is_local(&self, addr: IpAddr) -> bool {
+        self.addresses.iter().any(|(local, _)| *local == addr)
+    }
+}
+
+impl Vif {
+    /// True if a packet from this vif may carry this source address.
+    #[inline]
+    pub fn may_send_from(&self, addr: IpAddr) -> bool {
+        self.addresses.is_empty() || self.addresses.iter().any(|net| net.contains(&addr))
+    }
+
+    /// True if the address is the vif's own, as a fabric vif has them.
+    #[inline]
+    pub fn has_address(&self, addr: IpAddr) -> bool {
+        self.addresses.iter().any(|net| net.addr() == addr)
+    }
+}

@@ -1,0 +1,208 @@
+//! Tunnels, resolved against the underlay: which uplink, which neighbour, and
+//! the outer header ready to be copied.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use encap::{MacAddr, Outer, TunnelHeader};
+
+use super::neighbour::Neighbour;
+use super::{Nexthop, PeerId, Tables, Target, UNDERLAY, Underlay, VifId, spec};
+
+/// TTL or hop limit of outer headers (RFC 1700's default, RFC 3443 pipe model).
+const OUTER_TTL: u8 = 64;
+
+/// A tunnel to another node, ready to send through.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// The outer header; only the neighbour's MAC is filled in per packet.
+    pub header: TunnelHeader,
+    /// The uplink.
+    pub egress: VifId,
+    /// Who takes it from the uplink.
+    pub neighbour: Arc<Neighbour>,
+    /// Where it ends.
+    pub peer: PeerId,
+    /// Inner destination of routed packets; `None`: the vrf's router MAC.
+    pub inner_mac: Option<MacAddr>,
+    /// Largest inner Ethernet frame, in bytes.
+    pub max_frame: usize,
+}
+
+/// Where underlay packets to an address go: the uplink and the neighbour on it.
+struct Path {
+    egress: VifId,
+    neighbour: IpAddr,
+}
+
+impl Tables {
+    /// Resolves every nexthop that leaves through the underlay anew. Neighbours
+    /// and peers that are still in use keep their cells and numbers.
+    pub(super) fn resolve_underlay(&mut self) {
+        let old = std::mem::take(&mut self.underlay);
+        let mut next = self.underlay_links();
+        next.next_peer = old.next_peer;
+        let objects = self.objects.clone();
+        let nexthops = || {
+            objects.values().filter_map(|stored| match &stored.object {
+                spec::Object::Nexthop(nexthop) => Some(nexthop),
+                _ => None,
+            })
+        };
+        // Gateways first: the way to a tunnel's remote may lead through one.
+        let is_tunnel = |nexthop: &&spec::Nexthop| {
+            matches!(nexthop.action, spec::NexthopAction::Tunnel(_))
+        };
+        for nexthop in nexthops().filter(|nexthop| !is_tunnel(nexthop)) {
+            self.resolve_nexthop(nexthop, &old, &mut next);
+        }
+        for nexthop in nexthops().filter(is_tunnel) {
+            self.resolve_nexthop(nexthop, &old, &mut next);
+        }
+        self.underlay = Arc::new(next);
+    }
+
+    /// Resolves one new nexthop; everything else stays.
+    pub(super) fn resolve_one(&mut self, nexthop: &spec::Nexthop) {
+        // Cloned once a commit: from then on it is this commit's own.
+        let mut next = Arc::unwrap_or_clone(std::mem::take(&mut self.underlay));
+        self.resolve_nexthop(nexthop, &Underlay::default(), &mut next);
+        self.underlay = Arc::new(next);
+    }
+
+    fn resolve_nexthop(&mut self, nexthop: &spec::Nexthop, old: &Underlay, next: &mut Underlay) {
+        let resolved = match &nexthop.action {
+            spec::NexthopAction::Host => Nexthop::Host,
+            spec::NexthopAction::Discard => Nexthop::Discard,
+            spec::NexthopAction::Vif { vif, address } => match (self.names.vifs.get(vif), address) {
+                (Some(vif), Some(addr)) => {
+                    Nexthop::Neighbour(self.neighbour_cell(*vif, *addr, old, next))
+                }
+                (Some(vif), None) => Nexthop::Vif(*vif),
+                (None, _) => Nexthop::Unreachable,
+            },
+            spec::NexthopAction::Tunnel(tunnel) => self
+                .resolve_tunnel(tunnel, old, next)
+                .map_or(Nexthop::Unreachable, |tunnel| {
+                    Nexthop::Tunnel(Arc::new(tunnel))
+                }),
+        };
+        if let Some(id) = self.names.nexthops.get(&nexthop.name) {
+            self.nexthops.set(id.0, resolved);
+        }
+    }
+
+    fn resolve_tunnel(
+        &self,
+        tunnel: &spec::Tunnel,
+        old: &Underlay,
+        next: &mut Underlay,
+    ) -> Option<Tunnel> {
+        // A peer is one even while there is no way to it: what it sends may arrive.
+        let peer = peer_id(tunnel.remote, old, next);
+        let path = self.underlay_path(tunnel.remote)?;
+        let uplink = self.vif(path.egress)?;
+        let local = tunnel.local.or_else(|| {
+            let mut own = uplink.addresses.iter().map(|net| net.addr());
+            own.find(|addr| addr.is_ipv4() == tunnel.remote.is_ipv4())
+        })?;
+        let header = TunnelHeader::vxlan(
+            &Outer {
+                src_mac: uplink.mac,
+                dst_mac: MacAddr::ZERO,
+                vlan: None,
+                src: local,
+                dst: tunnel.remote,
+                ttl: OUTER_TTL,
+            },
+            tunnel.vni,
+        )
+        .ok()?;
+        let overhead = header.len().saturating_sub(encap::ethernet::LEN);
+        Some(Tunnel {
+            egress: path.egress,
+            neighbour: self.neighbour_cell(path.egress, path.neighbour, old, next),
+            peer,
+            inner_mac: tunnel.inner_mac,
+            max_frame: usize::from(uplink.mtu).saturating_sub(overhead),
+            header,
+        })
+    }
+
+    fn underlay_path(&self, remote: IpAddr) -> Option<Path> {
+        match self.vrf(UNDERLAY)?.routes.lookup(remote)? {
+            Target::Connected(egress) => Some(Path {
+                egress,
+                neighbour: remote,
+            }),
+            Target::Nexthop(id) => match self.nexthop(id)? {
+                Nexthop::Neighbour(gateway) => Some(Path {
+                    egress: gateway.vif,
+                    neighbour: gateway.addr,
+                }),
+                _ => None,
+            },
+            Target::Gateway => None,
+        }
+    }
+
+    fn neighbour_cell(
+        &self,
+        vif: VifId,
+        addr: IpAddr,
+        old: &Underlay,
+        next: &mut Underlay,
+    ) -> Arc<Neighbour> {
+        if let Some(cell) = next.neighbours.get(&(vif, addr)) {
+            return cell.clone();
+        }
+        let configured = self
+            .vrf(UNDERLAY)
+            .and_then(|vrf| vrf.neighbours.get(&addr).copied());
+        let kept = old.neighbours.get(&(vif, addr));
+        let cell = match (configured, kept) {
+            (Some(mac), kept) => match kept {
+                Some(cell) if cell.is_static() && cell.mac() == Some(mac) => cell.clone(),
+                _ => {
+                    let cell = Neighbour::new(vif, addr);
+                    cell.set_static(mac);
+                    Arc::new(cell)
+                }
+            },
+            (None, Some(cell)) if !cell.is_static() => cell.clone(),
+            (None, _) => Arc::new(Neighbour::new(vif, addr)),
+        };
+        next.neighbours.insert((vif, addr), cell.clone());
+        cell
+    }
+
+    /// The vifs of the fabric side, without neighbours and peers.
+    fn underlay_links(&self) -> Underlay {
+        let mut links = Underlay::default();
+        for vif in self.vifs() {
+            match vif.role {
+                spec::Role::Fabric => {
+                    links.fabrics.push(vif.id);
+                    let own = vif.addresses.iter().map(|net| (net.addr(), vif.id));
+                    links.addresses.extend(own);
+                }
+                spec::Role::Host => links.host = links.host.or(Some(vif.id)),
+                spec::Role::Tenant => {}
+            }
+        }
+        links
+    }
+}
+
+fn peer_id(remote: IpAddr, old: &Underlay, next: &mut Underlay) -> PeerId {
+    if let Some(id) = next.peers.get(&remote) {
+        return *id;
+    }
+    let id = old.peers.get(&remote).copied().unwrap_or_else(|| {
+        let id = PeerId(next.next_peer);
+        next.next_peer += 1;
+        id
+    });
+    next.peers.insert(remote, id);
+    id
+}

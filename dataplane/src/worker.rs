@@ -1,0 +1,239 @@
+//! A worker: polls its queues and takes each batch through the stages.
+//!
+//! Everything a packet meets stands in [`Worker::process`], top to bottom. A
+//! worker owns its queues and counters; it shares the snapshot (read) and the
+//! flow table (lock-free) with the others, and nothing else. Time is an argument.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use encap::{Buffer, arp, nd};
+use flowtable::{AgeCursor, FlowTable, Ticks};
+
+use crate::counters::VifCounters;
+use crate::io::{BATCH, Pool, RxQueue, TxQueue};
+use crate::reason::DropReason;
+use crate::snapshot::Reader;
+use crate::stage::forward::Exits;
+use crate::stage::outbox::Outbox;
+use crate::stage::waiting::Waiting;
+use crate::stage::{self, Burst, Context};
+use crate::tables::neighbour::Neighbour;
+use crate::tables::spec::Role;
+use crate::tables::{Tables, VifId};
+
+/// Known neighbours are looked after this often.
+const NEIGHBOUR_CARE_MS: u32 = 1_000;
+
+/// One worker's state, run by one thread.
+pub struct Worker<B> {
+    index: usize,
+    tables: Reader<Tables>,
+    flows: Arc<FlowTable>,
+    inputs: Vec<Input<B>>,
+    burst: Burst<B>,
+    outbox: Outbox<B>,
+    waiting: Waiting<B>,
+    pool: Box<dyn Pool<B>>,
+    ageing: Ageing,
+    cared: Ticks,
+}
+
+/// A receive queue and the vif it belongs to.
+struct Input<B> {
+    vif: VifId,
+    counters: Arc<VifCounters>,
+    queue: Box<dyn RxQueue<B>>,
+}
+
+/// Where this worker's share of the ageing stands.
+struct Ageing {
+    cursor: AgeCursor,
+    /// Entries to look at per millisecond, so that a round takes a few seconds.
+    pace: usize,
+    last: Ticks,
+}
+
+impl<B: Buffer> Worker<B> {
+    /// A worker without queues. `index` numbers its counters; worker 0 also ages
+    /// flows and looks after neighbours for all.
+    pub fn new(
+        index: usize,
+        tables: Reader<Tables>,
+        flows: Arc<FlowTable>,
+        pool: Box<dyn Pool<B>>,
+    ) -> Worker<B> {
+        let pace = (flows.capacity() / 2_048).max(64);
+        Worker {
+            index,
+            tables,
+            flows,
+            inputs: Vec::new(),
+            burst: Burst::new(),
+            outbox: Outbox::new(index),
+            waiting: Waiting::new(),
+            pool,
+            ageing: Ageing {
+                cursor: AgeCursor::default(),
+                pace,
+                last: Ticks(0),
+            },
+            cared: Ticks(0),
+        }
+    }
+
+    /// Sends to a vif through `queue` from now on.
+    pub fn attach_tx(&mut self, vif: VifId, queue: Box<dyn TxQueue<B>>) {
+        self.outbox.attach(vif, queue);
+    }
+
+    /// Polls `queue` of a vif from now on.
+    pub fn attach_rx(
+        &mut self,
+        vif: VifId,
+        counters: Arc<VifCounters>,
+        queue: Box<dyn RxQueue<B>>,
+    ) {
+        self.inputs.push(Input {
+            vif,
+            counters,
+            queue,
+        });
+    }
+
+    /// Drops all queues of a vif.
+    pub fn detach(&mut self, vif: VifId) {
+        self.inputs.retain(|input| input.vif != vif);
+        self.outbox.detach(vif);
+    }
+
+    /// One round over all queues; returns how many packets arrived.
+    pub fn poll(&mut self, now: Ticks) -> usize {
+        let mut received = 0;
+        for index in 0..self.inputs.len() {
+            received += self.process(index, now);
+        }
+        self.look_after(now);
+        received
+    }
+
+    /// A packet's way. The order of these calls is the design.
+    fn process(&mut self, index: usize, now: Ticks) -> usize {
+        let input = &mut self.inputs[index];
+        let burst = &mut self.burst;
+        let received = input.queue.rx_burst(&mut burst.packets);
+        if received == 0 {
+            return 0;
+        }
+        let tables = self.tables.pin();
+        let bytes = burst.packets.iter().map(|packet| packet.bytes().len() as u64).sum();
+        let counters = input.counters.block(self.index);
+        counters.received(received as u64, bytes);
+        let Some(vif) = tables.vif(input.vif) else {
+            counters.dropped(DropReason::VifGone, received as u64);
+            burst.packets.clear();
+            return received;
+        };
+        let context = Context {
+            tables,
+            flows: &self.flows,
+            now,
+            vif,
+        };
+        stage::parse::run(&context, burst);
+        match vif.role {
+            Role::Tenant => stage::tenant::run(&context, burst),
+            Role::Fabric => stage::fabric::run(&context, burst),
+            Role::Host => stage::host::run(&context, burst),
+        }
+        stage::flow::run(&context, burst);
+        stage::bridge::run(&context, burst);
+        stage::rewrite::run(burst);
+        let mut exits = Exits {
+            outbox: &mut self.outbox,
+            waiting: &mut self.waiting,
+        };
+        stage::forward::run(&context, self.index, burst, &mut exits);
+        self.outbox.flush(tables);
+        received
+    }
+
+    /// What is due besides packets: held packets, neighbours, the age of flows.
+    fn look_after(&mut self, now: Ticks) {
+        if !self.waiting.is_empty() {
+            self.resolve_waiting(now);
+        }
+        let elapsed = now.since(self.ageing.last) as usize;
+        if elapsed == 0 {
+            // Also the moment at which an idle worker lets go of an old snapshot.
+            self.tables.pin();
+            return;
+        }
+        self.ageing.last = now;
+        if self.index == 0 {
+            let whole = self.flows.capacity() * 2;
+            let budget = (self.ageing.pace * elapsed).min(whole);
+            self.flows.age(&mut self.ageing.cursor, budget, now, |_| {});
+            if now.since(self.cared) >= NEIGHBOUR_CARE_MS {
+                self.cared = now;
+                self.confirm_neighbours(now);
+            }
+        }
+    }
+
+    fn resolve_waiting(&mut self, now: Ticks) {
+        let tables = self.tables.pin().clone();
+        self.waiting.release(&tables, self.index, now, &mut self.outbox);
+        let mut due = arrayvec::ArrayVec::<Arc<Neighbour>, BATCH>::new();
+        due.extend(self.waiting.neighbours().filter(|n| n.probe_due(now)).take(BATCH).cloned());
+        for neighbour in due {
+            self.ask_for(&tables, &neighbour);
+        }
+        self.outbox.flush(&tables);
+    }
+
+    fn confirm_neighbours(&mut self, now: Ticks) {
+        let tables = self.tables.pin().clone();
+        for neighbour in tables.underlay().neighbours() {
+            if neighbour.mac().is_some() && neighbour.probe_due(now) {
+                self.ask_for(&tables, neighbour);
+            }
+        }
+        self.outbox.flush(&tables);
+    }
+
+    /// Sends an ARP request (RFC 826) or a neighbour solicitation (RFC 4861 §7.2.2).
+    fn ask_for(&mut self, tables: &Tables, neighbour: &Neighbour) {
+        let Some(vif) = tables.vif(neighbour.vif) else {
+            return;
+        };
+        let own = || vif.addresses.iter();
+        let same_link = own().find(|net| net.contains(&neighbour.addr));
+        let same_family = own().find(|net| net.addr().is_ipv4() == neighbour.addr.is_ipv4());
+        let Some(source) = same_link.or(same_family).map(|net| net.addr()) else {
+            return;
+        };
+        let Some(mut packet) = self.pool.alloc() else {
+            return; // asked again in a second
+        };
+        let built = match (source, neighbour.addr) {
+            (IpAddr::V4(src), IpAddr::V4(target)) => {
+                arp::request(&mut packet, vif.mac, src, target)
+            }
+            (IpAddr::V6(src), IpAddr::V6(target)) => {
+                nd::solicit(&mut packet, vif.mac, src, target)
+            }
+            _ => return,
+        };
+        if built.is_ok() && self.outbox.push(tables, vif.id, packet).is_ok() {
+            vif.counters.block(self.index).originated();
+        }
+    }
+
+    /// Looks at every flow once; for clocks that jump, as in a replay.
+    pub fn age_all(&mut self, now: Ticks) {
+        let mut cursor = AgeCursor::default();
+        let whole = self.flows.capacity() * 2;
+        self.flows.age(&mut cursor, whole, now, |_| {});
+    }
+}
