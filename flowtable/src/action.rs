@@ -1,0 +1,200 @@
+//! What to do with the packets of one direction, decided once.
+//!
+//! An action is four words in the entry of an IPv4 key and two in that of an
+//! IPv6 key, whose translation is read off the partner's key instead.
+
+use core::net::Ipv4Addr;
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Route it to the nexthop.
+    Forward,
+    /// Bridge it to the nexthop: TTL and MAC addresses stay.
+    Bridge,
+    /// Drop it for this reason; the number is the caller's.
+    Drop(u8),
+}
+
+/// What one end of a packet, address and port, becomes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Translation {
+    /// It stays.
+    #[default]
+    Keep,
+    /// This IPv4 address and port. On an IPv6 key it is stored as `Partner`.
+    To(Ipv4Addr, u16),
+    /// What the partner's key says ([`crate::FlowTable::partner_key`]): the
+    /// new source is the partner's destination, the new destination the
+    /// partner's source.
+    Partner,
+}
+
+/// Address and port translation of one direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rewrite {
+    /// New source.
+    pub src: Translation,
+    /// New destination.
+    pub dst: Translation,
+}
+
+impl Rewrite {
+    /// Nothing changes.
+    pub const NONE: Rewrite = Rewrite {
+        src: Translation::Keep,
+        dst: Translation::Keep,
+    };
+
+    /// Whether nothing changes.
+    #[inline]
+    pub fn is_none(&self) -> bool {
+        *self == Rewrite::NONE
+    }
+}
+
+/// What to do with the packets of one direction; copied out on every hit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Action {
+    /// Forward, bridge or drop.
+    pub verdict: Verdict,
+    /// Index of the nexthop in the snapshot that decided.
+    pub nexthop: u32,
+    /// Configuration epoch that decided; the caller compares.
+    pub epoch: u32,
+    /// Where packets of this direction must come from; the caller compares.
+    pub ingress: u32,
+    /// Address and port translation.
+    pub rewrite: Rewrite,
+    /// Which member of a nexthop group was chosen.
+    pub group_choice: u16,
+}
+
+/// Words of a packed action for an IPv4 key.
+pub(crate) const WORDS_IPV4: usize = 4;
+/// Words of a packed action for an IPv6 key: the first ones of the four.
+pub(crate) const WORDS_IPV6: usize = 2;
+
+impl Action {
+    /// ```text
+    /// 0  nexthop 32 | group_choice 16 | reason 8 | verdict 2 | src 2 | dst 2 | 0
+    /// 1  epoch 32 | ingress 32
+    /// 2  new source address 32 | new destination address 32
+    /// 3  new source port 16 | new destination port 16 | 0
+    /// ```
+    #[inline]
+    pub(crate) fn pack(&self) -> [u64; WORDS_IPV4] {
+        let (verdict, reason) = match self.verdict {
+            Verdict::Forward => (0, 0),
+            Verdict::Bridge => (1, 0),
+            Verdict::Drop(reason) => (2, reason),
+        };
+        let (src, src_addr, src_port) = self.rewrite.src.pack();
+        let (dst, dst_addr, dst_port) = self.rewrite.dst.pack();
+        [
+            u64::from(self.nexthop) << 32
+                | u64::from(self.group_choice) << 16
+                | u64::from(reason) << 8
+                | verdict << 6
+                | src << 4
+                | dst << 2,
+            u64::from(self.epoch) << 32 | u64::from(self.ingress),
+            src_addr << 32 | dst_addr,
+            src_port << 48 | dst_port << 32,
+        ]
+    }
+
+    /// Reads back what [`Action::pack`] wrote; any bits make some action.
+    #[inline]
+    pub(crate) fn unpack([head, origin, addrs, ports]: [u64; WORDS_IPV4]) -> Action {
+        let verdict = match (head >> 6) & 3 {
+            0 => Verdict::Forward,
+            1 => Verdict::Bridge,
+            _ => Verdict::Drop((head >> 8) as u8),
+        };
+        Action {
+            verdict,
+            nexthop: (head >> 32) as u32,
+            epoch: (origin >> 32) as u32,
+            ingress: origin as u32,
+            rewrite: Rewrite {
+                src: Translation::unpack(head >> 4, addrs >> 32, ports >> 48),
+                dst: Translation::unpack(head >> 2, addrs, ports >> 32),
+            },
+            group_choice: (head >> 16) as u16,
+        }
+    }
+
+    /// The same action in the form in which two words say all of it.
+    #[inline]
+    pub(crate) fn for_ipv6(mut self) -> Action {
+        for end in [&mut self.rewrite.src, &mut self.rewrite.dst] {
+            if matches!(end, Translation::To(..)) {
+                *end = Translation::Partner;
+            }
+        }
+        self
+    }
+}
+
+impl Translation {
+    #[inline]
+    fn pack(self) -> (u64, u64, u64) {
+        match self {
+            Translation::Keep => (0, 0, 0),
+            Translation::To(addr, port) => (1, u64::from(addr.to_bits()), u64::from(port)),
+            Translation::Partner => (2, 0, 0),
+        }
+    }
+
+    #[inline]
+    fn unpack(kind: u64, addr: u64, port: u64) -> Translation {
+        match kind & 3 {
+            0 => Translation::Keep,
+            1 => Translation::To(Ipv4Addr::from_bits(addr as u32), port as u16),
+            _ => Translation::Partner,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy() -> Action {
+        Action {
+            verdict: Verdict::Drop(0xfe),
+            nexthop: 0x8000_0001,
+            epoch: u32::MAX,
+            ingress: 0x1234_5678,
+            rewrite: Rewrite {
+                src: Translation::To(Ipv4Addr::new(255, 0, 0, 1), 0xfffe),
+                dst: Translation::To(Ipv4Addr::new(10, 0, 0, 254), 1),
+            },
+            group_choice: 0xabcd,
+        }
+    }
+
+    #[test]
+    fn every_field_survives_packing() {
+        assert_eq!(Action::unpack(busy().pack()), busy());
+        let plain = Action {
+            verdict: Verdict::Bridge,
+            rewrite: Rewrite {
+                src: Translation::Keep,
+                dst: Translation::Partner,
+            },
+            ..busy()
+        };
+        assert_eq!(Action::unpack(plain.pack()), plain);
+    }
+
+    #[test]
+    fn two_words_hold_all_of_an_ipv6_action() {
+        let action = busy().for_ipv6();
+        assert_eq!(action.rewrite.src, Translation::Partner);
+        let [head, origin, rest @ ..] = action.pack();
+        assert_eq!(rest, [0, 0]);
+        assert_eq!(Action::unpack([head, origin, 0, 0]), action);
+    }
+}
