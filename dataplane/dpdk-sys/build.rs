@@ -31,6 +31,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_promiscuous_enable",
     "rte_eth_rx_queue_setup",
     "rte_eth_stats_get",
+    "rte_eth_stats_reset",
     "rte_eth_tx_queue_setup",
     // shim.h
     "vr_.*",
@@ -133,6 +134,7 @@ fn generate_bindings(flags: &[String]) {
         .blocklist_type("rte_mbuf.*") // lib.rs writes out what is needed of it
         .blocklist_type("RTE_MARKER.*")
         .generate_comments(false)
+        .derive_default(true)
         .layout_tests(false)
         .wrap_unsafe_ops(true)
         .rust_edition(bindgen::RustEdition::Edition2024);

@@ -73,7 +73,7 @@ int vr_port_info(uint16_t port, struct vr_port_info *info)
 		return error;
 	*info = (struct vr_port_info){
 		.device = dev.device,
-		.driver = dev.driver_name,
+		.if_index = dev.if_index,
 		.max_rx_queues = dev.max_rx_queues,
 		.max_tx_queues = dev.max_tx_queues,
 		.rx_ipv4_checksum = (dev.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0,

@@ -24,7 +24,7 @@ unsigned int vr_lcore_id(void);
 /* What a port says about itself. */
 struct vr_port_info {
 	struct rte_device *device;
-	const char *driver;
+	uint32_t if_index; /* of the kernel interface it stands on, or 0 */
 	uint16_t max_rx_queues;
 	uint16_t max_tx_queues;
 	uint8_t rx_ipv4_checksum;
