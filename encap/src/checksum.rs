@@ -1,0 +1,216 @@
+//! The Internet checksum: computed (RFC 1071), over a pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1),
+//! and updated when a field changes (RFC 1624).
+//!
+//! A checksum here is the 16-bit field's value in host order.
+
+use crate::protocol::{ICMP, ICMPV6, TCP, UDP};
+use crate::{Fragment, Meta, Network};
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+/// A one's complement sum in progress.
+///
+/// It adds words as they lie in memory, whatever the machine's byte order, and swaps once at the
+/// end (RFC 1071 §2(B)); folding waits until then too (§2(C)). 2^32 additions fit before it could
+/// overflow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// Zero.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(0)
+    }
+
+    /// Adds the pseudo-header of IPv4; `len` is that of the transport header and payload, in bytes.
+    #[must_use]
+    pub fn ipv4_pseudo(self, src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, len: u16) -> Self {
+        self.array(&src.octets())
+            .array(&dst.octets())
+            .u16(u16::from(protocol))
+            .u16(len)
+    }
+
+    /// Adds the pseudo-header of IPv6; `len` is that of the transport header and payload, in bytes.
+    #[must_use]
+    pub fn ipv6_pseudo(self, src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, len: u32) -> Self {
+        self.array(&src.octets())
+            .array(&dst.octets())
+            .u32(u32::from(protocol))
+            .u32(len)
+    }
+
+    /// Adds bytes from an even offset. Only the last piece of what is summed may have odd length.
+    #[must_use]
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        let (words, tail) = bytes.as_chunks::<4>();
+        let mut total = self.0;
+        for word in words {
+            total += u64::from(u32::from_ne_bytes(*word));
+        }
+        let mut last = [0; 4];
+        for (to, from) in last.iter_mut().zip(tail) {
+            *to = *from;
+        }
+        Self(total + u64::from(u32::from_ne_bytes(last)))
+    }
+
+    /// [`bytes`](Self::bytes) for a length known when compiling, unrolled by the compiler.
+    #[must_use]
+    pub fn array<const N: usize>(self, bytes: &[u8; N]) -> Self {
+        self.bytes(bytes)
+    }
+
+    /// Adds one 16-bit field.
+    #[must_use]
+    pub const fn u16(self, field: u16) -> Self {
+        Self(self.0 + field.to_be() as u64)
+    }
+
+    /// Adds one 32-bit field.
+    #[must_use]
+    pub const fn u32(self, field: u32) -> Self {
+        Self(self.0 + field.to_be() as u64)
+    }
+
+    /// The checksum of what was added: zero if that included a correct checksum.
+    #[must_use]
+    pub const fn finish(self) -> u16 {
+        let mut sum = self.0;
+        sum = (sum & 0xffff_ffff) + (sum >> 32);
+        sum = (sum & 0xffff_ffff) + (sum >> 32);
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = (sum & 0xffff) + (sum >> 16);
+        !u16::from_be(sum as u16)
+    }
+}
+
+/// Updates a checksum for a 16-bit field that changed (RFC 1624 §3, equation 3).
+#[must_use]
+pub const fn update_u16(checksum: u16, old: u16, new: u16) -> u16 {
+    fold(complement(checksum) + complement(old) + new as u32)
+}
+
+/// Updates a checksum for a 32-bit field that changed.
+#[must_use]
+pub const fn update_u32(checksum: u16, old: u32, new: u32) -> u16 {
+    let sum = complement(checksum)
+        + complement((old >> 16) as u16)
+        + complement(old as u16)
+        + (new >> 16)
+        + (new & 0xffff);
+    fold(sum)
+}
+
+/// Updates a checksum that covers an IPv4 address which changed.
+#[must_use]
+pub const fn update_ipv4(checksum: u16, old: Ipv4Addr, new: Ipv4Addr) -> u16 {
+    update_u32(checksum, old.to_bits(), new.to_bits())
+}
+
+/// Updates a checksum that covers an IPv6 address which changed.
+#[must_use]
+pub fn update_ipv6(checksum: u16, old: Ipv6Addr, new: Ipv6Addr) -> u16 {
+    let mut sum = complement(checksum);
+    for (old, new) in old.segments().into_iter().zip(new.segments()) {
+        sum += complement(old) + u32::from(new);
+    }
+    fold(sum)
+}
+
+/// Applies an update to a UDP checksum field, in which zero means "none" (RFC 768): none stays
+/// none, and a computed zero is sent as its equal 0xFFFF.
+#[must_use]
+pub fn update_udp(checksum: u16, update: impl FnOnce(u16) -> u16) -> u16 {
+    match checksum {
+        0 => 0,
+        _ => never_zero(update(checksum)),
+    }
+}
+
+/// Whether the transport checksum of a whole TCP, UDP, ICMP or ICMPv6 packet is right.
+///
+/// Other protocols, and fragments, whose checksum covers bytes that are elsewhere, are right by
+/// default; so is UDP without a checksum.
+#[must_use]
+pub fn transport_is_right(frame: &[u8], meta: &Meta) -> bool {
+    let Some((at, sum)) = transport(frame, meta) else {
+        return true;
+    };
+    (meta.protocol == UDP && field(frame, at) == Some(0)) || sum.finish() == 0
+}
+
+/// Computes and writes the transport checksum of a whole TCP, UDP, ICMP or ICMPv6 packet, for a
+/// sender that left it to the device. Other packets stay as they are.
+pub fn fill_transport(frame: &mut [u8], meta: &Meta) {
+    let Some((at, sum)) = transport(frame, meta) else {
+        return;
+    };
+    let Some(old) = field(frame, at) else { return };
+    // Taking the old value out of the sum saves a second pass with the field zeroed.
+    let mut checksum = sum.u16(!old).finish();
+    if meta.protocol == UDP {
+        checksum = never_zero(checksum);
+    }
+    frame[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// Offset of the transport checksum field, and the sum of the transport header and payload, with
+/// the pseudo-header where the protocol has one. `None` where there is none to speak of.
+fn transport(frame: &[u8], meta: &Meta) -> Option<(usize, Sum)> {
+    if meta.fragment != Fragment::Whole {
+        return None;
+    }
+    let offset = match (meta.network, meta.protocol) {
+        (Network::Ipv4 | Network::Ipv6, TCP) => 16,
+        (Network::Ipv4 | Network::Ipv6, UDP) => 6,
+        (Network::Ipv4, ICMP) | (Network::Ipv6, ICMPV6) => 2,
+        _ => return None,
+    };
+    let l4 = usize::from(meta.l4);
+    let payload = frame.get(l4..usize::from(meta.end))?;
+    // A UDP datagram may be shorter than the IP payload that holds it.
+    let payload = match meta.protocol {
+        UDP => payload.get(..usize::from(field(payload, 4)?))?,
+        _ => payload,
+    };
+    payload.get(offset..offset + 2)?;
+    let len = payload.len() as u32;
+    let pseudo = match meta.network {
+        _ if meta.protocol == ICMP => Sum::new(),
+        Network::Ipv4 => {
+            let (src, dst) = meta.ipv4_addrs(frame)?;
+            Sum::new().ipv4_pseudo(src, dst, meta.protocol, len as u16)
+        }
+        _ => {
+            let (src, dst) = meta.ipv6_addrs(frame)?;
+            Sum::new().ipv6_pseudo(src, dst, meta.protocol, len)
+        }
+    };
+    Some((l4 + offset, pseudo.bytes(payload)))
+}
+
+/// UDP's other spelling of a computed zero.
+pub(crate) const fn never_zero(checksum: u16) -> u16 {
+    match checksum {
+        0 => 0xffff,
+        _ => checksum,
+    }
+}
+
+fn field(bytes: &[u8], at: usize) -> Option<u16> {
+    let field = bytes.get(at..)?.first_chunk()?;
+    Some(u16::from_be_bytes(*field))
+}
+
+const fn complement(field: u16) -> u32 {
+    !field as u32
+}
+
+/// Folds a sum of at most 2^16 fields, and complements it.
+const fn fold(sum: u32) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    !(sum as u16)
+}

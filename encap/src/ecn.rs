@@ -1,0 +1,76 @@
+//! Explicit congestion notification through a tunnel (RFC 6040).
+//!
+//! Arguments are traffic class bytes, of which only the two ECN bits count; the DSCP is not touched
+//! here (RFC 2983 pipe model).
+
+use crate::{Error, Meta, Network, checksum, ipv4, ipv6};
+
+/// The transport does not use ECN.
+pub const NOT_ECT: u8 = 0b00;
+/// ECN-capable, codepoint 1.
+pub const ECT1: u8 = 0b01;
+/// ECN-capable, codepoint 0.
+pub const ECT0: u8 = 0b10;
+/// Congestion experienced.
+pub const CE: u8 = 0b11;
+
+const MASK: u8 = 0b11;
+
+/// The outer ECN field for an inner traffic class: the same (RFC 6040 §4.1, normal mode).
+#[must_use]
+pub const fn encapsulate(inner: u8) -> u8 {
+    inner & MASK
+}
+
+/// The ECN field a packet leaves the tunnel with (RFC 6040 §4.2, Figure 4).
+///
+/// # Errors
+/// [`Error::EcnNotCapable`] for inner Not-ECT and outer CE: the only way to tell that sender about
+/// congestion is to drop the packet.
+pub const fn decapsulate(inner: u8, outer: u8) -> Result<u8, Error> {
+    match (inner & MASK, outer & MASK) {
+        (NOT_ECT, CE) => Err(Error::EcnNotCapable),
+        (ECT0 | ECT1, CE) => Ok(CE),
+        (ECT0, ECT1) => Ok(ECT1),
+        (inner, _) => Ok(inner),
+    }
+}
+
+/// Whether Figure 4 of RFC 6040 marks the pair as one that no proper tunnel entry produces, to be
+/// counted and, sparingly, logged.
+#[must_use]
+pub const fn is_dubious(inner: u8, outer: u8) -> bool {
+    matches!(
+        (inner & MASK, outer & MASK),
+        (NOT_ECT, ECT0 | ECT1 | CE) | (ECT1, ECT0) | (CE, ECT1)
+    )
+}
+
+/// Combines the outer ECN field into the inner IP header, in place; `meta` is that of the inner
+/// packet. The IPv4 checksum stays right. Frames that are not IP stay as they are.
+///
+/// # Errors
+/// [`Error::EcnNotCapable`] as [`decapsulate`]; the packet is unchanged.
+pub fn apply(frame: &mut [u8], meta: &Meta, outer_traffic_class: u8) -> Result<(), Error> {
+    if !meta.is_ip() {
+        return Ok(());
+    }
+    let ecn = decapsulate(meta.traffic_class, outer_traffic_class)?;
+    let traffic_class = meta.traffic_class & !MASK | ecn;
+    if traffic_class == meta.traffic_class {
+        return Ok(());
+    }
+    let packet = frame.get_mut(usize::from(meta.l3)..).unwrap_or_default();
+    if meta.network == Network::Ipv6 {
+        let (mut header, _) = ipv6::Header::split_mut(packet)?;
+        header.set_traffic_class(traffic_class);
+        return Ok(());
+    }
+    let (mut header, _) = ipv4::Header::split_mut(packet)?;
+    let old = u16::from(header.traffic_class());
+    header.set_traffic_class(traffic_class);
+    // The other half of this 16-bit word does not change, so its value does not matter.
+    let new = u16::from(traffic_class);
+    header.set_checksum(checksum::update_u16(header.checksum(), old, new));
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! What can be wrong with a packet, or with room for one.
+//!
+//! One variant per thing an operator would act on differently: each becomes a drop reason of its
+//! own, so a variant is split rather than given a "kind", and carries the numbers that were wrong.
+
+use core::fmt;
+
+/// Why bytes were refused. `Copy` and eight bytes, as it travels with packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Error {
+    /// A header needs `need` bytes where the packet has `have` left.
+    Truncated {
+        /// Bytes the header takes.
+        need: u16,
+        /// Bytes there were.
+        have: u16,
+    },
+    /// The buffer's headroom or tailroom is too small.
+    NoRoom {
+        /// Bytes asked for.
+        need: u16,
+        /// Bytes free at that end.
+        have: u16,
+    },
+    /// The packet is, or would become, longer than the 65,535 bytes an IP length field can say.
+    TooLong {
+        /// Its length in bytes.
+        len: u32,
+    },
+
+    /// More than one VLAN tag, or a service tag (802.1ad), which announces a stack.
+    VlanStacked,
+    /// VLAN id 4095, reserved by 802.1Q.
+    VlanReserved,
+
+    /// The version nibble is not what the link layer announced; for bare IP, not 4 or 6.
+    IpVersion(u8),
+    /// IPv4 IHL below 5 words, or more than the packet has (RFC 1812 §5.2.2).
+    IpHeaderLen(u8),
+    /// IPv4 total length shorter than the header (RFC 1812 §5.2.2).
+    IpTotalLen {
+        /// The field, in bytes.
+        total_len: u16,
+        /// Length of the header, in bytes.
+        header_len: u16,
+    },
+    /// The IP datagram is longer than what the link delivered of it (either version).
+    IpTruncated {
+        /// Length of header and payload by the header's own account.
+        total_len: u32,
+        /// Bytes there were.
+        have: u16,
+    },
+    /// Wrong IPv4 header checksum.
+    IpChecksum,
+    /// An IPv4 option's length is below two or leads past the header.
+    IpOptions,
+    /// IPv6 payload length zero: nothing, or a jumbogram, which no port of ours carries.
+    Ipv6PayloadLen,
+    /// More than [`crate::parse::MAX_EXTENSION_HEADERS`], hop-by-hop not first, or two fragment headers.
+    ExtensionHeaders,
+    /// Too many or malformed options, or too much padding, in an IPv6 extension header.
+    ExtensionOptions,
+    /// IPv6 routing header type 0 (RFC 5095).
+    RoutingType0,
+
+    /// A first fragment without the whole header chain (RFC 7112 §5), or a TCP fragment that could
+    /// overwrite the first one's flags (RFC 1858 §3).
+    TinyFragment,
+    /// A fragment that is empty, ends past 65,535 bytes, or is not the last and not a multiple of
+    /// eight bytes long (RFC 8200 §4.5).
+    FragmentLen,
+
+    /// TCP data offset below 5 words.
+    TcpHeaderLen(u8),
+    /// UDP length field below 8, or not what the IP datagram holds.
+    UdpLen {
+        /// The field, in bytes.
+        len_field: u16,
+        /// Bytes of UDP header and payload in the IP datagram.
+        have: u16,
+    },
+    /// Wrong UDP checksum.
+    UdpChecksum,
+    /// Wrong ICMP or ICMPv6 checksum.
+    IcmpChecksum,
+    /// A fragment of an ICMP message that only makes sense whole.
+    FragmentedIcmp,
+
+    /// The I flag of a VXLAN header is not set; carries the flags byte (RFC 7348 §5).
+    VxlanFlags(u8),
+    /// A tunnel packet in fragments (RFC 7348 §4.3).
+    FragmentedOuter,
+    /// A tunnel's two addresses are of different IP versions.
+    AddressFamily,
+    /// Congestion was marked on the tunnel for an inner packet that cannot carry the mark
+    /// (RFC 6040 §4.2).
+    EcnNotCapable,
+
+    /// Not an Ethernet/IPv4 ARP packet, or cut short (RFC 826).
+    MalformedArp,
+    /// A neighbour message that fails the checks of RFC 4861 §7.1, or was fragmented (RFC 6980 §5).
+    MalformedNd,
+}
+
+impl Error {
+    #[cold]
+    pub(crate) fn truncated(need: usize, have: usize) -> Self {
+        Self::Truncated {
+            need: saturate(need),
+            have: saturate(have),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn no_room(need: usize, have: usize) -> Self {
+        Self::NoRoom {
+            need: saturate(need),
+            have: saturate(have),
+        }
+    }
+}
+
+/// A length for an error; beyond 65,535 the exact number helps nobody.
+pub(crate) fn saturate(len: usize) -> u16 {
+    u16::try_from(len).unwrap_or(u16::MAX)
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Truncated { need, have } => write!(f, "header needs {need} bytes, {have} left"),
+            Self::NoRoom { need, have } => write!(f, "buffer has room for {have} bytes of {need}"),
+            Self::TooLong { len } => write!(f, "packet of {len} bytes exceeds 65535"),
+            Self::VlanStacked => f.write_str("more than one VLAN tag"),
+            Self::VlanReserved => f.write_str("VLAN id 4095 is reserved"),
+            Self::IpVersion(version) => write!(f, "unexpected IP version {version}"),
+            Self::IpHeaderLen(words) => write!(f, "IPv4 header of {words} words"),
+            Self::IpTotalLen {
+                total_len,
+                header_len,
+            } => write!(
+                f,
+                "IPv4 total length {total_len} below header length {header_len}"
+            ),
+            Self::IpTruncated { total_len, have } => {
+                write!(f, "IP datagram of {total_len} bytes, {have} delivered")
+            }
+            Self::IpChecksum => f.write_str("wrong IPv4 header checksum"),
+            Self::IpOptions => f.write_str("malformed IPv4 options"),
+            Self::Ipv6PayloadLen => f.write_str("IPv6 payload length is zero"),
+            Self::ExtensionHeaders => f.write_str("IPv6 extension headers too many or misplaced"),
+            Self::ExtensionOptions => f.write_str("IPv6 options too many or malformed"),
+            Self::RoutingType0 => f.write_str("IPv6 routing header type 0"),
+            Self::TinyFragment => f.write_str("first fragment without all headers"),
+            Self::FragmentLen => f.write_str("impossible fragment length or offset"),
+            Self::TcpHeaderLen(words) => write!(f, "TCP header of {words} words"),
+            Self::UdpLen { len_field, have } => {
+                write!(f, "UDP length {len_field}, datagram holds {have}")
+            }
+            Self::UdpChecksum => f.write_str("wrong UDP checksum"),
+            Self::IcmpChecksum => f.write_str("wrong ICMP checksum"),
+            Self::FragmentedIcmp => f.write_str("ICMP message in fragments"),
+            Self::VxlanFlags(flags) => write!(f, "VXLAN flags {flags:#04x} without the I flag"),
+            Self::FragmentedOuter => f.write_str("tunnel packet in fragments"),
+            Self::AddressFamily => f.write_str("tunnel addresses of different IP versions"),
+            Self::EcnNotCapable => f.write_str("congestion marked on a packet without ECN"),
+            Self::MalformedArp => f.write_str("malformed ARP packet"),
+            Self::MalformedNd => f.write_str("malformed neighbour discovery message"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

@@ -1,0 +1,70 @@
+//! Changes to a packet on its way through a router or a switch, in place.
+
+use crate::{Buffer, Error, MacAddr, Meta, Network, VlanId, checksum, ethernet, ipv4, ipv6, vlan};
+
+/// Lowers the TTL or hop limit by one, keeping the IPv4 checksum right (RFC 1624).
+///
+/// The caller has checked that more than one hop is left; what is not IP stays as it is.
+pub fn decrement_ttl(frame: &mut [u8], meta: &Meta) {
+    let packet = frame.get_mut(usize::from(meta.l3)..).unwrap_or_default();
+    match meta.network {
+        Network::Ipv4 => {
+            let Ok((mut header, _)) = ipv4::Header::split_mut(packet) else {
+                return;
+            };
+            // TTL is the high half of its 16-bit word; the low half cancels out.
+            let old = u16::from(header.ttl()) << 8;
+            header.set_ttl(header.ttl().wrapping_sub(1));
+            let new = u16::from(header.ttl()) << 8;
+            header.set_checksum(checksum::update_u16(header.checksum(), old, new));
+        }
+        Network::Ipv6 => {
+            if let Ok((mut header, _)) = ipv6::Header::split_mut(packet) {
+                header.set_hop_limit(header.hop_limit().wrapping_sub(1));
+            }
+        }
+        Network::Arp | Network::Other => {}
+    }
+}
+
+/// Sets the addresses of the Ethernet frame that starts at `l2`; one too short stays as it is.
+pub fn set_macs(frame: &mut [u8], l2: usize, dst: MacAddr, src: MacAddr) {
+    let link = frame.get_mut(l2..).unwrap_or_default();
+    if let Ok((mut header, _)) = ethernet::Header::split_mut(link) {
+        header.set_dst(dst);
+        header.set_src(src);
+    }
+}
+
+/// Puts a VLAN tag into an Ethernet frame, priority 0, in front of one it may have.
+///
+/// # Errors
+/// [`Error::Truncated`] if the packet is no frame, [`Error::NoRoom`] with less than 4 bytes of
+/// headroom. The packet is unchanged.
+pub fn push_vlan<B: Buffer>(packet: &mut B, id: VlanId) -> Result<(), Error> {
+    ethernet::Header::split(packet.bytes())?;
+    packet.prepend(vlan::LEN)?;
+    let frame = packet.bytes_mut();
+    frame.copy_within(vlan::LEN..vlan::LEN + MACS, 0);
+    let [high, low] = id.get().to_be_bytes();
+    let [type_high, type_low] = ethernet::VLAN.to_be_bytes();
+    frame[MACS..MACS + vlan::LEN].copy_from_slice(&[type_high, type_low, high, low]);
+    Ok(())
+}
+
+/// Takes the outermost VLAN tag out of an Ethernet frame; without one the frame stays as it is.
+///
+/// # Errors
+/// [`Error::Truncated`] if the packet is no frame, or ends within the tag. The packet is unchanged.
+pub fn pop_vlan<B: Buffer>(packet: &mut B) -> Result<(), Error> {
+    let (header, rest) = ethernet::Header::split(packet.bytes())?;
+    if header.ether_type() != ethernet::VLAN {
+        return Ok(());
+    }
+    vlan::Tag::split(rest)?;
+    packet.bytes_mut().copy_within(..MACS, vlan::LEN);
+    packet.trim_front(vlan::LEN)
+}
+
+/// Length of the two addresses, which a tag follows.
+const MACS: usize = 12;
