@@ -53,7 +53,9 @@ impl VifCounters {
     /// All zero, for `workers` workers.
     pub fn new(workers: usize) -> VifCounters {
         VifCounters {
-            blocks: (0..workers).map(|_| CachePadded::new(Block::new())).collect(),
+            blocks: (0..workers)
+                .map(|_| CachePadded::new(Block::new()))
+                .collect(),
         }
     }
 
@@ -135,7 +137,9 @@ impl Block {
 impl Totals {
     /// The reasons that occurred, with how often.
     pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> {
-        let counted = DropReason::ALL.iter().map(|reason| (*reason, self.drops[*reason as usize]));
+        let counted = DropReason::ALL
+            .iter()
+            .map(|reason| (*reason, self.drops[*reason as usize]));
         counted.filter(|(_, count)| *count > 0)
     }
 }

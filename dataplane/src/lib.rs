@@ -4,8 +4,10 @@
 
 pub mod counters;
 pub mod decide;
+pub mod engine;
 pub mod io;
 pub mod reason;
+pub mod replay;
 pub mod snapshot;
 pub mod stage;
 pub mod tables;

@@ -72,7 +72,9 @@ impl<T> Publisher<T> {
     pub fn settled(&self) -> bool {
         let version = self.shared.version.load(Ordering::Acquire);
         let slot = self.shared.lock();
-        slot.readers.iter().all(|reached| reached.load(Ordering::Acquire) >= version)
+        slot.readers
+            .iter()
+            .all(|reached| reached.load(Ordering::Acquire) >= version)
     }
 
     /// A new reader, which starts at the current value.

@@ -49,7 +49,7 @@ struct Input<B> {
 /// Where this worker's share of the ageing stands.
 struct Ageing {
     cursor: AgeCursor,
-    /// Entries to look at per millisecond, so that a round takes a few seconds.
+    /// Pairs to look at per millisecond, so that a round takes a few seconds.
     pace: usize,
     last: Ticks,
 }
@@ -126,7 +126,11 @@ impl<B: Buffer> Worker<B> {
             return 0;
         }
         let tables = self.tables.pin();
-        let bytes = burst.packets.iter().map(|packet| packet.bytes().len() as u64).sum();
+        let bytes = burst
+            .packets
+            .iter()
+            .map(|packet| packet.bytes().len() as u64)
+            .sum();
         let counters = input.counters.block(self.index);
         counters.received(received as u64, bytes);
         let Some(vif) = tables.vif(input.vif) else {
@@ -160,19 +164,18 @@ impl<B: Buffer> Worker<B> {
 
     /// What is due besides packets: held packets, neighbours, the age of flows.
     fn look_after(&mut self, now: Ticks) {
+        // An idle worker, too, lets go of an old snapshot.
+        self.tables.pin();
         if !self.waiting.is_empty() {
             self.resolve_waiting(now);
         }
         let elapsed = now.since(self.ageing.last) as usize;
         if elapsed == 0 {
-            // Also the moment at which an idle worker lets go of an old snapshot.
-            self.tables.pin();
             return;
         }
         self.ageing.last = now;
         if self.index == 0 {
-            let whole = self.flows.capacity() * 2;
-            let budget = (self.ageing.pace * elapsed).min(whole);
+            let budget = self.ageing.pace * elapsed;
             self.flows.age(&mut self.ageing.cursor, budget, now, |_| {});
             if now.since(self.cared) >= NEIGHBOUR_CARE_MS {
                 self.cared = now;
@@ -183,9 +186,16 @@ impl<B: Buffer> Worker<B> {
 
     fn resolve_waiting(&mut self, now: Ticks) {
         let tables = self.tables.pin().clone();
-        self.waiting.release(&tables, self.index, now, &mut self.outbox);
+        self.waiting
+            .release(&tables, self.index, now, &mut self.outbox);
         let mut due = arrayvec::ArrayVec::<Arc<Neighbour>, BATCH>::new();
-        due.extend(self.waiting.neighbours().filter(|n| n.probe_due(now)).take(BATCH).cloned());
+        due.extend(
+            self.waiting
+                .neighbours()
+                .filter(|n| n.probe_due(now))
+                .take(BATCH)
+                .cloned(),
+        );
         for neighbour in due {
             self.ask_for(&tables, &neighbour);
         }
@@ -220,9 +230,7 @@ impl<B: Buffer> Worker<B> {
             (IpAddr::V4(src), IpAddr::V4(target)) => {
                 arp::request(&mut packet, vif.mac, src, target)
             }
-            (IpAddr::V6(src), IpAddr::V6(target)) => {
-                nd::solicit(&mut packet, vif.mac, src, target)
-            }
+            (IpAddr::V6(src), IpAddr::V6(target)) => nd::solicit(&mut packet, vif.mac, src, target),
             _ => return,
         };
         if built.is_ok() && self.outbox.push(tables, vif.id, packet).is_ok() {
@@ -230,10 +238,14 @@ impl<B: Buffer> Worker<B> {
         }
     }
 
+    /// True while packets wait for a neighbour.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Looks at every flow once; for clocks that jump, as in a replay.
     pub fn age_all(&mut self, now: Ticks) {
         let mut cursor = AgeCursor::default();
-        let whole = self.flows.capacity() * 2;
-        self.flows.age(&mut cursor, whole, now, |_| {});
+        self.flows.age(&mut cursor, usize::MAX, now, |_| {});
     }
 }

@@ -87,7 +87,7 @@ const _: () = assert!(size_of::<Meta>() == 32);
 
 impl Meta {
     /// A frame of which only the ends are known.
-    pub(crate) const fn new(l3: u16, end: u16) -> Self {
+    pub const fn new(l3: u16, end: u16) -> Self {
         Self {
             l3,
             l4: end,

@@ -34,7 +34,7 @@ impl Lab {
             return None;
         }
         let path = Path::new("/run/vrouter-test.lock");
-        let lock = File::create(&path).unwrap_or_else(|e| panic!("cannot write {path:?}: {e}"));
+        let lock = File::create(path).unwrap_or_else(|e| panic!("cannot write {path:?}: {e}"));
         flock(&lock, FlockOperation::LockExclusive).expect("a local file can be locked");
         remove_leftovers();
         Some(Lab {

@@ -99,9 +99,7 @@ fn check_martian(headers: &Headers) -> Result<(), DropReason> {
         IpAddr::V6(addr) => addr.is_unspecified() || addr.is_loopback() || addr.is_multicast(),
     };
     let bad_destination = match headers.dst_addr {
-        IpAddr::V4(addr) => {
-            addr.octets()[0] == 0 || addr.is_loopback() || addr.octets()[0] >= 240
-        }
+        IpAddr::V4(addr) => addr.octets()[0] == 0 || addr.is_loopback() || addr.octets()[0] >= 240,
         IpAddr::V6(addr) => addr.is_unspecified() || addr.is_loopback(),
     };
     if bad_source || bad_destination {

@@ -23,11 +23,7 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
     }
 }
 
-fn ip<B: Buffer>(
-    context: &Context,
-    lane: &mut Lane,
-    packet: &mut B,
-) -> Result<Next, DropReason> {
+fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<Next, DropReason> {
     let meta = &lane.meta;
     let Some(dst) = meta.dst_addr(packet.bytes()) else {
         return Err(DropReason::Truncated);
@@ -67,7 +63,10 @@ fn decap<B: Buffer>(
     packet: &mut B,
 ) -> Result<Next, DropReason> {
     let outer = encap::vxlan_decap(packet.bytes(), &lane.meta)?;
-    let vrf = context.tables.vni(outer.vni).ok_or(DropReason::UnknownVni)?;
+    let vrf = context
+        .tables
+        .vni(outer.vni)
+        .ok_or(DropReason::UnknownVni)?;
     let peer = context
         .tables
         .underlay()
@@ -85,11 +84,7 @@ fn decap<B: Buffer>(
     Ok(overlay::classify(context, lane, packet))
 }
 
-fn arp<B: Buffer>(
-    context: &Context,
-    lane: &mut Lane,
-    packet: &mut B,
-) -> Result<Next, DropReason> {
+fn arp<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<Next, DropReason> {
     let (arp, _) = ArpPacket::split(&packet.bytes()[lane.meta.l3.into()..])?;
     learn(context, arp.sender_ip().into(), arp.sender_mac());
     if arp.is_request() && context.vif.has_address(arp.target_ip().into()) {

@@ -102,10 +102,7 @@ fn is_fresh(context: &Context, lane: &Lane, hit: &Hit) -> bool {
 
 fn follow(action: &Action) -> Next {
     match action.verdict {
-        Verdict::Forward => Next::Forward(
-            crate::tables::NexthopId(action.nexthop),
-            Layer::Routed,
-        ),
+        Verdict::Forward => Next::Forward(crate::tables::NexthopId(action.nexthop), Layer::Routed),
         Verdict::Bridge => Next::Bridge,
         Verdict::Drop(reason) => Next::Drop(
             DropReason::ALL
@@ -142,12 +139,9 @@ fn miss(
     let forward = action(&decision.forward, &decision, layer);
     let reverse = action(&decision.reverse, &decision, layer);
     if let Some(hit) = stale
-        && context.flows.update_pair(&hit, &forward, &reverse)
+        && let Some(hit) = renew(context, hit, &forward, &reverse)
     {
-        return Ok(Hit {
-            action: forward,
-            ..hit
-        });
+        return Ok(hit);
     }
     let class = first_class(lane);
     let inserted = context.flows.insert_pair(
@@ -163,13 +157,26 @@ fn miss(
         Insert::Inserted(hit) => Ok(hit),
         // Another worker, or an earlier packet of this batch, was first.
         Insert::Exists(hit) if is_fresh(context, lane, &hit) => Ok(hit),
-        Insert::Exists(hit) if context.flows.update_pair(&hit, &forward, &reverse) => Ok(Hit {
-            action: forward,
-            ..hit
-        }),
-        Insert::Exists(_) | Insert::ReverseTaken(_) => Err(DropReason::FlowConflict),
+        Insert::Exists(hit) => {
+            renew(context, hit, &forward, &reverse).ok_or(DropReason::FlowConflict)
+        }
+        Insert::ReverseTaken(_) => Err(DropReason::FlowConflict),
         Insert::Full => Err(DropReason::FlowTableFull),
     }
+}
+
+/// Gives a flow its new decision; `None` if it is gone. What is forward to the
+/// packet at hand may be the flow's reverse.
+fn renew(context: &Context, hit: Hit, forward: &Action, reverse: &Action) -> Option<Hit> {
+    let (first, second) = match hit.id.is_forward() {
+        true => (forward, reverse),
+        false => (reverse, forward),
+    };
+    let renewed = context.flows.update_pair(&hit, first, second);
+    renewed.then_some(Hit {
+        action: *forward,
+        ..hit
+    })
 }
 
 fn action(way: &Way, decision: &Decision, layer: Layer) -> Action {
@@ -211,7 +218,7 @@ fn next_class(lane: &Lane, hit: &Hit) -> Class {
     const SYN: u8 = 0x02;
     const RST: u8 = 0x04;
     const ACK: u8 = 0x10;
-    let is_reply = hit.id.is_reverse();
+    let is_reply = !hit.id.is_forward();
     match lane.meta.protocol {
         protocol::TCP if lane.meta.fragment == Fragment::Whole => {
             let flags = lane.meta.l4_flags;

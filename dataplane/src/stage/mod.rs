@@ -58,7 +58,10 @@ pub struct Lane {
     pub next: Next,
 }
 
-const _: () = assert!(size_of::<Lane>() <= 64, "a packet's metadata is one cache line");
+const _: () = assert!(
+    size_of::<Lane>() <= 64,
+    "a packet's metadata is one cache line"
+);
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

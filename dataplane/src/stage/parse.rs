@@ -13,7 +13,7 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
         let (meta, next) = match headers(context, packet) {
             // Whoever takes the packet says what becomes of it.
             Ok(meta) => (meta, Next::Consumed),
-            Err(reason) => (Meta::default(), Next::Drop(reason)),
+            Err(reason) => (Meta::new(0, 0), Next::Drop(reason)),
         };
         burst.lanes.push(Lane {
             meta,

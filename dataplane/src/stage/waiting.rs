@@ -54,7 +54,9 @@ impl<B: Buffer> Waiting<B> {
     ) -> Result<(), DropReason> {
         let neighbour = &tunnel.neighbour;
         let held = &self.packets;
-        let same = held.iter().filter(|held| Arc::ptr_eq(&held.tunnel.neighbour, neighbour));
+        let same = held
+            .iter()
+            .filter(|held| Arc::ptr_eq(&held.tunnel.neighbour, neighbour));
         if held.len() == MAX_PACKETS || same.count() >= MAX_PER_NEIGHBOUR {
             return Err(DropReason::NeighbourQueueFull);
         }
@@ -80,13 +82,7 @@ impl<B: Buffer> Waiting<B> {
 
     /// Sends what can go now and drops what waited too long, in order of arrival.
     /// Drops count on the uplink it would have left by.
-    pub fn release(
-        &mut self,
-        tables: &Tables,
-        worker: usize,
-        now: Ticks,
-        outbox: &mut Outbox<B>,
-    ) {
+    pub fn release(&mut self, tables: &Tables, worker: usize, now: Ticks, outbox: &mut Outbox<B>) {
         for _ in 0..self.packets.len() {
             let Some(mut held) = self.packets.pop_front() else {
                 return;

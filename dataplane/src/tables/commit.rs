@@ -21,6 +21,9 @@ use crate::counters::VifCounters;
 /// Used when neither the object nor a device says otherwise.
 const DEFAULT_MTU: u16 = 1500;
 
+/// Highest vrf index: flow keys have 23 bits for it.
+const MAX_VRF: u32 = (1 << 23) - 1;
+
 /// The next snapshot, complete but for what devices know.
 pub struct Draft {
     tables: Tables,
@@ -29,6 +32,9 @@ pub struct Draft {
     touched: BTreeSet<VrfId>,
     all_touched: bool,
     underlay_changed: bool,
+    /// Removed vifs. Their indices stay taken until the draft is finished, so
+    /// that no new vif gets one while workers still hold the old one's queues.
+    gone_vifs: Vec<VifId>,
 }
 
 /// What a request did, in key order.
@@ -176,6 +182,7 @@ impl Draft {
             touched: BTreeSet::new(),
             all_touched: false,
             underlay_changed: false,
+            gone_vifs: Vec::new(),
         }
     }
 
@@ -193,7 +200,16 @@ impl Draft {
     /// asked for created and updated vifs; `None` stands for a vif without a
     /// device, as in a replay.
     pub fn finish(mut self, facts: impl Fn(&Name) -> Option<PortFacts>) -> (Tables, Changed) {
-        let vifs: Vec<_> = self.changed.created.iter().chain(&self.changed.updated).cloned().collect();
+        for id in &self.gone_vifs {
+            self.tables.vifs.remove(id.0);
+        }
+        let vifs: Vec<_> = self
+            .changed
+            .created
+            .iter()
+            .chain(&self.changed.updated)
+            .cloned()
+            .collect();
         for key in &vifs {
             if let (Key::Vif(name), Some(stored)) = (key, self.tables.objects.get(key))
                 && let Object::Vif(spec) = stored.object.clone()
@@ -277,8 +293,11 @@ impl Draft {
                 Some(object) => {
                     for (field, mentioned) in object.references() {
                         if !self.exists(&mentioned) {
-                            let reason =
-                                format!("there is no {} named `{}`", mentioned.kind(), mentioned.name());
+                            let reason = format!(
+                                "there is no {} named `{}`",
+                                mentioned.kind(),
+                                mentioned.name()
+                            );
                             refusals.push(Refusal::field(key.clone(), field, reason));
                         }
                     }
@@ -342,10 +361,11 @@ impl Draft {
                 vrf.routes.remove(host(gateway.addr()));
             }
         }
-        if gone && &*spec.name != spec::UNDERLAY {
-            if let Some(id) = self.tables.names.vrfs.remove(&spec.name) {
-                self.tables.vrfs.remove(id.0);
-            }
+        if gone
+            && &*spec.name != spec::UNDERLAY
+            && let Some(id) = self.tables.names.vrfs.remove(&spec.name)
+        {
+            self.tables.vrfs.remove(id.0);
         }
     }
 
@@ -367,7 +387,7 @@ impl Draft {
             if let Some(vif) = self.tables.vifs.get(id.0).cloned() {
                 self.tables.nexthops.remove(vif.nexthop.0);
             }
-            self.tables.vifs.remove(id.0);
+            self.gone_vifs.push(id);
         }
     }
 
@@ -405,10 +425,14 @@ impl Draft {
     }
 
     fn install_vrf(&mut self, spec: &spec::Vrf, refusals: &mut Vec<Refusal>) {
-        if !self.tables.names.vrfs.contains_key(&spec.name) {
-            self.tables.add_vrf(spec);
-        }
         let key = Key::Vrf(spec.name.clone());
+        if !self.tables.names.vrfs.contains_key(&spec.name) {
+            let id = self.tables.add_vrf(spec);
+            if id.0 > MAX_VRF {
+                let reason = format!("there are {MAX_VRF} vrfs already");
+                refusals.push(Refusal::field(key.clone(), "", reason));
+            }
+        }
         if &*spec.name == spec::UNDERLAY && !spec.gateways.is_empty() {
             let reason = "the underlay has no gateways; give the fabric vifs addresses";
             refusals.push(Refusal::field(key.clone(), "gateways", reason));
@@ -420,7 +444,14 @@ impl Draft {
         }
         for gateway in &spec.gateways {
             let prefix = host(gateway.addr());
-            self.claim(&spec.name, prefix, Target::Gateway, &key, "gateways", refusals);
+            self.claim(
+                &spec.name,
+                prefix,
+                Target::Gateway,
+                &key,
+                "gateways",
+                refusals,
+            );
         }
     }
 
@@ -432,7 +463,12 @@ impl Draft {
             return;
         };
         let device: Arc<str> = device_name(&spec.device).into();
-        if let Some(other) = self.tables.names.devices.insert(device.clone(), spec.name.clone()) {
+        if let Some(other) = self
+            .tables
+            .names
+            .devices
+            .insert(device.clone(), spec.name.clone())
+        {
             let other = Key::Vif(other);
             let reason = format!("device `{device}` already belongs to {other}");
             refusals.push(Refusal::field(key.clone(), "device", reason).with_conflict(other));
@@ -442,14 +478,28 @@ impl Draft {
             match spec.role {
                 Role::Tenant => {
                     let target = Target::Nexthop(nexthop);
-                    self.claim(&spec.vrf, address.trunc(), target, &key, "addresses", refusals);
+                    self.claim(
+                        &spec.vrf,
+                        address.trunc(),
+                        target,
+                        &key,
+                        "addresses",
+                        refusals,
+                    );
                 }
                 Role::Fabric | Role::Host => {
                     let own = host(address.addr());
                     self.claim(&spec.vrf, own, Target::Gateway, &key, "addresses", refusals);
                     if address.prefix_len() < address.max_prefix_len() {
                         let target = Target::Connected(id);
-                        self.claim(&spec.vrf, address.trunc(), target, &key, "addresses", refusals);
+                        self.claim(
+                            &spec.vrf,
+                            address.trunc(),
+                            target,
+                            &key,
+                            "addresses",
+                            refusals,
+                        );
                     }
                 }
             }
@@ -501,8 +551,7 @@ impl Draft {
 
     fn check_tunnel(&self, tunnel: &spec::Tunnel, key: &Key, refusals: &mut Vec<Refusal>) {
         let is_local = |addr: IpAddr| {
-            self.tables
-                .vifs()
+            self.live_vifs()
                 .any(|vif| vif.role == Role::Fabric && vif.has_address(addr))
         };
         if let Some(local) = tunnel.local {
@@ -540,13 +589,12 @@ impl Draft {
         self.underlay_changed |= &*spec.vrf == spec::UNDERLAY;
         let key = Key::Mac(spec.vrf.clone(), spec.mac);
         self.claim_mac(&spec.vrf, spec.mac, nexthop, &key, refusals);
-        if let (Some(ip), Some(vrf)) = (spec.ip, self.touch(&spec.vrf)) {
-            if let Some(other) = vrf.neighbours.insert(ip, spec.mac)
-                && other != spec.mac
-            {
-                let reason = format!("`{ip}` is already at `{other}`");
-                refusals.push(Refusal::field(key, "ip", reason));
-            }
+        if let (Some(ip), Some(vrf)) = (spec.ip, self.touch(&spec.vrf))
+            && let Some(other) = vrf.neighbours.insert(ip, spec.mac)
+            && other != spec.mac
+        {
+            let reason = format!("`{ip}` is already at `{other}`");
+            refusals.push(Refusal::field(key, "ip", reason));
         }
     }
 
@@ -569,7 +617,9 @@ impl Draft {
                 key.clone(),
                 field,
                 match &holder {
-                    Some(holder) if holder != key => format!("`{prefix}` already belongs to {holder}"),
+                    Some(holder) if holder != key => {
+                        format!("`{prefix}` already belongs to {holder}")
+                    }
                     _ => format!("`{prefix}` is named twice"),
                 },
             );
@@ -597,6 +647,11 @@ impl Draft {
         refusals.push(Refusal::field(key.clone(), "mac", reason));
     }
 
+    fn live_vifs(&self) -> impl Iterator<Item = &Arc<Vif>> {
+        let vifs = self.tables.vifs();
+        vifs.filter(|vif| !self.gone_vifs.contains(&vif.id))
+    }
+
     /// Whose prefix it is.
     fn holder(&self, vrf: &Name, prefix: IpNet, target: Target) -> Option<Key> {
         let route = Key::Route(vrf.clone(), prefix);
@@ -610,12 +665,11 @@ impl Draft {
                 Nexthop::Vif(vif) => vif_with(*vif),
                 _ => None,
             },
-            Target::Gateway => {
-                let mut vifs = self.tables.vifs();
-                vifs.find(|vif| vif.role != Role::Tenant && vif.has_address(prefix.addr()))
-                    .map(|vif| Key::Vif(vif.name.clone()))
-                    .or_else(|| Some(Key::Vrf(vrf.clone())))
-            }
+            Target::Gateway => self
+                .live_vifs()
+                .find(|vif| vif.role != Role::Tenant && vif.has_address(prefix.addr()))
+                .map(|vif| Key::Vif(vif.name.clone()))
+                .or_else(|| Some(Key::Vrf(vrf.clone()))),
         }
     }
 
@@ -656,7 +710,12 @@ impl Tables {
 
     /// Enters a vif, or its new form at its old place.
     fn add_vif(&mut self, spec: &spec::Vif, vrf: VrfId) -> (VifId, NexthopId) {
-        let old = self.names.vifs.get(&spec.name).and_then(|id| self.vif(*id)).cloned();
+        let old = self
+            .names
+            .vifs
+            .get(&spec.name)
+            .and_then(|id| self.vif(*id))
+            .cloned();
         let mut vif = Vif {
             id: VifId(0),
             name: spec.name.clone(),
@@ -696,20 +755,32 @@ fn check_vif(spec: &spec::Vif, old: Option<&Object>, key: &Key, refusals: &mut V
             refuse("mac", "a tenant vif needs the MAC of the machine behind it");
         }
         if &*spec.vrf == spec::UNDERLAY {
-            refuse("vrf", "a tenant vif cannot be in the underlay; name a vrf of its own");
+            refuse(
+                "vrf",
+                "a tenant vif cannot be in the underlay; name a vrf of its own",
+            );
         }
     } else if &*spec.vrf != spec::UNDERLAY {
         refuse("vrf", "fabric and host vifs live in the vrf `underlay`");
     }
-    if spec.mac.is_some_and(|mac| mac.is_multicast() || mac == MacAddr::ZERO) {
+    if spec
+        .mac
+        .is_some_and(|mac| mac.is_multicast() || mac == MacAddr::ZERO)
+    {
         refuse("mac", "is not the address of one machine");
     }
     if let Some(Object::Vif(old)) = old {
         if old.device != spec.device {
-            refuse("device", "cannot change while the vif exists; delete the vif and create it again");
+            refuse(
+                "device",
+                "cannot change while the vif exists; delete the vif and create it again",
+            );
         }
         if old.role != spec.role {
-            refuse("role", "cannot change while the vif exists; delete the vif and create it again");
+            refuse(
+                "role",
+                "cannot change while the vif exists; delete the vif and create it again",
+            );
         }
     }
 }

@@ -253,9 +253,16 @@ mod tests {
     #[test]
     fn the_longest_prefix_wins_and_families_are_apart() {
         let mut lpm = Lpm::new();
-        for (n, text) in ["0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "::/0", "fd01::5/128"]
-            .into_iter()
-            .enumerate()
+        for (n, text) in [
+            "0.0.0.0/0",
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "10.1.2.3/32",
+            "::/0",
+            "fd01::5/128",
+        ]
+        .into_iter()
+        .enumerate()
         {
             assert_eq!(lpm.insert(net(text), n), None);
         }
@@ -278,10 +285,14 @@ mod tests {
             // few distinct bits, so that prefixes overlap often
             let prefix: IpNet = if word & 1 == 0 {
                 let addr = (word >> 8) as u32 & 0xC1C3_000F;
-                ipnet::Ipv4Net::new(addr.into(), (word >> 40) as u8 % 33).unwrap().into()
+                ipnet::Ipv4Net::new(addr.into(), (word >> 40) as u8 % 33)
+                    .unwrap()
+                    .into()
             } else {
                 let addr = u128::from(word >> 8 & 0xFF01) << 112 | u128::from(word >> 30 & 7);
-                ipnet::Ipv6Net::new(addr.into(), (word >> 40) as u8 % 129).unwrap().into()
+                ipnet::Ipv6Net::new(addr.into(), (word >> 40) as u8 % 129)
+                    .unwrap()
+                    .into()
             };
             let prefix = prefix.trunc();
             if word >> 50 & 3 == 0 {

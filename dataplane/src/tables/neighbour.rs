@@ -98,7 +98,8 @@ impl Neighbour {
             .compare_exchange(probed, now.0, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok();
         if won {
-            self.probes.store(probes.saturating_add(1), Ordering::Relaxed);
+            self.probes
+                .store(probes.saturating_add(1), Ordering::Relaxed);
             if state & KNOWN != 0 && probes >= MAX_PROBES {
                 self.state.store(0, Ordering::Relaxed);
             }
@@ -120,9 +121,7 @@ mod tests {
     #[test]
     fn an_unknown_neighbour_is_asked_for_once_a_second() {
         let cell = neighbour();
-        let asked: Vec<u32> = (0..3_500)
-            .filter(|ms| cell.probe_due(Ticks(*ms)))
-            .collect();
+        let asked: Vec<u32> = (0..3_500).filter(|ms| cell.probe_due(Ticks(*ms))).collect();
         assert_eq!(asked, [0, 1_000, 2_000, 3_000]);
         assert_eq!(cell.mac(), None);
     }

@@ -73,7 +73,9 @@ impl<T> Slab<T> {
         self.get(index)?;
         let (chunk, place) = split(index);
         let spine = Arc::make_mut(&mut self.spine);
-        Arc::make_mut(&mut spine[chunk])[place].as_mut().map(Arc::make_mut)
+        Arc::make_mut(&mut spine[chunk])[place]
+            .as_mut()
+            .map(Arc::make_mut)
     }
 
     /// The value at `index`.
@@ -138,7 +140,10 @@ mod tests {
         let ids: Vec<u32> = (0..200).map(|n| slab.insert(n)).collect();
         assert_eq!(ids, (0..200).collect::<Vec<_>>());
         assert!(slab.remove(130) && slab.remove(7) && !slab.remove(7));
-        assert_eq!((slab.insert(1000), slab.insert(1001), slab.insert(1002)), (7, 130, 200));
+        assert_eq!(
+            (slab.insert(1000), slab.insert(1001), slab.insert(1002)),
+            (7, 130, 200)
+        );
         assert_eq!(slab.get(7).map(|v| **v), Some(1000));
         assert_eq!(slab.len(), 201);
     }
@@ -150,7 +155,10 @@ mod tests {
         let old = slab.clone();
         slab.set(0, 999);
         slab.remove(1);
-        assert_eq!((old.get(0).map(|v| **v), old.get(1).map(|v| **v)), (Some(0), Some(1)));
+        assert_eq!(
+            (old.get(0).map(|v| **v), old.get(1).map(|v| **v)),
+            (Some(0), Some(1))
+        );
         assert!(!Arc::ptr_eq(&old.spine[0], &slab.spine[0]));
         assert!(Arc::ptr_eq(&old.spine[1], &slab.spine[1]));
     }

@@ -50,9 +50,8 @@ impl Tables {
             })
         };
         // Gateways first: the way to a tunnel's remote may lead through one.
-        let is_tunnel = |nexthop: &&spec::Nexthop| {
-            matches!(nexthop.action, spec::NexthopAction::Tunnel(_))
-        };
+        let is_tunnel =
+            |nexthop: &&spec::Nexthop| matches!(nexthop.action, spec::NexthopAction::Tunnel(_));
         for nexthop in nexthops().filter(|nexthop| !is_tunnel(nexthop)) {
             self.resolve_nexthop(nexthop, &old, &mut next);
         }
@@ -74,13 +73,15 @@ impl Tables {
         let resolved = match &nexthop.action {
             spec::NexthopAction::Host => Nexthop::Host,
             spec::NexthopAction::Discard => Nexthop::Discard,
-            spec::NexthopAction::Vif { vif, address } => match (self.names.vifs.get(vif), address) {
-                (Some(vif), Some(addr)) => {
-                    Nexthop::Neighbour(self.neighbour_cell(*vif, *addr, old, next))
+            spec::NexthopAction::Vif { vif, address } => {
+                match (self.names.vifs.get(vif), address) {
+                    (Some(vif), Some(addr)) => {
+                        Nexthop::Neighbour(self.neighbour_cell(*vif, *addr, old, next))
+                    }
+                    (Some(vif), None) => Nexthop::Vif(*vif),
+                    (None, _) => Nexthop::Unreachable,
                 }
-                (Some(vif), None) => Nexthop::Vif(*vif),
-                (None, _) => Nexthop::Unreachable,
-            },
+            }
             spec::NexthopAction::Tunnel(tunnel) => self
                 .resolve_tunnel(tunnel, old, next)
                 .map_or(Nexthop::Unreachable, |tunnel| {

@@ -1,0 +1,435 @@
+//! The running engine: workers on their cores, devices, and the one place where
+//! a commit meets both.
+//!
+//! A commit that adds a vif opens its device, gives every worker its transmit
+//! queue, publishes the snapshot and only then lets packets in. One that removes
+//! a vif publishes first, waits until every worker has moved on, and then takes
+//! the queues back. At no moment does a worker see a vif it cannot send to, nor
+//! a queue of a vif that is gone.
+
+mod thread;
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use encap::Buffer;
+use flowtable::{FlowTable, Ticks, Timeouts};
+
+use crate::counters::Totals;
+use crate::io::{DeviceError, Devices, Link, Pool, Port, PortControl, PortStats};
+use crate::snapshot::Publisher;
+use crate::tables::change::{Refusal, Request};
+use crate::tables::commit::{Changed, PortFacts};
+use crate::tables::spec::{Key, Name, Object, Role};
+use crate::tables::{Tables, Vif, VifId};
+use crate::worker::Worker;
+use thread::{Command, Handle};
+
+/// Longest wait for the workers to pick up a snapshot. They do so between two
+/// batches; one that takes this long is stuck or its core is taken away.
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How to start an engine.
+pub struct Config<B> {
+    /// One worker on each of these cores.
+    pub cores: Vec<usize>,
+    /// Capacity of the flow table, in flows of two directions each.
+    pub flows: usize,
+    /// Key of the flow hash; random for each process.
+    pub seed: [u64; 4],
+    /// When flows expire.
+    pub timeouts: Timeouts,
+    /// What workers do without packets.
+    pub idle: Idle,
+    /// Buffers for packets the engine makes itself, one pool per worker.
+    pub pools: Vec<Box<dyn Pool<B>>>,
+    /// Called on each worker's thread before it polls; what it returns is kept
+    /// until the thread ends.
+    pub on_thread: Arc<dyn Fn() -> Box<dyn Any> + Send + Sync>,
+}
+
+/// What a worker does when its queues are empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Idle {
+    /// Keeps polling for a while, then sleeps in short naps: a packet after a
+    /// pause waits up to about 0.1 ms.
+    #[default]
+    Adaptive,
+    /// Keeps polling: the core is always busy.
+    Busy,
+}
+
+/// What a commit did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The generation that is in force now, or would be after a dry run.
+    pub generation: u64,
+    /// What changed.
+    pub changed: Changed,
+}
+
+/// A reading of everything that counts.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Generation in force.
+    pub generation: u64,
+    /// Since the engine's start.
+    pub uptime: Duration,
+    /// By vif, in name order.
+    pub vifs: Vec<VifStats>,
+    /// By worker.
+    pub workers: Vec<WorkerStats>,
+    /// The flow table.
+    pub flows: FlowStats,
+}
+
+/// A reading of one vif.
+#[derive(Clone, Debug)]
+pub struct VifStats {
+    /// Its name.
+    pub name: Name,
+    /// What it connects.
+    pub role: Role,
+    /// Packets, bytes and drops.
+    pub totals: Totals,
+    /// State of its link.
+    pub link: Link,
+    /// What only the device knows.
+    pub device: PortStats,
+}
+
+/// A reading of one worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WorkerStats {
+    /// Its core.
+    pub core: usize,
+    /// Packets received.
+    pub packets: u64,
+    /// Rounds over its queues that found packets.
+    pub busy_rounds: u64,
+    /// Rounds that found none.
+    pub idle_rounds: u64,
+}
+
+/// A reading of the flow table.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowStats {
+    /// Flows now.
+    pub used: usize,
+    /// Flows at most.
+    pub limit: usize,
+    /// Most flows there ever were.
+    pub high_water: usize,
+    /// Flows refused because the table was full.
+    pub refused: usize,
+    /// Memory reserved for it, in bytes.
+    pub memory_bytes: usize,
+}
+
+/// Why an engine did not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineError {
+    /// There is no such core, or this process may not use it.
+    NoSuchCore {
+        /// The core asked for.
+        core: usize,
+        /// Cores this process may use.
+        available: Vec<usize>,
+    },
+    /// A core is named twice.
+    CoreTwice(usize),
+    /// No core is named.
+    NoCores,
+    /// The system would not start a thread.
+    Thread(String),
+}
+
+/// The running engine.
+pub struct Engine<B> {
+    publisher: Publisher<Tables>,
+    flows: Arc<FlowTable>,
+    workers: Vec<Handle<B>>,
+    devices: Box<dyn Devices<B>>,
+    ports: HashMap<Name, Box<dyn PortControl>>,
+    started: Instant,
+}
+
+impl<B: Buffer + Send + 'static> Engine<B> {
+    /// Starts the workers, without configuration.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    ///
+    /// # Panics
+    /// If there are fewer pools than cores.
+    pub fn start(
+        config: Config<B>,
+        devices: Box<dyn Devices<B>>,
+    ) -> Result<Engine<B>, EngineError> {
+        thread::check_cores(&config.cores)?;
+        assert!(
+            config.pools.len() >= config.cores.len(),
+            "a pool for every worker"
+        );
+        let started = Instant::now();
+        let flows = Arc::new(FlowTable::new(&flowtable::Config {
+            pairs: config.flows,
+            seed: config.seed,
+            timeouts: config.timeouts,
+        }));
+        let publisher = Publisher::new(Tables::new(config.cores.len()));
+        let mut workers = Vec::new();
+        for ((index, core), pool) in config.cores.iter().enumerate().zip(config.pools) {
+            let worker = Worker::new(index, publisher.reader(), flows.clone(), pool);
+            let settings = thread::Settings {
+                core: *core,
+                idle: config.idle,
+                started,
+                on_thread: config.on_thread.clone(),
+            };
+            workers.push(thread::spawn(worker, settings)?);
+        }
+        Ok(Engine {
+            publisher,
+            flows,
+            workers,
+            devices,
+            ports: HashMap::new(),
+            started,
+        })
+    }
+
+    /// Commits a request as one generation, or nothing of it. A request that
+    /// changes nothing makes no generation. May take some milliseconds: devices
+    /// are opened and closed here.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the request.
+    pub fn apply(&mut self, request: &Request, dry_run: bool) -> Result<Applied, Vec<Refusal>> {
+        let before = self.publisher.current();
+        let draft = before.prepare(request)?;
+        if dry_run || draft.changed().is_empty() {
+            return Ok(Applied {
+                generation: draft.tables().generation(),
+                changed: draft.changed().clone(),
+            });
+        }
+        let opened = self.open_devices(&draft.changed().created, draft.tables())?;
+        let facts: HashMap<Name, PortFacts> = self
+            .ports
+            .iter()
+            .map(|(name, port)| (name.clone(), facts(&**port)))
+            .chain(
+                opened
+                    .iter()
+                    .map(|(name, port)| (name.clone(), facts(&*port.control))),
+            )
+            .collect();
+        let (tables, changed) = draft.finish(|name| facts.get(name).copied());
+        let tables = Arc::new(tables);
+        let receivers = self.attach_senders(&tables, opened);
+        self.publisher.publish(tables.clone());
+        for (vif, queues) in receivers {
+            self.attach_receivers(&vif, queues);
+        }
+        self.detach_removed(&before, &changed.deleted);
+        Ok(Applied {
+            generation: tables.generation(),
+            changed,
+        })
+    }
+
+    /// The configuration in force.
+    pub fn tables(&self) -> Arc<Tables> {
+        self.publisher.current()
+    }
+
+    /// The flows of all workers.
+    pub fn flows(&self) -> &Arc<FlowTable> {
+        &self.flows
+    }
+
+    /// The engine's clock, which flow times are read against.
+    pub fn now(&self) -> Ticks {
+        thread::ticks(self.started)
+    }
+
+    /// Reads all counters. Disturbs nobody.
+    pub fn stats(&self) -> Stats {
+        let tables = self.tables();
+        let mut vifs: Vec<VifStats> = tables.vifs().map(|vif| self.vif_stats(vif)).collect();
+        vifs.sort_by(|a, b| a.name.cmp(&b.name));
+        Stats {
+            generation: tables.generation(),
+            uptime: self.started.elapsed(),
+            vifs,
+            workers: self.workers.iter().map(Handle::stats).collect(),
+            flows: FlowStats {
+                used: self.flows.len(),
+                limit: self.flows.capacity(),
+                high_water: self.flows.high_water(),
+                refused: self.flows.refused(),
+                memory_bytes: self.flows.memory_bytes(),
+            },
+        }
+    }
+
+    fn vif_stats(&self, vif: &Vif) -> VifStats {
+        let port = self.ports.get(&vif.name);
+        VifStats {
+            name: vif.name.clone(),
+            role: vif.role,
+            totals: vif.counters.totals(),
+            link: port.map(|port| port.link()).unwrap_or_default(),
+            device: port.map(|port| port.stats()).unwrap_or_default(),
+        }
+    }
+
+    /// Opens the devices of new vifs: all, or none.
+    fn open_devices(
+        &mut self,
+        created: &[Key],
+        tables: &Tables,
+    ) -> Result<Vec<(Name, Port<B>)>, Vec<Refusal>> {
+        let mut opened = Vec::new();
+        let mut refusals = Vec::new();
+        for key in created {
+            let Some(Object::Vif(vif)) = tables.object(key).map(|stored| &stored.object) else {
+                continue;
+            };
+            match self.devices.open(&vif.device, self.workers.len()) {
+                Ok(port) => opened.push((vif.name.clone(), port)),
+                Err(error) => refusals.push(device_refusal(key, &error)),
+            }
+        }
+        if refusals.is_empty() {
+            Ok(opened)
+        } else {
+            opened.into_iter().for_each(|(_, port)| close(port));
+            Err(refusals)
+        }
+    }
+
+    /// Hands out the transmit queues and waits until all workers have theirs.
+    fn attach_senders(
+        &mut self,
+        tables: &Tables,
+        opened: Vec<(Name, Port<B>)>,
+    ) -> Vec<(Arc<Vif>, Queues<B>)> {
+        let mut receivers = Vec::new();
+        for (name, port) in opened {
+            let Some(vif) = tables.vif_named(&name) else {
+                close(port);
+                continue;
+            };
+            for (worker, queue) in self.workers.iter().zip(port.tx) {
+                worker.send(Command::AttachTx(vif.id, queue));
+            }
+            self.ports.insert(name, port.control);
+            receivers.push((vif.clone(), port.rx));
+        }
+        self.workers.iter().for_each(Handle::wait);
+        receivers
+    }
+
+    /// Spreads receive queues over the workers, starting at a different one for
+    /// each vif: most devices have fewer queues than there are workers.
+    fn attach_receivers(&self, vif: &Vif, queues: Queues<B>) {
+        let workers = self.workers.len();
+        for (index, queue) in queues.into_iter().enumerate() {
+            let worker = &self.workers[(vif.id.0 as usize + index) % workers];
+            worker.send(Command::AttachRx(vif.id, vif.counters.clone(), queue));
+        }
+    }
+
+    fn detach_removed(&mut self, before: &Tables, deleted: &[Key]) {
+        let names = deleted.iter().filter_map(|key| match key {
+            Key::Vif(name) => Some(name),
+            _ => None,
+        });
+        let removed: Vec<(&Name, VifId)> = names
+            .filter_map(|name| Some((name, before.vif_named(name)?.id)))
+            .collect();
+        if removed.is_empty() {
+            return;
+        }
+        let deadline = Instant::now() + SETTLE_LIMIT;
+        while !self.publisher.settled() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        for (_, id) in &removed {
+            for worker in &self.workers {
+                worker.send(Command::Detach(*id));
+            }
+        }
+        self.workers.iter().for_each(Handle::wait);
+        for (name, _) in removed {
+            if let Some(port) = self.ports.remove(name) {
+                port.close();
+            }
+        }
+    }
+
+    /// Stops the workers and closes all devices.
+    pub fn stop(mut self) {
+        self.shut_down();
+    }
+}
+
+impl<B> Engine<B> {
+    fn shut_down(&mut self) {
+        self.workers.drain(..).for_each(Handle::stop);
+        self.ports.drain().for_each(|(_, port)| port.close());
+    }
+}
+
+impl<B> Drop for Engine<B> {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+type Queues<B> = Vec<Box<dyn crate::io::RxQueue<B>>>;
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EngineError::NoSuchCore { core, available } => {
+                write!(
+                    f,
+                    "cores: there is no core {core} here; choose from {available:?}"
+                )
+            }
+            EngineError::CoreTwice(core) => {
+                write!(
+                    f,
+                    "cores: core {core} is named twice; one core runs one worker"
+                )
+            }
+            EngineError::NoCores => f.write_str("cores: name at least one core, such as [0]"),
+            EngineError::Thread(error) => write!(f, "cannot start a worker thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for EngineError {}
+
+fn facts(port: &dyn PortControl) -> PortFacts {
+    PortFacts {
+        mac: port.mac(),
+        mtu: port.mtu(),
+    }
+}
+
+fn device_refusal(key: &Key, error: &DeviceError) -> Refusal {
+    Refusal::field(key.clone(), "device", error.to_string())
+}
+
+fn close<B>(port: Port<B>) {
+    let Port { rx, tx, control } = port;
+    drop((rx, tx));
+    control.close();
+}
