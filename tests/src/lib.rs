@@ -10,8 +10,12 @@ pub mod conversation;
 pub mod lab;
 pub mod machine;
 pub mod process;
+pub mod programs;
+pub mod replay;
 pub mod scratch;
+pub mod topology;
 pub mod traffic;
+pub mod vrouter;
 pub mod wait;
 
 pub use command::{Output, run, try_run};
@@ -19,4 +23,5 @@ pub use lab::{Lab, Namespace};
 pub use machine::Machine;
 pub use process::Process;
 pub use scratch::Scratch;
+pub use vrouter::Vrouter;
 pub use wait::until;
