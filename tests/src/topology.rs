@@ -36,6 +36,7 @@ pub fn vrouter_node(node: &Namespace, core: usize) -> Vrouter {
 /// Makes a node a Linux kernel with a VXLAN device towards 192.0.2.`peer`; the
 /// device is the interface of machine `number`.
 pub fn kernel_node(node: &Namespace, own: u8, peer: u8, number: u8) -> Machine {
+    node.silence("up0"); // as far as IPv6 goes
     node.run(&format!("ip addr add 192.0.2.{own}/24 dev up0"));
     node.run(&format!(
         "ip link add vxlan0 mtu {OVERLAY_MTU} type vxlan id {VNI} dstport 4789 \
