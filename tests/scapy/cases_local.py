@@ -44,8 +44,8 @@ def routed_between_two_vifs():
 
 @case
 def answers_take_the_way_back():
-    ask = ether(RED_A, ROUTER) / IPV4 / UDP(sport=1000, dport=53) / b"?"
-    answer = ether(RED_B, ROUTER) / IP(src=RED_B.v4, dst=RED_A.v4) / UDP(sport=53, dport=1000) / b"!"
+    ask = ether(RED_A, ROUTER) / IPV4 / UDP(sport=1000, dport=7) / b"?"
+    answer = ether(RED_B, ROUTER) / IP(src=RED_B.v4, dst=RED_A.v4) / UDP(sport=7, dport=1000) / b"!"
     return Case(
         CONFIG,
         [("red_a", ask), ("red_b", answer), ("red_a", ask)],

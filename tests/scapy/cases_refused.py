@@ -98,7 +98,7 @@ def bad_ipv4_checksum():
 
 @case
 def bad_ip_version():
-    return refused("red_a", "ip_version", ipv4(version=5), Ether(src=RED_A.mac, dst=ROUTER, type=0x86DD) / IP(src=RED_A.v4, dst=RED_B.v4) / UDP())
+    return refused("red_a", "ip_version", ipv4(version=5), Ether(src=RED_A.mac, dst=ROUTER, type=0x86DD) / IP(src=RED_A.v4, dst=RED_B.v4) / UDP() / (b"x" * 12))
 
 
 @case
@@ -153,7 +153,7 @@ def wrong_outer_udp_checksum():
 @case
 def fragmented_tunnel_packets():
     """RFC 7348 section 4.3."""
-    packet = arriving(5001, INNER)
+    packet = arriving(5001, INNER / (b"x" * 5))  # a multiple of 8 bytes
     packet[IP].flags = "MF"
     return refused("up0", "tunnel_fragment", packet)
 

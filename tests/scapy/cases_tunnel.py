@@ -4,7 +4,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import ARP, Ether
 
-from golden import Case, Tunnelled, case
+from golden import SPORT, Case, Tunnelled, case
 from network import (
     BLUE_A,
     BLUE_C,
@@ -140,11 +140,9 @@ def the_fabric_address_answers():
 def reserved_bits_are_ignored_on_receipt():
     """RFC 7348 section 5: only the I flag counts."""
     inner = ether(RED_C, ROUTER) / IP(src=RED_C.v4, dst=RED_A.v4) / UDP(sport=1, dport=2)
-    packet = arriving(5001, inner)
-    packet["VXLAN"].flags = 0xFF
-    packet["VXLAN"].reserved0 = 0
-    packet["VXLAN"].reserved1 = 0
-    packet["VXLAN"].reserved2 = 0xFF
+    packet = outer(5001, OTHER, NODE)
+    packet[UDP].remove_payload()
+    packet = packet / (b"\xff\xff\xff\xff" + (5001).to_bytes(3, "big") + b"\xff") / inner
     return Case(KNOWN, [("up0", packet)], [("red_a", routed(inner, ROUTER, RED_A))])
 
 
@@ -177,3 +175,28 @@ def congestion_is_carried_out():
         inputs.append(("red_a", sent))
         outputs.append(("up0", Tunnelled(packet)))
     return Case(KNOWN, inputs, outputs)
+
+
+@case
+def the_source_port_follows_the_flow():
+    """RFC 7348 section 5: one port for a flow, many for many, also without IP."""
+
+    def spread(vif, frames):
+        ports = [frame[SPORT] for frame in frames]
+        flows, again = ports[:400], ports[400:]
+        if flows != again:
+            yield "a flow changed its port"
+        if len(set(flows)) < 380:
+            yield f"{len(flows)} flows have only {len(set(flows))} ports"
+
+    sent = [
+        ether(RED_A, ROUTER) / layer / UDP(sport=port, dport=7)
+        for port in range(1000, 1200)
+        for layer in (IP(src=RED_A.v4, dst=RED_C.v4), IPv6(src=RED_A.v6, dst=RED_C.v6))
+    ] * 2
+    return Case(
+        KNOWN,
+        [("red_a", packet) for packet in sent],
+        [("up0", tunnelled(5001, routed(packet, ROUTER, ROUTER))) for packet in sent],
+        more=spread,
+    )

@@ -31,13 +31,14 @@ SPORT = slice(14 + 20, 14 + 20 + 2)
 class Case:
     """Packets in, packets out, and the counters that move; all others stay."""
 
-    def __init__(self, config, inputs, outputs=(), drops=(), consumed=0, originated=0):
+    def __init__(self, config, inputs, outputs=(), drops=(), consumed=0, originated=0, more=None):
         self.config = config
         self.inputs = list(inputs)  # (vif, packet) or (vif, packet, seconds)
         self.outputs = list(outputs)  # (vif, packet), in order for each vif
         self.drops = dict(drops)  # (vif, reason): count
         self.consumed = consumed
         self.originated = originated
+        self.more = more  # called with (vif, frames sent), yields what is wrong
 
 
 class Tunnelled:
@@ -70,11 +71,10 @@ def make(base):
         for index, (vif, packet, *when) in enumerate(made.inputs):
             if vif not in writers:
                 writers[vif] = PcapWriter(str(base / name / "in" / f"{vif}.pcap"), linktype=1)
+                writers[vif].write_header(None)
             time = 1_000_000 + (when[0] if when else index / 1000)
-            writers[vif].write_header(None)
-            data = raw(packet)
             sec, usec = int(time), round((time % 1) * 1e6)
-            writers[vif].write_packet(data, sec=sec, usec=usec)
+            writers[vif].write_packet(raw(packet), sec=sec, usec=usec)
         for writer in writers.values():
             writer.close()
 
@@ -98,6 +98,8 @@ def compare(case, directory):
     for vif in sorted(set(expected) | set(found)):
         frames = [bytes(data) for data, _ in RawPcapReader(str(found[vif]))] if vif in found else []
         yield from compare_frames(vif, expected.get(vif, []), frames)
+        if case.more:
+            yield from case.more(vif, frames)
     yield from compare_counters(case, json.loads((directory / "report.json").read_text()))
 
 

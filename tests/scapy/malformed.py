@@ -1,6 +1,6 @@
 """Frames that no machine should send, the same ones for every run.
 
-    malformed.py DIR [COUNT]
+    malformed.py DIR [COUNT] [SEED]
 
 Writes DIR/objects.yaml and DIR/VIF.pcap: every truncation of a valid frame of
 each kind, COUNT mutations of them, and a quarter as many frames of random bytes.
@@ -124,12 +124,12 @@ def write_pcap(path, data):
             file.write(frame)
 
 
-def main(directory, count=20000):
+def main(directory, count=40000, seed=0):
     base = pathlib.Path(directory)
     (base / "objects.yaml").write_text(net.KNOWN)
     sources = {"red_a": list(inner_frames(net.RED_A, net.RED_B)), "up0": list(fabric_frames())}
-    for seed, (vif, valid) in enumerate(sources.items()):
-        dice = random.Random(seed)
+    for number, (vif, valid) in enumerate(sources.items()):
+        dice = random.Random(int(seed) * 2 + number)
         made = list(frames(dice, [raw(packet) for packet in valid], int(count)))
         write_pcap(base / f"{vif}.pcap", made)
         print(vif, len(made))
