@@ -27,18 +27,32 @@ impl Vrouter {
     /// # Panics
     /// If it does not within 10 s.
     pub fn start(node: &Namespace, core: usize) -> Vrouter {
-        let vrouter = Vrouter::spawn(node, core, "");
+        let vrouter = Vrouter::spawn(Some(node), core, "");
+        vrouter.wait_until_it_answers();
+        vrouter
+    }
+
+    /// Starts one outside of any namespace, for what needs no network, and waits
+    /// until its socket answers.
+    ///
+    /// # Panics
+    /// If it does not within 10 s.
+    pub fn start_alone() -> Vrouter {
+        let vrouter = Vrouter::spawn(None, 0, "");
         vrouter.wait_until_it_answers();
         vrouter
     }
 
     /// Starts one with more lines in its node file, and does not wait.
-    pub fn spawn(node: &Namespace, core: usize, more: &str) -> Vrouter {
+    pub fn spawn(node: Option<&Namespace>, core: usize, more: &str) -> Vrouter {
         let scratch = Scratch::new("vrouterd");
         let socket = scratch.join("ctl.sock");
         let config = format!("cores: [{core}]\nsocket: {}\n{more}", socket.display());
         let config = scratch.write("node.yaml", config);
-        let mut command = node.command(programs::vrouterd());
+        let mut command = match node {
+            Some(node) => node.command(programs::vrouterd()),
+            None => Command::new(programs::vrouterd()),
+        };
         command.arg("--config").arg(config);
         Vrouter {
             process: Process::start(&command, &scratch.join("log")),
@@ -98,6 +112,11 @@ impl Vrouter {
     /// Applies objects; returns what vrctl said, whatever it was.
     pub fn try_apply(&self, objects: &str) -> Output {
         try_run(&mut self.apply_command(objects))
+    }
+
+    /// Applies objects and deletes what they do not name; returns what vrctl said.
+    pub fn try_apply_replacing(&self, objects: &str) -> Output {
+        try_run(self.apply_command(objects).arg("--replace"))
     }
 
     /// The command that applies these objects.

@@ -22,7 +22,7 @@ fn it_forwards_within_two_seconds_in_less_than_half_a_gib() {
     let boot = format!("objects:\n{}", objects.replace('\n', "\n  "));
 
     let start = Instant::now();
-    let vrouter = Vrouter::spawn(&one, 0, &boot);
+    let vrouter = Vrouter::spawn(Some(&one), 0, &boot);
     until(Duration::from_secs(10), "the gateway to answer", || {
         let ping = web.namespace.try_run("ping -c 1 -W 0.05 10.1.0.1");
         (ping.status == Some(0)).then_some(())
