@@ -1,1 +1,7 @@
 //! The control protocol, its server, vrouterd and vrctl.
+
+pub mod config;
+pub mod convert;
+pub mod files;
+pub mod proto;
+mod yaml;
