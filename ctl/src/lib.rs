@@ -1,5 +1,6 @@
 //! The control protocol, its server, vrouterd and vrctl.
 
+pub mod client;
 pub mod config;
 pub mod convert;
 pub mod files;
