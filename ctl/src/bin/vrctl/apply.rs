@@ -126,6 +126,9 @@ pub(crate) fn print_outcome(
     match response.outcome() {
         proto::Outcome::Unchanged => writeln!(out, "unchanged: generation {generation}"),
         proto::Outcome::Checked => {
+            if changes.iter().all(|(_, _, keys)| keys.is_empty()) {
+                return writeln!(out, "dry run: unchanged: generation {generation}");
+            }
             for (_, sign, keys) in changes {
                 for key in keys.iter().filter_map(|key| convert::key(key).ok()) {
                     writeln!(out, "{sign} {key}")?;
@@ -136,7 +139,7 @@ pub(crate) fn print_outcome(
             } else {
                 &parts
             };
-            writeln!(out, "dry run on generation {generation}: {parts}")
+            writeln!(out, "dry run: would be generation {generation}: {parts}")
         }
         _ => writeln!(out, "generation {generation}: {parts}"),
     }
