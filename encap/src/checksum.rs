@@ -214,3 +214,6 @@ const fn fold(sum: u32) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
     !(sum as u16)
 }
+
+#[cfg(test)]
+mod tests;

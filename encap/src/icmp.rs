@@ -175,3 +175,6 @@ fn turn_around(packet: &mut [u8], meta: &Meta) -> Result<(), Error> {
     ));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
