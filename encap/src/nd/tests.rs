@@ -107,6 +107,15 @@ fn built_solicitation_is_the_captured_one() {
 }
 
 #[test]
+fn solicitation_nobody_may_answer_is_not_built() {
+    let mut packet = MemBuffer::default();
+    for (src, target) in [(Ipv6Addr::UNSPECIFIED, B_IP), (A_IP, ALL_NODES)] {
+        let refused = solicit(&mut packet, A, src, target);
+        assert_eq!(refused, Err(Error::MalformedNd));
+    }
+}
+
+#[test]
 fn flags_are_where_rfc_4861_puts_them() {
     for bits in [0x00, 0x20, 0x40, 0x80, 0xe0] {
         assert_eq!(Flags::from_bits(bits).to_bits(), bits);

@@ -63,7 +63,7 @@ fn captured_packet_over_ipv6_is_rebuilt() {
     assert_eq!(packet.bytes(), expected);
 }
 
-// RFC 7348 §5: port 4789, flags 0x08, reserved fields zero, 24 bits of VNI; §4.1 UDP checksum zero.
+// RFC 7348 §5: port 4789, flags 0x08, reserved fields zero, 24 bits of VNI, and no UDP checksum.
 #[test]
 fn vxlan_bytes_are_those_of_rfc_7348() {
     let packet = push(&over_ipv4(), 5000, &hex(PING), 0x1234_5678, 0);
