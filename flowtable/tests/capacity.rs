@@ -7,10 +7,21 @@ use flowtable::*;
 
 #[test]
 fn a_table_takes_its_capacity_and_not_one_more() {
-    for (pairs, seed) in [(1, 1), (2, 2), (9, 3), (1000, 4), (50_000, 5), (300_000, 6)] {
+    for (pairs, seed) in [
+        (1u32, 1),
+        (2, 2),
+        (9, 3),
+        (1000, 4),
+        (50_000, 5),
+        (300_000, 6),
+    ] {
         let table = seeded(pairs as usize, [seed, 0, 0, 0]);
         for n in 0..pairs {
-            let key = if n % 2 == 0 { ipv4(n) } else { ipv6(n) };
+            let key = if n.is_multiple_of(2) {
+                ipv4(n)
+            } else {
+                ipv6(n)
+            };
             let result = insert(&table, &key, n, Class::Udp, Ticks(0));
             assert!(matches!(result, Insert::Inserted(_)), "{n} of {pairs}");
         }
@@ -19,7 +30,11 @@ fn a_table_takes_its_capacity_and_not_one_more() {
         assert_eq!(result, Insert::Full);
         assert_eq!((table.len(), table.refused()), (pairs as usize, 1));
         for n in 0..pairs {
-            let key = if n % 2 == 0 { ipv4(n) } else { ipv6(n) };
+            let key = if n.is_multiple_of(2) {
+                ipv4(n)
+            } else {
+                ipv6(n)
+            };
             assert!(table.lookup(&key).is_some() && table.lookup(&key.reversed()).is_some());
         }
     }
