@@ -318,3 +318,6 @@ fn has_source_route(mut options: &[u8]) -> Result<bool, Error> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,3 +188,6 @@ const fn flow_label(entropy: u32) -> u32 {
     let folded = (entropy ^ entropy >> 20) & 0xf_ffff;
     if folded == 0 { 1 } else { folded }
 }
+
+#[cfg(test)]
+mod tests;

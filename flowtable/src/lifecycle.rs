@@ -188,6 +188,7 @@ impl FlowTable {
         let mut stamp = Stamp(word.load(Acquire));
         loop {
             if !stamp.is_live(version) {
+                bury(reverse, version, stamp);
                 return None;
             }
             let dead = stamp.with_state(State::Dead);
@@ -208,7 +209,9 @@ impl FlowTable {
         let keys = entries.map(|entry| entry.key(entry.stamp(Relaxed)));
         self.due.vacate(pair);
         let free = Stamp::free(version.wrapping_add(1));
-        for entry in entries {
+        // The reverse entry first: whoever sees the forward one free need not
+        // ask whether the reverse one is still found.
+        for entry in entries.iter().rev() {
             entry.stamp_word().store(free.0, Release);
         }
         for (key, forward) in keys.iter().zip([true, false]) {
@@ -219,12 +222,41 @@ impl FlowTable {
     }
 
     fn find_either(&self, contents: &[Contents<'_>; 2]) -> Option<Insert> {
-        let [forward, reverse] = contents.each_ref();
-        let exists = self.lookup_hashed(forward.key, forward.hash);
-        let taken = || self.lookup_hashed(reverse.key, reverse.hash);
-        exists
-            .map(Insert::Exists)
-            .or_else(|| taken().map(Insert::ReverseTaken))
+        let [forward, reverse] = contents;
+        loop {
+            if let Some(hit) = self.find_live(forward) {
+                return Some(Insert::Exists(hit));
+            }
+            let taken = self.find_live(reverse)?;
+            // The very flow may have come between the two looks; if the taker
+            // was there all the time, the third look would have found that.
+            if let Some(hit) = self.find_live(forward) {
+                return Some(Insert::Exists(hit));
+            }
+            if self.is_live(&taken) {
+                return Some(Insert::ReverseTaken(taken));
+            }
+        }
+    }
+
+    /// A lookup that does not take the reverse of a pair that has just died
+    /// for a flow: a new one may not be refused for its sake.
+    fn find_live(&self, contents: &Contents<'_>) -> Option<Hit> {
+        loop {
+            let hit = self.lookup_hashed(contents.key, contents.hash)?;
+            if self.is_live(&hit) {
+                return Some(hit);
+            }
+        }
+    }
+
+    /// Whether the pair of a hit is live; if not, neither entry is found from
+    /// now on.
+    fn is_live(&self, hit: &Hit) -> bool {
+        let [forward, reverse] = self.entries_of(hit.id.pair());
+        let stamp = forward.stamp(Acquire);
+        bury(reverse, hit.version, stamp);
+        stamp.is_live(hit.version)
     }
 
     fn refuse(&self) -> Insert {
@@ -309,7 +341,8 @@ impl FlowTable {
     /// Whether the rival in that version is dead or gone, if need be by our
     /// hand; false if it is live.
     fn beats(&self, pair: usize, rival: usize, version: u32) -> bool {
-        let word = self.entries_of(rival)[0].stamp_word();
+        let [forward, reverse] = self.entries_of(rival);
+        let word = forward.stamp_word();
         let mut patience = if pair < rival { 0 } else { PATIENCE };
         loop {
             let stamp = Stamp(word.load(Acquire));
@@ -317,7 +350,11 @@ impl FlowTable {
                 return true;
             }
             match stamp.state() {
-                State::Free | State::Dead => return true,
+                State::Free => return true,
+                State::Dead => {
+                    bury(reverse, version, stamp);
+                    return true;
+                }
                 State::Live => return false,
                 State::Pending if patience > 0 => {
                     patience -= 1;
@@ -367,6 +404,14 @@ fn follow(reverse: Entry<'_>, version: u32, state: State) {
             Ok(_) => return,
             Err(now) => stamp = Stamp(now),
         }
+    }
+}
+
+/// Does for a worker that made a pair dead what it may not have come to yet:
+/// lookups must not find the reverse entry once others act on its death.
+fn bury(reverse: Entry<'_>, version: u32, pair: Stamp) {
+    if pair.version() == version && pair.state() == State::Dead {
+        follow(reverse, version, State::Dead);
     }
 }
 

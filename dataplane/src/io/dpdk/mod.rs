@@ -1,0 +1,35 @@
+//! DPDK made safe: the environment, packet buffers, and ports as [`super::Devices`].
+//!
+//! ```text
+//! Eal::start ──► Eal ──► Mempool::new ──► Mempool ──► Devices::new ──► open("net_…") ──► Port
+//!  once per      a         leaked:          Copy        probes,          queues to workers,
+//!  process     token     mbufs point      handle       configures        control to the owner
+//!                          into it
+//! ```
+//!
+//! What lives how long: the environment and the pools until the process ends,
+//! because a buffer is one bare pointer and must never outlive them; a port until
+//! the last of its handles is dropped; a buffer until it is transmitted or
+//! dropped.
+//!
+//! Besides `dpdk-sys`, this is the only module with unsafe code.
+#![allow(unsafe_code, reason = "DPDK is C")]
+
+mod device;
+mod eal;
+mod hugepages;
+mod kernel;
+mod log;
+mod mbuf;
+mod mempool;
+mod port;
+mod queue;
+mod thread;
+
+pub use device::Devices;
+pub use eal::{Eal, EalError, EalOptions};
+pub use hugepages::Memory;
+pub use log::{LogLevel, LogSink};
+pub use mbuf::Mbuf;
+pub use mempool::{Mempool, MempoolConfig, MempoolError};
+pub use thread::WorkerThread;

@@ -1,0 +1,333 @@
+//! One open DPDK port: from a probed device to queues, and back.
+
+use std::borrow::Cow;
+use std::ffi::{CStr, c_int, c_uint};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{mem, ptr};
+
+use dpdk_sys::{rte_device, vr_port_info};
+use encap::MacAddr;
+
+use super::eal::strerror;
+use super::log::{self, LogLevel};
+use super::queue::{Rx, SharedTx, Tx};
+use super::{Mbuf, Mempool, kernel};
+use crate::io::{BATCH, Link, Offloads, Port, PortControl, PortStats, TxQueue};
+
+/// Descriptors in a ring where the device leaves the choice: at 10 Mpps, 1024
+/// packets are a worker's absence of 100 µs.
+const DESCRIPTORS: u16 = 1024;
+
+/// Ethernet header and frame check sequence, in bytes.
+const FRAME_OVERHEAD: usize = 18;
+
+/// Attaching and detaching devices changes lists of DPDK's that have no lock.
+pub(super) fn hotplug() -> MutexGuard<'static, ()> {
+    static HOTPLUG: Mutex<()> = Mutex::new(());
+    HOTPLUG.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An attached device. Every handle of it holds an `Arc` of this, so the device
+/// is stopped, closed and detached when none is left.
+pub(super) struct OpenPort {
+    id: u16,
+    device: *mut rte_device,
+    if_index: u32,
+    frame_room: usize,
+    /// Queues that were started, 0 before.
+    rx_queues: u16,
+    oversized: AtomicU64,
+}
+
+// SAFETY: `device` is only read by `drop`, once; the functions called on a port
+// from several handles are those that DPDK allows for that.
+unsafe impl Send for OpenPort {}
+// SAFETY: as above.
+unsafe impl Sync for OpenPort {}
+
+impl OpenPort {
+    /// Takes over a port that was just probed.
+    ///
+    /// # Safety
+    /// The port exists and nobody else uses it.
+    pub(super) unsafe fn new(id: u16, pool: &Mempool) -> Result<Self, Refusal> {
+        // SAFETY: the port exists.
+        let info = unsafe { info(id) }?;
+        let config = pool.config();
+        Ok(Self {
+            id,
+            device: info.device,
+            if_index: info.if_index,
+            frame_room: usize::from(config.data_room)
+                .saturating_sub(dpdk_sys::RTE_PKTMBUF_HEADROOM as usize),
+            rx_queues: 0,
+            oversized: AtomicU64::new(0),
+        })
+    }
+
+    /// Configures up to `wanted` queues in each direction, starts the port, and
+    /// takes it apart.
+    pub(super) fn start(mut self, wanted: usize, pool: &Mempool) -> Result<Port<Mbuf>, Refusal> {
+        // SAFETY: the port exists while `self` does.
+        let info = unsafe { info(self.id) }?;
+        let rx_queues = queues(wanted, info.max_rx_queues);
+        let tx_queues = queues(wanted, info.max_tx_queues);
+        self.set_up(rx_queues, tx_queues, pool)?;
+        self.rx_queues = rx_queues;
+        self.accept_all();
+
+        let port = Arc::new(self);
+        // SAFETY: the port is started with these queues, and each gets one handle.
+        let rx = (0..rx_queues).map(|queue| unsafe { Rx::new(port.clone(), queue) });
+        // SAFETY: as above.
+        let tx = (0..tx_queues).map(|queue| unsafe { Tx::new(port.clone(), queue) });
+        Ok(Port {
+            rx: rx.map(|queue| Box::new(queue) as _).collect(),
+            tx: deal_out(tx.collect(), wanted.max(1)),
+            control: Box::new(Control(port)),
+        })
+    }
+
+    pub(super) fn id(&self) -> u16 {
+        self.id
+    }
+
+    pub(super) fn count_oversized(&self, packets: u64) {
+        self.oversized.fetch_add(packets, Ordering::Relaxed);
+    }
+
+    fn set_up(&self, rx_queues: u16, tx_queues: u16, pool: &Mempool) -> Result<(), Refusal> {
+        let (mut rx_ring, mut tx_ring) = (DESCRIPTORS, DESCRIPTORS);
+        // SAFETY: the port exists, is not started, and is used by nobody else;
+        // the pool is never freed; null asks for the device's defaults.
+        unsafe {
+            check(dpdk_sys::vr_port_configure(self.id, rx_queues, tx_queues))?;
+            check(dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(
+                self.id,
+                &mut rx_ring,
+                &mut tx_ring,
+            ))?;
+            let socket = dpdk_sys::rte_eth_dev_socket_id(self.id) as c_uint;
+            for queue in 0..rx_queues {
+                check(dpdk_sys::rte_eth_rx_queue_setup(
+                    self.id,
+                    queue,
+                    rx_ring,
+                    socket,
+                    ptr::null(),
+                    pool.as_ptr(),
+                ))?;
+            }
+            for queue in 0..tx_queues {
+                check(dpdk_sys::rte_eth_tx_queue_setup(
+                    self.id,
+                    queue,
+                    tx_ring,
+                    socket,
+                    ptr::null(),
+                ))?;
+            }
+            check(dpdk_sys::rte_eth_dev_start(self.id))
+        }
+    }
+
+    /// Bridged frames carry other addresses than the port's. Not every device
+    /// filters, nor may every VF stop filtering, so a refusal is only reported.
+    fn accept_all(&self) {
+        // SAFETY: the port is started.
+        let status = unsafe { dpdk_sys::rte_eth_promiscuous_enable(self.id) };
+        if status != 0 && status != -libc::ENOTSUP {
+            let text = format!(
+                "port {} receives only frames to its own address: {}",
+                self.id,
+                strerror(status)
+            );
+            log::write(LogLevel::Warning, &text);
+        }
+    }
+
+    /// Frees what still lies in the receive rings: a ring device would leak it.
+    fn drain(&self) {
+        for queue in 0..self.rx_queues {
+            let mut received = 0;
+            while received < usize::from(DESCRIPTORS) {
+                let mut batch = [ptr::null_mut(); BATCH];
+                // SAFETY: `drop` runs when no handle of the queue is left; the
+                // batch has the room given, and what comes is freed once.
+                let n = unsafe {
+                    let n = dpdk_sys::vr_rx_burst(self.id, queue, batch.as_mut_ptr(), BATCH as u16);
+                    for &packet in &batch[..usize::from(n)] {
+                        dpdk_sys::vr_mbuf_free(packet);
+                    }
+                    n
+                };
+                if n == 0 {
+                    break;
+                }
+                received += usize::from(n);
+            }
+        }
+    }
+}
+
+impl Drop for OpenPort {
+    fn drop(&mut self) {
+        self.drain();
+        let _guard = hotplug();
+        // SAFETY: no handle is left, so nobody uses the port any more.
+        let ((), said) = log::collect(|| unsafe {
+            if self.rx_queues > 0 {
+                dpdk_sys::rte_eth_dev_stop(self.id);
+            }
+            dpdk_sys::rte_eth_dev_close(self.id);
+            dpdk_sys::rte_dev_remove(self.device);
+        });
+        if !said.is_empty() {
+            let text = format!("closing port {}: {said}", self.id);
+            log::write(LogLevel::Warning, &text);
+        }
+    }
+}
+
+/// The owner's half of a port.
+struct Control(Arc<OpenPort>);
+
+impl PortControl for Control {
+    fn mac(&self) -> MacAddr {
+        let mut address = dpdk_sys::rte_ether_addr::default();
+        // SAFETY: the port exists; it fails only if it did not.
+        unsafe { dpdk_sys::rte_eth_macaddr_get(self.0.id, &mut address) };
+        MacAddr(address.addr_bytes)
+    }
+
+    /// That of the kernel's interface where the device stands on one (DPDK
+    /// would answer 1500), and never more than a buffer holds.
+    fn mtu(&self) -> u16 {
+        let mut mtu = 0;
+        // SAFETY: the port exists; it fails only if it did not.
+        unsafe { dpdk_sys::rte_eth_dev_get_mtu(self.0.id, &mut mtu) };
+        let mtu = match self.0.if_index {
+            0 => mtu,
+            index => kernel::interface_mtu(index).unwrap_or(mtu),
+        };
+        let room = self.0.frame_room.saturating_sub(FRAME_OVERHEAD);
+        mtu.min(u16::try_from(room).unwrap_or(u16::MAX))
+    }
+
+    fn link(&self) -> Link {
+        let mut speed_mbps = 0;
+        // SAFETY: the port exists.
+        let up = unsafe { dpdk_sys::vr_port_link(self.0.id, &mut speed_mbps) == 1 };
+        // A device on a kernel interface says up whatever becomes of that.
+        let carried = self.0.if_index == 0 || kernel::interface_runs(self.0.if_index);
+        Link {
+            up: up && carried,
+            speed_mbps,
+        }
+    }
+
+    fn offloads(&self) -> Offloads {
+        // SAFETY: the port exists.
+        let Ok(info) = (unsafe { info(self.0.id) }) else {
+            return Offloads::default();
+        };
+        Offloads {
+            rx_ipv4_checksum: info.rx_ipv4_checksum != 0,
+            rx_l4_checksum: info.rx_l4_checksum != 0,
+            tx_ipv4_checksum: info.tx_ipv4_checksum != 0,
+            tx_l4_checksum: info.tx_l4_checksum != 0,
+            tx_tcp_segmentation: info.tx_tcp_segmentation != 0,
+            rss: info.rss != 0,
+        }
+    }
+
+    fn stats(&self) -> PortStats {
+        let mut stats = dpdk_sys::rte_eth_stats::default();
+        // SAFETY: the port exists; the struct stays zero if the device counts
+        // nothing.
+        unsafe { dpdk_sys::rte_eth_stats_get(self.0.id, &mut stats) };
+        PortStats {
+            rx_missed: stats.imissed,
+            rx_errors: stats.ierrors,
+            rx_no_mbuf: stats.rx_nombuf,
+            rx_oversized: self.0.oversized.load(Ordering::Relaxed),
+            tx_errors: stats.oerrors,
+        }
+    }
+
+    fn close(self: Box<Self>) {}
+}
+
+/// A negative errno that DPDK returned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refusal(pub(super) c_int);
+
+fn check(status: c_int) -> Result<(), Refusal> {
+    if status < 0 {
+        Err(Refusal(status))
+    } else {
+        Ok(())
+    }
+}
+
+/// # Safety
+/// The environment runs. (A port that does not exist is an error.)
+unsafe fn info(port: u16) -> Result<vr_port_info, Refusal> {
+    // SAFETY: all zeroes (a null pointer among them) are a valid value.
+    let mut info: vr_port_info = unsafe { mem::zeroed() };
+    // SAFETY: the caller's promise; DPDK checks the number.
+    check(unsafe { dpdk_sys::vr_port_info(port, &mut info) })?;
+    Ok(info)
+}
+
+/// The number of the port that stands on the device of that name.
+///
+/// # Safety
+/// The environment runs, and the caller holds [`hotplug`].
+pub(super) unsafe fn find(name: &str) -> Option<u16> {
+    let none = dpdk_sys::RTE_MAX_ETHPORTS as u16;
+    let mut port = 0;
+    loop {
+        // SAFETY: any number may be asked for.
+        port = unsafe { dpdk_sys::rte_eth_find_next(port) };
+        if port >= none {
+            return None;
+        }
+        // SAFETY: the port was there just now, and its device has a name.
+        if unsafe { info(port).is_ok_and(|info| device_name(info.device) == name) } {
+            return Some(port);
+        }
+        port += 1;
+    }
+}
+
+/// # Safety
+/// The device exists and stays while the name is used.
+unsafe fn device_name<'a>(device: *const rte_device) -> Cow<'a, str> {
+    // SAFETY: the caller's promise; names are C strings.
+    unsafe { CStr::from_ptr(dpdk_sys::rte_dev_name(device)) }.to_string_lossy()
+}
+
+/// As many queues as wanted, or as there are, but one at least.
+fn queues(wanted: usize, most: u16) -> u16 {
+    u16::try_from(wanted).unwrap_or(u16::MAX).min(most).max(1)
+}
+
+/// Gives every worker a handle; several get the same queue if there are too few.
+fn deal_out(queues: Vec<Tx>, workers: usize) -> Vec<Box<dyn TxQueue<Mbuf>>> {
+    if queues.len() >= workers {
+        return queues
+            .into_iter()
+            .map(|queue| Box::new(queue) as _)
+            .collect();
+    }
+    let shared: Vec<_> = queues
+        .into_iter()
+        .map(|queue| Arc::new(Mutex::new(queue)))
+        .collect();
+    let dealt = shared.iter().cycle().take(workers);
+    dealt
+        .map(|queue| Box::new(SharedTx(queue.clone())) as _)
+        .collect()
+}
