@@ -1,5 +1,7 @@
 //! The protocol over a real socket to a real engine.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use ctl::client::{Client, Error};
@@ -12,15 +14,7 @@ use tonic::Code as Grpc;
 fn upserts(text: &str) -> ApplyRequest {
     let mut files = ObjectFiles::default();
     files.read("test", text);
-    let upsert = |object: &proto::Object| Change {
-        change: Some(proto::change::Change::Upsert(object.clone())),
-    };
-    ApplyRequest {
-        changes: files.objects().map(upsert).collect(),
-        owner: "tester".into(),
-        mode: Mode::Merge.into(),
-        ..Default::default()
-    }
+    files.request("tester")
 }
 
 /// Each refusal as `change object: field: reason`.

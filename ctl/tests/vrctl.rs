@@ -1,5 +1,7 @@
 //! vrctl as a user types it: what it prints and how it exits.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::io::Write;

@@ -11,6 +11,7 @@ mod text;
 pub(crate) mod tests;
 
 use dataplane::tables::Stored;
+use dataplane::tables::change::Refusal;
 use dataplane::tables::spec::{self, ForwardingMode, Key, NexthopAction, Object, Role};
 use encap::{MacAddr, VlanId, Vni};
 
@@ -18,6 +19,7 @@ pub use problems::Problem;
 pub(crate) use text::quoted;
 
 use crate::proto;
+use crate::proto::refusal::Code;
 use problems::Problems;
 
 /// Checks an object as written.
@@ -267,6 +269,25 @@ fn vni(w: &proto::Vni, p: &mut Problems) -> Option<spec::VniEntry> {
         vni: vni?,
         vrf: vrf?,
     })
+}
+
+/// What the engine says against a request, in the words of the protocol;
+/// `change` is the place of the object in the request.
+pub fn refusal(refusal: &Refusal, change: Option<usize>) -> proto::Refusal {
+    let is_stale = refusal.object.is_none() && refusal.field == "if_generation";
+    let code = if is_stale {
+        Code::StaleGeneration
+    } else {
+        Code::Conflict
+    };
+    proto::Refusal {
+        change: change.map(|change| change as u32),
+        object: refusal.object.as_ref().map(Into::into),
+        field: refusal.field.clone(),
+        code: code.into(),
+        reason: refusal.reason.clone(),
+        conflict: refusal.conflict.as_ref().map(Into::into),
+    }
 }
 
 /// A role in the words of the protocol.

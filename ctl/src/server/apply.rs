@@ -15,7 +15,7 @@ use crate::proto::{self, ApplyRequest, ApplyResponse, Mode, Outcome, Refusal};
 
 /// Commits a request or says why not. Opens and closes devices, so it may take
 /// some milliseconds.
-pub(super) fn apply<B>(engine: &mut Engine<B>, written: &ApplyRequest) -> ApplyResponse
+pub fn apply<B>(engine: &mut Engine<B>, written: &ApplyRequest) -> ApplyResponse
 where
     B: Buffer + Send + 'static,
 {
@@ -168,21 +168,9 @@ impl Checked {
     fn add(&mut self, refusals: Vec<change::Refusal>) {
         for refusal in refusals {
             let object = refusal.object.as_ref();
-            let stale = object.is_none() && refusal.field == "if_generation";
-            let code = if stale {
-                Code::StaleGeneration
-            } else {
-                Code::Conflict
-            };
             let position = object.and_then(|key| self.positions.get(key));
-            self.refusals.push(Refusal {
-                change: position.map(|position| *position as u32),
-                object: object.map(Into::into),
-                field: refusal.field,
-                code: code.into(),
-                reason: refusal.reason,
-                conflict: refusal.conflict.as_ref().map(Into::into),
-            });
+            let refusal = convert::refusal(&refusal, position.copied());
+            self.refusals.push(refusal);
         }
     }
 

@@ -26,6 +26,7 @@ use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+pub use apply::apply;
 pub use socket::{ControlSocket, SocketError};
 
 use crate::convert;
@@ -126,7 +127,7 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
         request: Request<proto::ApplyRequest>,
     ) -> Result<Response<proto::ApplyResponse>, Status> {
         let written = request.into_inner();
-        let work = move |engine: &mut Engine<B>| apply::apply(engine, &written);
+        let work = move |engine: &mut Engine<B>| apply(engine, &written);
         let response = self.with_engine(work).await?;
         if response.outcome() == proto::Outcome::Committed {
             tracing::info!(

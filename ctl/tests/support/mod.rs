@@ -1,6 +1,7 @@
 //! A vrouterd within the test: the real engine and server over devices in
 //! memory, on a socket in a directory of its own.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::path::PathBuf;

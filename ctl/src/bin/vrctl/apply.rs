@@ -25,17 +25,12 @@ pub(crate) async fn run(
             Err(_) => return Err(Failure::Refused(format!("{name}: this is not UTF-8 text"))),
         }
     }
-    let request = proto::ApplyRequest {
-        changes: files.objects().map(upsert).collect(),
-        owner: args.owner,
-        mode: if args.replace {
-            proto::Mode::Replace.into()
-        } else {
-            proto::Mode::Merge.into()
-        },
-        if_generation: args.if_generation,
-        dry_run: args.dry_run,
-    };
+    let mut request = files.request(&args.owner);
+    if args.replace {
+        request.mode = proto::Mode::Replace.into();
+    }
+    request.if_generation = args.if_generation;
+    request.dry_run = args.dry_run;
     if !files.is_clean() {
         return Err(report_all(socket, files, request).await);
     }
@@ -80,12 +75,6 @@ fn refused(files: &ObjectFiles, note: Option<String>) -> Failure {
         count(mistakes.len(), "mistake")
     ));
     Failure::Refused(lines.join("\n"))
-}
-
-fn upsert(object: &proto::Object) -> proto::Change {
-    proto::Change {
-        change: Some(proto::change::Change::Upsert(object.clone())),
-    }
 }
 
 /// A file's content and what messages call it.
