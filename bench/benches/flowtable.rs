@@ -54,7 +54,7 @@ fn lookups(c: &mut Criterion) {
             b.iter(|| {
                 for slot in &mut keys {
                     state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    *slot = key((u64::from(state) * u64::from(flows) >> 32) as u32);
+                    *slot = key(((u64::from(state) * u64::from(flows)) >> 32) as u32);
                 }
                 table.lookup_batch(&keys, &mut hashes, &mut hits);
                 assert!(hits[0].is_some());

@@ -250,7 +250,7 @@ impl Order {
                 .wrapping_add(1_013_904_223);
             self.state &= self.mask;
             // The low bits of such a generator count up; fold the high ones in.
-            let half = self.mask.count_ones() / 2;
+            let half = self.mask.count_ones().div_ceil(2).max(1);
             let number = self.state ^ self.state.wrapping_shr(half);
             if number < self.flows {
                 return number;
