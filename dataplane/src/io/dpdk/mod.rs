@@ -18,10 +18,12 @@
 mod device;
 mod eal;
 mod hugepages;
+mod interrupt;
 mod kernel;
 mod log;
 mod mbuf;
 mod mempool;
+mod needs;
 mod port;
 mod queue;
 mod thread;
