@@ -205,7 +205,10 @@ impl Drop for OpenPort {
             // When the peer leaves, the driver takes the connection down on the
             // interrupt thread, without a lock. Only there can both not happen
             // at once.
-            "net_memif" => interrupt::run(|| self.shut()),
+            "net_memif" => {
+                interrupt::run(|| self.shut());
+                interrupt::settle();
+            }
             _ => self.shut(),
         }
     }
