@@ -17,7 +17,7 @@
 //!   driver unmaps the shared memory under the worker. Only for trusted peers;
 //!   guests get vhost-user. Each closed memif server also leaks a descriptor.
 //! - An af_xdp port keeps 2048 buffers for each receive queue when it closes.
-//! - af_packet hands over frames cut to its `framesz` (2048 bytes by default, 52
+//! - af_packet hands over frames cut to its `framesz` (2048 bytes by default, 66
 //!   of them its own) without a word, and a peer's unfinished checksums as they
 //!   are: `ethtool -K IFACE tx off gso off tso off` on the peer.
 //!
@@ -25,6 +25,7 @@
 #![allow(unsafe_code, reason = "DPDK is C")]
 
 mod device;
+mod driver;
 mod eal;
 mod hugepages;
 mod interrupt;
@@ -32,7 +33,6 @@ mod kernel;
 mod log;
 mod mbuf;
 mod mempool;
-mod needs;
 mod port;
 mod queue;
 mod thread;
