@@ -225,6 +225,70 @@ fn two_flows_never_share_a_translation() {
     assert_eq!(table.len(), 0);
 }
 
+/// Runs `write` over and over in one thread and `read` in another.
+fn write_and_read(write: impl Fn(u32) + Sync, read: impl Fn() + Sync) {
+    let end = Instant::now() + duration();
+    let busy = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0.. {
+                write(round);
+                if round % 1024 == 0 && Instant::now() > end {
+                    return busy.store(false, Relaxed);
+                }
+            }
+        });
+        while busy.load(Relaxed) {
+            read();
+        }
+    });
+}
+
+#[test]
+fn a_reader_never_sees_half_an_update() {
+    for n in 0..2 {
+        let table = table(1);
+        insert(&table, &key(n), n, Class::Udp, Ticks(0));
+        let hit = table.lookup(&key(n)).unwrap();
+        let write = |epoch| {
+            assert!(table.update_pair(&hit, &action(n, epoch), &action(n + 1, epoch)));
+        };
+        write_and_read(write, || {
+            let hit = table.lookup(&key(n)).expect("it stays");
+            expect_intact(&hit, n, true);
+            let hit = table.lookup(&key(n).reversed()).expect("it stays");
+            expect_intact(&hit, n, false);
+        });
+    }
+}
+
+#[test]
+fn a_reader_never_mixes_two_flows() {
+    // One pair, used in turn by both families.
+    let table = table(1);
+    let write = |round| {
+        let n = round & 3;
+        let Insert::Inserted(hit) = insert(&table, &key(n), n, Class::Udp, Ticks(0)) else {
+            panic!("there is room")
+        };
+        assert!(table.remove(hit.id, hit.version));
+    };
+    write_and_read(write, || {
+        for n in 0..4 {
+            for (key, forward) in [(key(n), true), (key(n).reversed(), false)] {
+                let Some(hit) = table.lookup(&key) else {
+                    continue;
+                };
+                assert_eq!(hit.id.is_forward(), forward);
+                expect_intact(&hit, n, forward);
+                let partner = table.partner_key(&hit);
+                assert!(partner.is_none_or(|partner| partner == key.reversed()));
+            }
+        }
+    });
+    assert_eq!(table.len(), 0);
+}
+
 #[test]
 fn ageing_and_listing_run_beside_everything() {
     const FLOWS: u32 = 200;

@@ -61,6 +61,14 @@ fn nine_options_are_refused_and_eight_are_not() {
 }
 
 #[test]
+fn padding_may_stand_between_options() {
+    let mut payload = vec![UDP, 1];
+    payload.extend([1, 4, 0, 0, 0, 0, 0x1e, 0, 1, 4, 0, 0, 0, 0]);
+    payload.extend(udp(&[]));
+    assert!(parse(&ipv6(60, &payload)).is_ok());
+}
+
+#[test]
 fn excess_padding_is_refused() {
     let mut payload = vec![UDP, 1];
     payload.extend([0; 14]);
