@@ -1,1 +1,7 @@
-//! Benchmarks: the engine in process and beside its peers.
+//! The parts of `vrbench`: traffic, buffers without an allocator, the engine
+//! between a source and a sink in memory, and the report.
+
+pub mod engine;
+pub mod frames;
+pub mod report;
+pub mod traffic;

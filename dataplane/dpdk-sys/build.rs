@@ -7,6 +7,7 @@ use std::process::Command;
 /// What Rust sees of DPDK, apart from the shim.
 const FUNCTIONS: &[&str] = &[
     // environment
+    "rte_eal_alarm_set",
     "rte_eal_init",
     "rte_strerror",
     "rte_thread_register",
@@ -28,6 +29,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_dev_start",
     "rte_eth_dev_stop",
     "rte_eth_macaddr_get",
+    "rte_eth_promiscuous_disable",
     "rte_eth_promiscuous_enable",
     "rte_eth_rx_queue_setup",
     "rte_eth_stats_get",

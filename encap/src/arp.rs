@@ -140,3 +140,6 @@ pub fn request<B: Buffer>(
     Packet(bytes).set(REQUEST, (src_mac, src), (MacAddr::ZERO, target));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

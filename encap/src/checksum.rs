@@ -132,7 +132,8 @@ pub fn update_udp(checksum: u16, update: impl FnOnce(u16) -> u16) -> u16 {
 /// Whether the transport checksum of a whole TCP, UDP, ICMP or ICMPv6 packet is right.
 ///
 /// Other protocols, and fragments, whose checksum covers bytes that are elsewhere, are right by
-/// default; so is UDP without a checksum.
+/// default; so is UDP without a checksum. The pseudo-header is made of the addresses in the IP header,
+/// so a packet still on a source route or a routing header's way (RFC 8200 §8.1) comes out wrong.
 #[must_use]
 pub fn transport_is_right(frame: &[u8], meta: &Meta) -> bool {
     let Some((at, sum)) = transport(frame, meta) else {
@@ -214,3 +215,6 @@ const fn fold(sum: u32) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
     !(sum as u16)
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,3 +74,6 @@ pub fn apply(frame: &mut [u8], meta: &Meta, outer_traffic_class: u8) -> Result<(
     header.set_checksum(checksum::update_u16(header.checksum(), old, new));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,6 +113,13 @@ impl Error {
     }
 
     #[cold]
+    pub(crate) fn too_long(len: usize) -> Self {
+        Self::TooLong {
+            len: u32::try_from(len).unwrap_or(u32::MAX),
+        }
+    }
+
+    #[cold]
     pub(crate) fn no_room(need: usize, have: usize) -> Self {
         Self::NoRoom {
             need: saturate(need),

@@ -78,7 +78,7 @@ impl<B: Deref<Target = [u8; LEN]>> Header<B> {
         u16::from_be_bytes([self.0[6], self.0[7]])
     }
 
-    /// Whether this is a query or its reply, which have an identifier (RFC 5508 §1.1).
+    /// Whether this is a query or its reply, which have an identifier (RFC 5508).
     pub fn is_query(&self) -> bool {
         matches!(
             self.kind(),
@@ -120,7 +120,8 @@ pub fn is_echo_request(meta: &Meta) -> bool {
 }
 
 /// Turns an [echo request](is_echo_request) of either IP version into its reply (RFC 792, RFC 4443
-/// §4.2): the addresses change places, and hops count anew. Ethernet addresses stay as they are.
+/// §4.2): the addresses change places, and hops count anew. Ethernet addresses stay as they are. The
+/// caller has checked that the destination is an address of its own, not a group.
 ///
 /// # Errors
 /// [`Error::FragmentedIcmp`] for a fragment, [`Error::IcmpChecksum`] if the request arrived damaged.
@@ -175,3 +176,6 @@ fn turn_around(packet: &mut [u8], meta: &Meta) -> Result<(), Error> {
     ));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,24 +177,25 @@ impl<B: DerefMut<Target = [u8; LEN]>> Header<B> {
 mod tests {
     use super::*;
 
-    // A SYN of a browser to a web server, as captured on a Linux host.
+    // Of a SYN that a Linux host sent.
     const CAPTURED: [u8; LEN] = [
-        0x45, 0x00, 0x00, 0x3c, 0x1c, 0x46, 0x40, 0x00, 0x40, 0x06, 0xb1, 0xe6, 0xac, 0x10, 0x0a,
-        0x63, 0xac, 0x10, 0x0a, 0x0c,
+        0x45, 0x00, 0x00, 0x3c, 0x94, 0x1a, 0x40, 0x00, 0x40, 0x06, 0x22, 0x9e, 0xc0, 0x00, 0x02,
+        0x01, 0xc0, 0x00, 0x02, 0x02,
     ];
+    const SRC: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const DST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
     #[test]
     fn captured_header_reads_right() {
         let (header, rest) = Header::split(&CAPTURED).unwrap();
         assert!(rest.is_empty());
         assert_eq!((header.version(), header.header_len()), (4, 20));
-        assert_eq!(header.total_len(), 60);
-        assert_eq!(header.id(), 0x1c46);
+        assert_eq!((header.total_len(), header.traffic_class()), (60, 0));
+        assert_eq!((header.id(), header.checksum()), (0x941a, 0x229e));
         assert!(header.dont_fragment() && !header.more_fragments());
         assert_eq!(header.fragment_offset(), 0);
         assert_eq!((header.ttl(), header.protocol()), (64, 6));
-        assert_eq!(header.src_addr(), Ipv4Addr::new(172, 16, 10, 99));
-        assert_eq!(header.dst_addr(), Ipv4Addr::new(172, 16, 10, 12));
+        assert_eq!((header.src_addr(), header.dst_addr()), (SRC, DST));
         assert_eq!(header.sum().finish(), 0);
     }
 
@@ -212,16 +213,12 @@ mod tests {
     fn captured_header_is_rebuilt_but_for_its_id() {
         let mut bytes = [0xee; LEN];
         let mut header = Header::new(&mut bytes);
-        let (src, dst) = (
-            Ipv4Addr::new(172, 16, 10, 99),
-            Ipv4Addr::new(172, 16, 10, 12),
-        );
-        header.set(6, src, dst, 64, 0, 60);
+        header.set(6, SRC, DST, 64, 0, 60);
         header.fill_checksum();
         let mut expected = CAPTURED;
         expected[4..6].fill(0);
-        // 0xb1e6 plus the id that is gone.
-        expected[10..12].copy_from_slice(&[0xce, 0x2c]);
+        // 0x229e plus the id that is gone.
+        expected[10..12].copy_from_slice(&[0xb6, 0xb8]);
         assert_eq!(bytes, expected);
     }
 

@@ -37,6 +37,11 @@ pub mod udp;
 pub mod vlan;
 pub mod vxlan;
 
+#[cfg(test)]
+mod any_bytes;
+#[cfg(test)]
+mod samples;
+
 pub use addr::{Label, MacAddr, VlanId, Vni};
 pub use arp::Packet as ArpPacket;
 pub use buffer::{Buffer, MemBuffer};

@@ -168,13 +168,17 @@ pub fn answer<B: Buffer>(
 /// Makes `packet` a frame that asks the link who has `target`, whatever it held before.
 ///
 /// # Errors
-/// [`Error::NoRoom`] if the buffer cannot hold 86 bytes.
+/// [`Error::MalformedNd`] if `src` is unspecified, which must not come with a link-layer address, or
+/// if `target` is a group; [`Error::NoRoom`] if the buffer cannot hold 86 bytes.
 pub fn solicit<B: Buffer>(
     packet: &mut B,
     src_mac: MacAddr,
     src: Ipv6Addr,
     target: Ipv6Addr,
 ) -> Result<(), Error> {
+    if src.is_unspecified() || target.is_multicast() {
+        return Err(Error::MalformedNd);
+    }
     let len = ethernet::LEN + ipv6::LEN + MESSAGE_LEN + OPTION_LEN;
     buffer::clear(packet, len)?;
     let group = addr::solicited_node(target);
@@ -275,3 +279,6 @@ impl<'a> Message<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,9 +82,7 @@ pub fn parse_ip(frame: &[u8], l3: usize) -> Result<Meta, Error> {
 
 /// Offset of the frame's end, in the type [`Meta`] keeps offsets in.
 fn end_of(frame: &[u8]) -> Result<u16, Error> {
-    u16::try_from(frame.len()).map_err(|_| Error::TooLong {
-        len: frame.len().min(u32::MAX as usize) as u32,
-    })
+    u16::try_from(frame.len()).map_err(|_| Error::too_long(frame.len()))
 }
 
 /// Parses the IPv4 packet at the start of `packet`, which may have padding behind it.
@@ -318,3 +316,6 @@ fn has_source_route(mut options: &[u8]) -> Result<bool, Error> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,3 +68,6 @@ pub fn pop_vlan<B: Buffer>(packet: &mut B) -> Result<(), Error> {
 
 /// Length of the two addresses, which a tag follows.
 const MACS: usize = 12;
+
+#[cfg(test)]
+mod tests;

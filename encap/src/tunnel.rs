@@ -141,9 +141,7 @@ impl TunnelHeader {
         let l3 = usize::from(self.l3);
         let frame_len = self.len() + packet.bytes().len();
         let Ok(datagram_len) = u16::try_from(frame_len - l3) else {
-            return Err(Error::TooLong {
-                len: (frame_len - l3).min(u32::MAX as usize) as u32,
-            });
+            return Err(Error::too_long(frame_len - l3));
         };
         packet.prepend(self.len())?;
         let frame = &mut packet.bytes_mut()[..self.len()];
@@ -188,3 +186,6 @@ const fn flow_label(entropy: u32) -> u32 {
     let folded = (entropy ^ entropy >> 20) & 0xf_ffff;
     if folded == 0 { 1 } else { folded }
 }
+
+#[cfg(test)]
+mod tests;

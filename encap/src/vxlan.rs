@@ -129,3 +129,6 @@ pub fn vxlan_decap(frame: &[u8], meta: &Meta) -> Result<Decap, Error> {
         outer_traffic_class: meta.traffic_class,
     })
 }
+
+#[cfg(test)]
+mod tests;

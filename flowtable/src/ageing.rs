@@ -184,3 +184,39 @@ impl DueTimes {
 fn word(due: Ticks) -> u32 {
     due.0.max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_due_time_put_off_for_what_is_gone_comes_back() {
+        let times = DueTimes::new(1);
+        times.set(0, Ticks(5));
+        times.put_off(0, 5, Ticks(900), || false);
+        assert_eq!(times.passed(0, Ticks(5)), Some(5));
+        times.put_off(0, 5, Ticks(900), || true);
+        assert_eq!(times.passed(0, Ticks(899)), None);
+        assert_eq!(times.passed(0, Ticks(900)), Some(900));
+    }
+
+    #[test]
+    fn a_due_time_that_changed_meanwhile_stays() {
+        let times = DueTimes::new(1);
+        times.set(0, Ticks(7));
+        times.put_off(0, 5, Ticks(900), || true);
+        assert_eq!(times.passed(0, Ticks(7)), Some(7));
+    }
+
+    #[test]
+    fn bringing_forward_never_puts_off() {
+        let times = DueTimes::new(1);
+        times.bring_forward(0, Ticks(3));
+        assert_eq!(times.passed(0, Ticks(3)), None, "there is no flow");
+        times.set(0, Ticks(10));
+        times.bring_forward(0, Ticks(20));
+        assert_eq!(times.passed(0, Ticks(10)), Some(10));
+        times.bring_forward(0, Ticks(4));
+        assert_eq!(times.passed(0, Ticks(4)), Some(4));
+    }
+}

@@ -281,3 +281,87 @@ fn count(word: u64, version: u32) -> u64 {
 // Both families' second copies end where the next thing begins.
 const _: () = assert!(SECOND_IPV6 + WORDS_IPV6 == CLASS && ACTION + WORDS_IPV4 == CLASS);
 const _: () = assert!(SECOND_IPV4 + WORDS_IPV4 == WORDS && ADDRESSES + 4 == WORDS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::{Rewrite, Verdict};
+    use crate::key::Zone;
+    use crate::memory::Lines;
+    use core::net::Ipv6Addr;
+
+    const ACTION: Action = Action {
+        verdict: Verdict::Forward,
+        nexthop: 0,
+        epoch: 0,
+        ingress: 0,
+        rewrite: Rewrite::NONE,
+        group_choice: 0,
+    };
+
+    fn fill(entry: Entry<'_>, version: u32, key: &Key, hash: u64, now: Ticks) {
+        entry
+            .stamp_word()
+            .store(Stamp::free(version).0, Ordering::Relaxed);
+        entry.fill(&Contents {
+            key,
+            hash,
+            action: &ACTION,
+            class: Class::Udp,
+            owner: 0,
+            now,
+        });
+    }
+
+    #[test]
+    fn a_late_touch_counts_for_no_other_flow() {
+        let lines = Lines::<WORDS>::zeroed(1);
+        let entry = Entry(lines.line(0));
+        let key = Key::ipv4(Zone::default(), 6, [1; 4].into(), [2; 4].into(), 1, 2);
+        fill(entry, 7, &key, 0, Ticks(100));
+        entry.touch(7, 50, 5000, Ticks(150));
+        fill(entry, 8, &key, 0, Ticks(200));
+        entry.touch(8, 1, 64, Ticks(205));
+
+        // A worker of version 7 wakes up between its check and its stores.
+        entry.touch(7, 1, 64, Ticks(206));
+        assert_eq!(entry.counters(8), Counters::default());
+        assert_eq!(entry.last_seen(8), Ticks(200));
+
+        entry.touch(8, 2, 128, Ticks(210));
+        let counters = entry.counters(8);
+        assert_eq!((counters.packets, counters.bytes), (2, 128));
+        assert_eq!(entry.last_seen(8), Ticks(210));
+    }
+
+    #[test]
+    fn a_hash_is_not_mistaken_for_addresses() {
+        let lines = Lines::<WORDS>::zeroed(1);
+        let entry = Entry(lines.line(0));
+        let both = 0x0a00_0001_0a00_0002;
+        let ipv4 = Key::ipv4(
+            Zone::default(),
+            6,
+            [10, 0, 0, 1].into(),
+            [10, 0, 0, 2].into(),
+            1,
+            2,
+        );
+        let ipv6 = |last| {
+            let dst = Ipv6Addr::from_bits(last);
+            Key::ipv6(Zone::default(), 6, Ipv6Addr::LOCALHOST, dst, 1, 2)
+        };
+        fill(entry, 0, &ipv6(9), both, Ticks(0));
+        let stamp = entry.stamp(Ordering::Relaxed);
+        assert!(entry.holds(stamp, &ipv6(9), both));
+        assert!(!entry.holds(stamp, &ipv4, both));
+        // Nor is a hash that agrees enough.
+        assert!(!entry.holds(stamp, &ipv6(8), both));
+    }
+
+    #[test]
+    fn counters_wrap_without_touching_their_version() {
+        assert_eq!(count(counted(3, u64::MAX), 3), (1 << COUNT_BITS) - 1);
+        assert_eq!(count(counted(3, (1 << COUNT_BITS) + 5), 3), 5);
+    }
+}

@@ -21,11 +21,13 @@
 //! - An entry may be removed and reused at any time; whoever still holds the
 //!   old flow's [`Hit`] can do the new flow no harm.
 //! - [`FlowTable::len`] never exceeds the capacity, and an insertion fails only
-//!   when it is reached.
+//!   when it is reached; or, about once in 10^9 places of a full table, when
+//!   nine buckets in a row have no slot left.
 //! - The hash is keyed, so tenants cannot choose keys that collide.
 //!
 //! The arguments are in the modules they concern: `entry` for readers against
-//! writers, `lifecycle` for insertion and removal, `ageing` for the clock hand.
+//! writers, `insert` for insertion, `lifecycle` for update and removal,
+//! `ageing` for the clock hand.
 //!
 //! ```
 //! use flowtable::*;
@@ -61,6 +63,7 @@ mod ageing;
 mod bucket;
 mod entry;
 mod freelist;
+mod insert;
 mod key;
 mod lifecycle;
 mod memory;
@@ -73,8 +76,8 @@ mod view;
 pub use action::{Action, Rewrite, Translation, Verdict};
 pub use ageing::AgeCursor;
 pub use entry::Counters;
+pub use insert::Insert;
 pub use key::{Key, Zone};
-pub use lifecycle::Insert;
 pub use table::{Config, FlowId, FlowTable, Hit};
 pub use time::{Class, Ticks, Timeouts};
 pub use view::{FlowView, WalkCursor};

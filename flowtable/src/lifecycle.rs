@@ -1,109 +1,25 @@
-//! How flows come, change and go.
-//!
-//! # Insertion
-//! A worker takes a free pair, fills both entries under *pending* stamps,
-//! places both in the index, and looks there for rivals: other pairs with one
-//! of its two keys. If none is left, one exchange of the forward entry's stamp
-//! from pending to live makes both directions visible at once. A lookup that
-//! finds the reverse entry pending asks the forward entry, so there is no
-//! moment in which one direction is found and the other is not there yet.
-//!
-//! *Two live pairs never share a key.* Each places its entry before it looks,
-//! with a sequentially consistent fence between, so of two rivals at least one
-//! sees the other. It goes on only after it has seen the other dead: a live
-//! rival wins; a pending one is killed by the same exchange word it would go
-//! live by, at once by the lower pair number, after a while by the higher one.
-//! Waiting first is what keeps two rivals from killing each other; not waiting
-//! forever is what keeps a worker that the system has put to sleep from
-//! stopping others. The loser clears its pair away and starts again, which
-//! finds the winner.
+//! How flows change and go.
 //!
 //! # Removal and reuse
-//! Whoever exchanges the stamp from live to dead owns the pair and clears it
-//! away: no other worker will. The stamp then changes to the next version
-//! before the pair goes to the free list, so a reader, an update or a touch
-//! that still has the old one in hand finds out (see `entry`).
+//! Whoever exchanges the forward entry's stamp from live to dead owns the pair
+//! and clears it away: no other worker will. The reverse entry's stamp follows;
+//! whoever acts on the pair's death before it has does so in its stead. The
+//! stamps then change to the next version before the pair goes to the free
+//! list, so a reader, an update or a touch that still has the old one in hand
+//! finds out (see `entry`).
 //!
 //! # Update
-//! The writing flag in the pair's stamp admits one updating worker. Removal does not
-//! wait for it: it leaves the dead pair to that worker to clear away.
+//! The writing flag in the pair's stamp admits one updating worker. Removal
+//! does not wait for it: it leaves the dead pair to that worker to clear away.
 
 use crate::action::Action;
-use crate::entry::{Contents, Entry, stamped};
-use crate::key::Key;
+use crate::entry::{Entry, stamped};
 use crate::stamp::{Stamp, State};
-use crate::sync::{AcqRel, Acquire, Relaxed, Release, SeqCst, fence, spin_loop};
+use crate::sync::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::table::{FlowId, FlowTable, Hit};
 use crate::time::{Class, Ticks};
 
-/// What became of an insertion.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Insert {
-    /// The flow is in the table; this is its forward direction.
-    Inserted(Hit),
-    /// The forward key is there already, perhaps as some flow's reverse.
-    Exists(Hit),
-    /// The forward key is not there, but the reverse key is: another flow has
-    /// the same translation. The hit is of the reverse key.
-    ReverseTaken(Hit),
-    /// There is no free pair, or (hardly ever) no slot within reach.
-    Full,
-}
-
-/// How an attempt to make a filled pair live ended.
-enum Publish {
-    Live,
-    /// A rival was first; the pair has been cleared away.
-    Lost,
-    /// The index has no room; the pair has been cleared away.
-    NoRoom,
-}
-
 impl FlowTable {
-    /// Inserts both directions of a flow together, or finds the flow that is
-    /// already there; of several workers inserting the same flow at once, one
-    /// gets [`Insert::Inserted`] and the others its flow.
-    ///
-    /// A flow whose two keys are equal (a packet to itself) is found by it as
-    /// its forward direction.
-    #[expect(clippy::too_many_arguments, reason = "two directions of one flow")]
-    pub fn insert_pair(
-        &self,
-        forward: &Key,
-        forward_action: &Action,
-        reverse: &Key,
-        reverse_action: &Action,
-        class: Class,
-        owner: u32,
-        now: Ticks,
-    ) -> Insert {
-        let contents = [(forward, forward_action), (reverse, reverse_action)];
-        let contents = contents.map(|(key, action)| Contents {
-            key,
-            hash: self.hash(key),
-            action,
-            class,
-            owner,
-            now,
-        });
-        loop {
-            if let Some(there) = self.find_either(&contents) {
-                return there;
-            }
-            let Some(pair) = self.free.take() else {
-                return self.refuse();
-            };
-            let version = self.entries_of(pair)[0].stamp(Relaxed).version();
-            match self.publish(pair, version, &contents) {
-                Publish::Live => {
-                    return Insert::Inserted(self.new_hit(pair, version, &contents[0]));
-                }
-                Publish::Lost => continue,
-                Publish::NoRoom => return self.refuse(),
-            }
-        }
-    }
-
     /// Replaces both actions, after deciding again; identity, counters, class
     /// and start time stay. `forward` is the action of the direction the flow
     /// was inserted as, whichever direction was hit.
@@ -188,6 +104,7 @@ impl FlowTable {
         let mut stamp = Stamp(word.load(Acquire));
         loop {
             if !stamp.is_live(version) {
+                bury(reverse, version, stamp);
                 return None;
             }
             let dead = stamp.with_state(State::Dead);
@@ -208,7 +125,9 @@ impl FlowTable {
         let keys = entries.map(|entry| entry.key(entry.stamp(Relaxed)));
         self.due.vacate(pair);
         let free = Stamp::free(version.wrapping_add(1));
-        for entry in entries {
+        // The reverse entry first: whoever sees the forward one free need not
+        // ask whether the reverse one is still found.
+        for entry in entries.iter().rev() {
             entry.stamp_word().store(free.0, Release);
         }
         for (key, forward) in keys.iter().zip([true, false]) {
@@ -217,149 +136,11 @@ impl FlowTable {
         }
         self.free.put(pair);
     }
-
-    fn find_either(&self, contents: &[Contents<'_>; 2]) -> Option<Insert> {
-        let [forward, reverse] = contents.each_ref();
-        let exists = self.lookup_hashed(forward.key, forward.hash);
-        let taken = || self.lookup_hashed(reverse.key, reverse.hash);
-        exists
-            .map(Insert::Exists)
-            .or_else(|| taken().map(Insert::ReverseTaken))
-    }
-
-    fn refuse(&self) -> Insert {
-        self.usage.refused.fetch_add(1, Relaxed);
-        Insert::Full
-    }
-
-    fn new_hit(&self, pair: usize, version: u32, forward: &Contents<'_>) -> Hit {
-        let stored = if forward.key.is_ipv6() {
-            forward.action.for_ipv6()
-        } else {
-            *forward.action
-        };
-        Hit {
-            id: FlowId::new(pair, true),
-            version,
-            action: stored,
-            class: forward.class,
-        }
-    }
-
-    /// Fills a pair that belongs to the caller and makes it live, or clears
-    /// it away.
-    fn publish(&self, pair: usize, version: u32, contents: &[Contents<'_>; 2]) -> Publish {
-        let entries = self.entries_of(pair);
-        for (entry, contents) in entries.iter().zip(contents) {
-            entry.fill(contents);
-        }
-        if !self.place(pair, contents) {
-            self.release(pair);
-            return Publish::NoRoom;
-        }
-        // Between placing our entries and looking for those of rivals, who do
-        // the same: see the top.
-        fence(SeqCst);
-        let timeout_ms = self.timeouts.timeout_ms(contents[0].class);
-        self.due.set(pair, contents[0].now.after(timeout_ms));
-        if !contents.iter().all(|c| self.prevails(pair, c)) || !self.go_live(entries[0]) {
-            self.release(pair);
-            return Publish::Lost;
-        }
-        follow(entries[1], version, State::Live);
-        Publish::Live
-    }
-
-    fn place(&self, pair: usize, contents: &[Contents<'_>; 2]) -> bool {
-        let [forward, reverse] = contents;
-        let index = |forward| FlowId::new(pair, forward).index() as u32;
-        self.buckets.place(forward.hash, index(true))
-            && (forward.key == reverse.key || self.buckets.place(reverse.hash, index(false)))
-    }
-
-    /// Whether no rival of `pair` for this key is left.
-    fn prevails(&self, pair: usize, contents: &Contents<'_>) -> bool {
-        let winner = self.buckets.find(contents.hash, |index| {
-            let rival = FlowId::from_index(index);
-            if rival.pair() == pair {
-                return None;
-            }
-            let version = self.version_holding(rival, contents)?;
-            let beaten = self.beats(pair, rival.pair(), version);
-            (!beaten).then_some(rival)
-        });
-        winner.is_none()
-    }
-
-    /// The version of an entry if it holds this key, be it live or pending.
-    fn version_holding(&self, id: FlowId, contents: &Contents<'_>) -> Option<u32> {
-        let entry = self.entry(id);
-        loop {
-            let stamp = entry.stamp(Acquire);
-            let filled = matches!(stamp.state(), State::Pending | State::Live);
-            if !filled || !entry.holds(stamp, contents.key, contents.hash) {
-                return None;
-            }
-            if entry.unchanged_since(stamp) {
-                return Some(stamp.version());
-            }
-        }
-    }
-
-    /// Whether the rival in that version is dead or gone, if need be by our
-    /// hand; false if it is live.
-    fn beats(&self, pair: usize, rival: usize, version: u32) -> bool {
-        let word = self.entries_of(rival)[0].stamp_word();
-        let mut patience = if pair < rival { 0 } else { PATIENCE };
-        loop {
-            let stamp = Stamp(word.load(Acquire));
-            if stamp.version() != version {
-                return true;
-            }
-            match stamp.state() {
-                State::Free | State::Dead => return true,
-                State::Live => return false,
-                State::Pending if patience > 0 => {
-                    patience -= 1;
-                    spin_loop();
-                }
-                State::Pending => {
-                    let dead = stamp.with_state(State::Dead).0;
-                    // Whether it worked, the next look will tell.
-                    let _ = word.compare_exchange(stamp.0, dead, AcqRel, Relaxed);
-                }
-            }
-        }
-    }
-
-    /// The exchange by which a pair becomes visible; false if a rival was
-    /// faster with the other one.
-    fn go_live(&self, forward: Entry<'_>) -> bool {
-        // Counted first: a worker that finds the flow may remove it at once.
-        let live = self.usage.live.fetch_add(1, Relaxed) + 1;
-        let word = forward.stamp_word();
-        let pending = Stamp(word.load(Relaxed));
-        let went = pending.state() == State::Pending && {
-            let goal = pending.with_state(State::Live).0;
-            word.compare_exchange(pending.0, goal, AcqRel, Relaxed)
-                .is_ok()
-        };
-        if went {
-            self.usage.high_water.fetch_max(live, Relaxed);
-        } else {
-            self.usage.live.fetch_sub(1, Relaxed);
-        }
-        went
-    }
 }
-
-/// How often the higher of two rivals looks whether the lower one has gone
-/// live before it kills it: some microseconds, many times what that takes.
-const PATIENCE: u32 = 1000;
 
 /// Brings the reverse entry's state up to the pair's, unless it is there or
 /// the entry has a new flow by now.
-fn follow(reverse: Entry<'_>, version: u32, state: State) {
+pub(crate) fn follow(reverse: Entry<'_>, version: u32, state: State) {
     let word = reverse.stamp_word();
     let mut stamp = Stamp(word.load(Relaxed));
     while stamp.version() == version && (stamp.state() as u8) < state as u8 {
@@ -367,6 +148,14 @@ fn follow(reverse: Entry<'_>, version: u32, state: State) {
             Ok(_) => return,
             Err(now) => stamp = Stamp(now),
         }
+    }
+}
+
+/// Does for a worker that made a pair dead what it may not have come to yet:
+/// lookups must not find the reverse entry once others act on its death.
+pub(crate) fn bury(reverse: Entry<'_>, version: u32, pair: Stamp) {
+    if pair.version() == version && pair.state() == State::Dead {
+        follow(reverse, version, State::Dead);
     }
 }
 

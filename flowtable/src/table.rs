@@ -1,6 +1,7 @@
 //! The table: how it is made, hashed and looked up in.
 //!
-//! What changes it is in `lifecycle`, time in `ageing`, listing in `view`.
+//! What changes it is in `insert` and `lifecycle`, time in `ageing`, listing in
+//! `view`.
 
 use crate::action::Action;
 use crate::ageing::DueTimes;

@@ -1,6 +1,7 @@
 /* Everything bindgen reads; build.rs lists what it keeps. */
 #include "shim.h"
 
+#include <rte_alarm.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>

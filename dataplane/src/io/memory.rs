@@ -147,9 +147,7 @@ pub struct Pool;
 
 impl super::Pool<MemBuffer> for Pool {
     fn alloc(&mut self) -> Option<MemBuffer> {
-        let mut buffer = MemBuffer::from_frame(&[0; 2048]);
-        buffer.truncate(0);
-        Some(buffer)
+        Some(MemBuffer::default())
     }
 }
 

@@ -608,24 +608,17 @@ impl Draft {
         field: &str,
         refusals: &mut Vec<Refusal>,
     ) {
-        let old = self
-            .touch(vrf)
-            .and_then(|vrf| vrf.routes.insert(prefix, target));
-        if let Some(old) = old {
-            let holder = self.holder(vrf, prefix, old);
-            let mut refusal = Refusal::field(
-                key.clone(),
-                field,
-                match &holder {
-                    Some(holder) if holder != key => {
-                        format!("`{prefix}` already belongs to {holder}")
-                    }
-                    _ => format!("`{prefix}` is named twice"),
-                },
-            );
-            refusal.conflict = holder;
-            refusals.push(refusal);
-        }
+        let Some(entry) = self.touch(vrf) else { return };
+        let Some(old) = entry.routes.insert(prefix, target) else {
+            return;
+        };
+        entry.routes.insert(prefix, old);
+        let holder = self.holder(vrf, prefix, old);
+        let reason = match holder == *key {
+            true => format!("`{prefix}` is named twice"),
+            false => format!("`{prefix}` already belongs to {holder}"),
+        };
+        refusals.push(Refusal::field(key.clone(), field, reason).with_conflict(holder));
     }
 
     fn claim_mac(
@@ -653,23 +646,22 @@ impl Draft {
     }
 
     /// Whose prefix it is.
-    fn holder(&self, vrf: &Name, prefix: IpNet, target: Target) -> Option<Key> {
-        let route = Key::Route(vrf.clone(), prefix);
-        if self.tables.objects.contains_key(&route) {
-            return Some(route);
-        }
-        let vif_with = |id: VifId| self.tables.vif(id).map(|vif| Key::Vif(vif.name.clone()));
-        match target {
-            Target::Connected(id) => vif_with(id),
-            Target::Nexthop(id) => match self.tables.nexthop(id)? {
-                Nexthop::Vif(vif) => vif_with(*vif),
+    fn holder(&self, vrf: &Name, prefix: IpNet, target: Target) -> Key {
+        let vif = match target {
+            Target::Connected(id) => self.tables.vif(id),
+            Target::Nexthop(nexthop) => match self.tables.nexthop(nexthop) {
+                // Its own nexthop, that is; one that names it belongs to a route.
+                Some(Nexthop::Vif(id)) => self.tables.vif(*id).filter(|vif| vif.nexthop == nexthop),
                 _ => None,
             },
             Target::Gateway => self
                 .live_vifs()
-                .find(|vif| vif.role != Role::Tenant && vif.has_address(prefix.addr()))
-                .map(|vif| Key::Vif(vif.name.clone()))
-                .or_else(|| Some(Key::Vrf(vrf.clone()))),
+                .find(|vif| vif.role != Role::Tenant && vif.has_address(prefix.addr())),
+        };
+        match (vif, target) {
+            (Some(vif), _) => Key::Vif(vif.name.clone()),
+            (None, Target::Gateway) => Key::Vrf(vrf.clone()),
+            (None, _) => Key::Route(vrf.clone(), prefix),
         }
     }
 

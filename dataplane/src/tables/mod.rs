@@ -13,7 +13,7 @@ pub mod slab;
 pub mod spec;
 mod tunnel;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -156,7 +156,8 @@ pub struct Underlay {
     pub host: Option<VifId>,
     /// Addresses of the fabric vifs.
     pub addresses: Vec<(IpAddr, VifId)>,
-    neighbours: FastMap<(VifId, IpAddr), Arc<Neighbour>>,
+    /// In order, so that what is done to all of them is done in the same order in every run.
+    neighbours: BTreeMap<(VifId, IpAddr), Arc<Neighbour>>,
     peers: FastMap<IpAddr, PeerId>,
     next_peer: u32,
 }
@@ -289,7 +290,7 @@ impl Underlay {
         self.neighbours.get(&(vif, addr))
     }
 
-    /// All neighbours that nexthops need, in no particular order.
+    /// All neighbours that nexthops need, by vif and address.
     pub fn neighbours(&self) -> impl Iterator<Item = &Arc<Neighbour>> {
         self.neighbours.values()
     }

@@ -1,10 +1,9 @@
 //! Opening devices by name, and saying why one cannot be opened.
 
-use std::ffi::CString;
-use std::path::Path;
+use std::ffi::{CString, c_int};
 
 use super::port::{self, OpenPort, Refusal};
-use super::{Eal, Mbuf, Mempool, kernel, log};
+use super::{Eal, LogLevel, Mbuf, Mempool, driver, log};
 use crate::io::{self, DeviceError, Port};
 
 /// Opens DPDK ports, all of which take their buffers from one pool.
@@ -23,19 +22,20 @@ impl Devices {
 impl io::Devices<Mbuf> for Devices {
     fn open(&mut self, device: &str, queues: usize) -> Result<Port<Mbuf>, DeviceError> {
         let name = name(device)?;
-        check_needs(device)?;
+        driver::check(device, name, self.pool.config().frame_room())?;
         let (result, said) = log::collect(|| {
             let port = attach(device, name, &self.pool)?;
             port.start(queues, &self.pool).map_err(Failure::SetUp)
         });
         match result {
             Ok(port) => {
+                // Drivers call an error what they then do without.
                 if !said.is_empty() {
-                    log::write(log::LogLevel::Warning, &format!("{device}: {said}"));
+                    log::write(LogLevel::Notice, &format!("{device}: {said}"));
                 }
                 Ok(port)
             }
-            Err(failure) => Err(failure.explain(device, name, said)),
+            Err(failure) => Err(failure.explain(device, name, &said)),
         }
     }
 }
@@ -70,31 +70,55 @@ fn attach(device: &str, name: &str, pool: &Mempool) -> Result<OpenPort, Failure>
     let id = unsafe { port::find(name) }.ok_or(Failure::NoPort)?;
     drop(guard);
     // SAFETY: probing made the port, so nobody else knows it.
-    unsafe { OpenPort::new(id, pool) }.map_err(Failure::SetUp)
+    unsafe { OpenPort::new(id, device, name, pool) }.map_err(Failure::SetUp)
 }
 
 impl Failure {
-    fn explain(self, device: &str, name: &str, said: String) -> DeviceError {
-        eprintln!("XXX {name} {said}");
+    fn explain(self, device: &str, name: &str, said: &str) -> DeviceError {
         let device = device.to_owned();
-        let (Self::Probe(Refusal(status)) | Self::SetUp(Refusal(status))) = self else {
-            return match self {
-                Self::AlreadyOpen => DeviceError::AlreadyOpen { device },
-                Self::NoPortsLeft => DeviceError::NoPortsLeft {
-                    device,
-                    limit: dpdk_sys::RTE_MAX_ETHPORTS as usize,
-                },
-                _ => DeviceError::Refused {
-                    device,
-                    said: "it is no network device".to_owned(),
-                },
-            };
-        };
-        DeviceError::Refused {
-            device,
-            said: format!("{status} {said}"),
+        let said = drivers_words(said);
+        let on_pci = name.contains(':');
+        match self {
+            Self::AlreadyOpen => DeviceError::AlreadyOpen { device },
+            Self::NoPortsLeft => DeviceError::NoPortsLeft {
+                device,
+                limit: dpdk_sys::RTE_MAX_ETHPORTS as usize,
+            },
+            Self::NoPort => DeviceError::Refused {
+                device,
+                said: "it is no network device".to_owned(),
+            },
+            Self::Probe(Refusal(NO_MEMORY)) | Self::SetUp(Refusal(NO_MEMORY)) => {
+                DeviceError::OutOfMemory { device, said }
+            }
+            // Many drivers answer -1 whatever happened, so the errno does not tell.
+            Self::Probe(_) | Self::SetUp(_) if driver::lacks_privilege(name) => {
+                DeviceError::NotPermitted { device, said }
+            }
+            // No bus recognised the name, which virtual devices are by driver.
+            Self::Probe(Refusal(BAD_ADDRESS)) => DeviceError::UnknownDriver { device },
+            Self::Probe(Refusal(NO_DEVICE)) if on_pci => DeviceError::NotFound {
+                device,
+                missing: "PCI device of that address, or DPDK was started without PCI".to_owned(),
+            },
+            Self::Probe(_) if on_pci && said.is_empty() => DeviceError::Refused {
+                device,
+                said: "no driver of DPDK's took it; most need it bound to vfio-pci".to_owned(),
+            },
+            Self::Probe(_) => DeviceError::Refused { device, said },
+            Self::SetUp(_) => DeviceError::QueueSetup { device, said },
         }
     }
+}
+
+const BAD_ADDRESS: c_int = -libc::EFAULT;
+const NO_DEVICE: c_int = -libc::ENODEV;
+const NO_MEMORY: c_int = -libc::ENOMEM;
+
+/// What the driver said, without the chorus of the layers above it.
+fn drivers_words(said: &str) -> String {
+    let words = said.split("; ").filter(|part| !part.starts_with("EAL: "));
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// The device's name: what stands before the arguments and after the bus.
@@ -120,30 +144,35 @@ fn name(device: &str) -> Result<&str, DeviceError> {
     Ok(name)
 }
 
-/// Checks that what the device's arguments refer to is there. Drivers would
-/// only report that something failed.
-fn check_needs(device: &str) -> Result<(), DeviceError> {
-    let missing = |missing: String| {
-        let device = device.to_owned();
-        Err(DeviceError::NotFound { device, missing })
-    };
-    let kind = device.trim_start_matches("vdev:");
-    for argument in device.split(',').skip(1) {
-        let Some((key, value)) = argument.split_once('=') else {
-            continue;
-        };
-        let stands_on_interface = match key {
-            // A tap device makes its `iface`.
-            "iface" => !kind.starts_with("net_tap"),
-            "rx_iface" | "rx_iface_in" | "tx_iface" | "remote" => true,
-            _ => false,
-        };
-        if stands_on_interface && !kernel::interface_exists(value) {
-            return missing(format!("network interface `{value}`"));
-        }
-        if key == "rx_pcap" && !Path::new(value).is_file() {
-            return missing(format!("capture file `{value}`"));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_what_the_device_is_found_by() {
+        for (device, expected) in [
+            ("net_ring0", "net_ring0"),
+            ("net_memif0,role=client,id=1", "net_memif0"),
+            ("vdev:net_null1,size=64", "net_null1"),
+            ("0000:00:05.0", "0000:00:05.0"),
+            ("pci:0000:00:05.0,representor=1", "0000:00:05.0"),
+        ] {
+            assert_eq!(name(device), Ok(expected));
         }
     }
-    Ok(())
+
+    #[test]
+    fn nonsense_is_refused_before_dpdk_sees_it() {
+        let long = "x".repeat(64);
+        for device in ["", ",iface=eth0", "net ring0", "net_ring0\0", &long] {
+            assert!(name(device).is_err(), "{device:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_drivers_words_reach_the_user() {
+        let said = "open_iface(): no; EAL: Driver cannot attach; EAL: Failed";
+        assert_eq!(drivers_words(said), "open_iface(): no");
+        assert_eq!(drivers_words("EAL: Failed"), "");
+    }
 }

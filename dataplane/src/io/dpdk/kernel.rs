@@ -1,7 +1,8 @@
-//! What the safe layer asks the kernel: CPU affinity, and the state of the
-//! interfaces that some devices stand on.
+//! What the safe layer asks the kernel: CPU affinity, privileges, and the state
+//! of the interfaces that some devices stand on.
 
 use std::ffi::{CString, c_int};
+use std::fs;
 use std::io;
 use std::mem;
 use std::net::UdpSocket;
@@ -39,6 +40,24 @@ pub(super) fn set_affinity(cpus: &[usize]) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// A privilege, by its number in capabilities(7).
+#[derive(Clone, Copy)]
+pub(super) enum Capability {
+    NetAdmin = 12,
+    NetRaw = 13,
+}
+
+/// Whether this thread has a privilege; yes when in doubt.
+pub(super) fn may(capability: Capability) -> bool {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(u64::MAX);
+    effective >> capability as u32 & 1 == 1
 }
 
 /// Whether there is a network interface of that name in the calling thread's

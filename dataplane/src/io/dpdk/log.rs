@@ -1,9 +1,10 @@
 //! Where DPDK's log messages go.
 //!
 //! DPDK writes to one stream; the shim turns it into calls of [`receive`]. A
-//! message goes to the sink of [`super::EalOptions`], except while a device is
-//! being opened: then errors are collected, to become part of the error that
-//! the caller gets.
+//! message goes to the sink of [`super::EalOptions`], except while something is
+//! being tried (a start, a device): then errors are collected, to become part of
+//! the error that the caller gets, and warnings count as notices, because
+//! drivers warn of what they lack on every machine.
 
 use std::cell::RefCell;
 use std::ffi::c_char;
@@ -106,11 +107,14 @@ unsafe extern "C" fn receive(level: u32, text: *const c_char, len: usize) {
     let bytes = unsafe { slice::from_raw_parts(text.cast::<u8>(), len) };
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_end();
-    let level = LogLevel::from_dpdk(level);
-    if text.is_empty() || (level == LogLevel::Error && keep(text)) {
-        return;
+    match LogLevel::from_dpdk(level) {
+        _ if text.is_empty() => {}
+        LogLevel::Error if keep(text) => {}
+        LogLevel::Warning if COLLECTED.with_borrow(Option::is_some) => {
+            write(LogLevel::Notice, text);
+        }
+        level => write(level, text),
     }
-    write(level, text);
 }
 
 /// Adds `text` to what this thread collects; `false` if it collects nothing.

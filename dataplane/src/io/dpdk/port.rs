@@ -12,14 +12,14 @@ use encap::MacAddr;
 use super::eal::strerror;
 use super::log::{self, LogLevel};
 use super::queue::{Rx, SharedTx, Tx};
-use super::{Mbuf, Mempool, kernel};
+use super::{Mbuf, Mempool, driver, interrupt, kernel};
 use crate::io::{BATCH, Link, Offloads, Port, PortControl, PortStats, TxQueue};
 
 /// Descriptors in a ring where the device leaves the choice: at 10 Mpps, 1024
 /// packets are a worker's absence of 100 µs.
 const DESCRIPTORS: u16 = 1024;
 
-/// Ethernet header and frame check sequence, in bytes.
+/// Ethernet header and VLAN tag, in bytes.
 const FRAME_OVERHEAD: usize = 18;
 
 /// Attaching and detaching devices changes lists of DPDK's that have no lock.
@@ -32,8 +32,10 @@ pub(super) fn hotplug() -> MutexGuard<'static, ()> {
 /// is stopped, closed and detached when none is left.
 pub(super) struct OpenPort {
     id: u16,
+    name: String,
     device: *mut rte_device,
     if_index: u32,
+    /// Longest frame that can be received whole, in bytes.
     frame_room: usize,
     /// Queues that were started, 0 before.
     rx_queues: u16,
@@ -51,16 +53,22 @@ impl OpenPort {
     ///
     /// # Safety
     /// The port exists and nobody else uses it.
-    pub(super) unsafe fn new(id: u16, pool: &Mempool) -> Result<Self, Refusal> {
+    pub(super) unsafe fn new(
+        id: u16,
+        device: &str,
+        name: &str,
+        pool: &Mempool,
+    ) -> Result<Self, Refusal> {
         // SAFETY: the port exists.
         let info = unsafe { info(id) }?;
-        let config = pool.config();
+        let buffer_room = pool.config().frame_room();
+        let ring_room = driver::ring_room(device, name).unwrap_or(buffer_room);
         Ok(Self {
             id,
+            name: name.to_owned(),
             device: info.device,
             if_index: info.if_index,
-            frame_room: usize::from(config.data_room)
-                .saturating_sub(dpdk_sys::RTE_PKTMBUF_HEADROOM as usize),
+            frame_room: buffer_room.min(ring_room),
             rx_queues: 0,
             oversized: AtomicU64::new(0),
         })
@@ -76,6 +84,8 @@ impl OpenPort {
         self.set_up(rx_queues, tx_queues, pool)?;
         self.rx_queues = rx_queues;
         self.accept_all();
+        // SAFETY: the port exists. What cannot be reset counts from elsewhere.
+        unsafe { dpdk_sys::rte_eth_stats_reset(self.id) };
 
         let port = Arc::new(self);
         // SAFETY: the port is started with these queues, and each gets one handle.
@@ -139,15 +149,33 @@ impl OpenPort {
         let status = unsafe { dpdk_sys::rte_eth_promiscuous_enable(self.id) };
         if status != 0 && status != -libc::ENOTSUP {
             let text = format!(
-                "port {} receives only frames to its own address: {}",
-                self.id,
+                "{} receives only frames to its own address: {}",
+                self.name,
                 strerror(status)
             );
             log::write(LogLevel::Warning, &text);
         }
     }
 
-    /// Frees what still lies in the receive rings: a ring device would leak it.
+    /// Stops, closes and detaches the device. For `drop`.
+    fn shut(&self) {
+        // SAFETY: no handle is left, so nobody uses the port any more.
+        let ((), said) = log::collect(|| unsafe {
+            if self.rx_queues > 0 {
+                // Or the kernel's interface under it would stay so.
+                dpdk_sys::rte_eth_promiscuous_disable(self.id);
+                dpdk_sys::rte_eth_dev_stop(self.id);
+            }
+            dpdk_sys::rte_eth_dev_close(self.id);
+            dpdk_sys::rte_dev_remove(self.device);
+        });
+        if !said.is_empty() {
+            let text = format!("closing {}: {said}", self.name);
+            log::write(LogLevel::Warning, &text);
+        }
+    }
+
+    /// Frees what still lies in the receive rings.
     fn drain(&self) {
         for queue in 0..self.rx_queues {
             let mut received = 0;
@@ -173,19 +201,21 @@ impl OpenPort {
 
 impl Drop for OpenPort {
     fn drop(&mut self) {
-        self.drain();
         let _guard = hotplug();
-        // SAFETY: no handle is left, so nobody uses the port any more.
-        let ((), said) = log::collect(|| unsafe {
-            if self.rx_queues > 0 {
-                dpdk_sys::rte_eth_dev_stop(self.id);
+        match driver::of(&self.name) {
+            // It would leak them.
+            "net_ring" => {
+                self.drain();
+                self.shut();
             }
-            dpdk_sys::rte_eth_dev_close(self.id);
-            dpdk_sys::rte_dev_remove(self.device);
-        });
-        if !said.is_empty() {
-            let text = format!("closing port {}: {said}", self.id);
-            log::write(LogLevel::Warning, &text);
+            // When the peer leaves, the driver takes the connection down on the
+            // interrupt thread, without a lock. Only there can both not happen
+            // at once.
+            "net_memif" => {
+                interrupt::run(|| self.shut());
+                interrupt::settle();
+            }
+            _ => self.shut(),
         }
     }
 }
@@ -202,7 +232,7 @@ impl PortControl for Control {
     }
 
     /// That of the kernel's interface where the device stands on one (DPDK
-    /// would answer 1500), and never more than a buffer holds.
+    /// would answer 1500), and never more than a buffer or the device's ring holds.
     fn mtu(&self) -> u16 {
         let mut mtu = 0;
         // SAFETY: the port exists; it fails only if it did not.

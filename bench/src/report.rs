@@ -1,0 +1,100 @@
+//! Results for people and for programs.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::engine::Line;
+
+/// Where and how the numbers came about.
+pub fn header(core: usize) {
+    println!(
+        "{} · core {core} · 64-byte frames, bursts of 32, random flow order",
+        machine()
+    );
+    println!(
+        "{:<14}{:>10}{:>14}{:>12}{:>10}{:>12}",
+        "path", "flows", "cycles/packet", "(best)", "Mpps", "spread"
+    );
+}
+
+/// One line of the table.
+pub fn print(line: &Line) {
+    let cycles = Quantiles::of(&line.cycles);
+    println!(
+        "{:<14}{:>10}{:>14.1}{:>12.1}{:>10.2}{:>11.0}%",
+        line.scenario.name(),
+        line.flows,
+        cycles.median,
+        cycles.best,
+        mpps(line),
+        cycles.spread() * 100.0,
+    );
+}
+
+/// Writes all lines as JSON.
+///
+/// # Errors
+/// A sentence with the file's name.
+pub fn write_json(path: &Path, core: usize, lines: &[Line]) -> Result<(), String> {
+    let results: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let cycles = Quantiles::of(&line.cycles);
+            json!({
+                "path": line.scenario.name(),
+                "flows": line.flows,
+                "cycles_per_packet": {
+                    "best": cycles.best, "median": cycles.median, "p95": cycles.p95,
+                },
+                "mpps_median": mpps(line),
+                "windows": line.cycles.len(),
+            })
+        })
+        .collect();
+    let document = json!({
+        "machine": machine(),
+        "core": core,
+        "frame_bytes": 64,
+        "burst": 32,
+        "results": results,
+    });
+    fs::write(path, format!("{document:#}\n"))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+struct Quantiles {
+    best: f64,
+    median: f64,
+    p95: f64,
+}
+
+impl Quantiles {
+    /// Of ascending values, of which there is at least one.
+    fn of(values: &[f64]) -> Quantiles {
+        let at = |share: f64| values[((values.len() - 1) as f64 * share) as usize];
+        Quantiles {
+            best: at(0.0),
+            median: at(0.5),
+            p95: at(0.95),
+        }
+    }
+
+    fn spread(&self) -> f64 {
+        (self.p95 - self.best) / self.median
+    }
+}
+
+fn mpps(line: &Line) -> f64 {
+    1_000.0 / Quantiles::of(&line.nanoseconds).median
+}
+
+fn machine() -> String {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("unknown processor", |(_, name)| name.trim());
+    model.to_owned()
+}

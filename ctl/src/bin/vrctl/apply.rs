@@ -1,0 +1,135 @@
+//! `vrctl apply`: files to one request, and every mistake to its line.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use ctl::client::Client;
+use ctl::convert;
+use ctl::files::ObjectFiles;
+use ctl::proto;
+
+use crate::Failure;
+use crate::cli::ApplyArgs;
+use crate::table::count;
+
+pub(crate) async fn run(
+    socket: &Path,
+    args: ApplyArgs,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut files = ObjectFiles::default();
+    for path in &args.files {
+        let (name, text) = read(path)?;
+        match String::from_utf8(text) {
+            Ok(text) => files.read(&name, &text),
+            Err(_) => return Err(Failure::Refused(format!("{name}: this is not UTF-8 text"))),
+        }
+    }
+    let mut request = files.request(&args.owner);
+    if args.replace {
+        request.mode = proto::Mode::Replace.into();
+    }
+    request.if_generation = args.if_generation;
+    request.dry_run = args.dry_run;
+    if !files.is_clean() {
+        return Err(report_all(socket, files, request).await);
+    }
+    let mut client = Client::connect(socket).await?;
+    let response = client.apply(request).await?;
+    if response.outcome() == proto::Outcome::Refused {
+        files.add_refusals(&response.refusals);
+        return Err(refused(&files, None));
+    }
+    Ok(print_outcome(&response, out)?)
+}
+
+/// Mistakes that only the daemon can see (references to what it has) are
+/// reported together with those in the files: it checks the request as a dry
+/// run. Nothing is committed whatever it says.
+async fn report_all(
+    socket: &Path,
+    mut files: ObjectFiles,
+    mut request: proto::ApplyRequest,
+) -> Failure {
+    request.dry_run = true;
+    let response = match Client::connect(socket).await {
+        Ok(mut client) => client.apply(request).await,
+        Err(error) => Err(error),
+    };
+    let note = match response {
+        Ok(response) => {
+            files.add_refusals(&response.refusals);
+            None
+        }
+        Err(error) => Some(format!("references were not checked: {error}")),
+    };
+    refused(&files, note)
+}
+
+fn refused(files: &ObjectFiles, note: Option<String>) -> Failure {
+    let mistakes = files.mistakes();
+    let mut lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    lines.extend(note);
+    lines.push(format!(
+        "{}; nothing was changed",
+        count(mistakes.len(), "mistake")
+    ));
+    Failure::Refused(lines.join("\n"))
+}
+
+/// A file's content and what messages call it.
+fn read(path: &Path) -> Result<(String, Vec<u8>), Failure> {
+    let (name, text) = if path == Path::new("-") {
+        let mut text = Vec::new();
+        let read = std::io::stdin().read_to_end(&mut text);
+        ("standard input".into(), read.map(|_| text))
+    } else {
+        (path.display().to_string(), std::fs::read(path))
+    };
+    match text {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(Failure::CouldNotAsk(format!("cannot read {name}: {error}"))),
+    }
+}
+
+/// `generation 7: 3 created, 1 updated, 12 unchanged`
+pub(crate) fn print_outcome(
+    response: &proto::ApplyResponse,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let generation = response.generation;
+    let changes = [
+        ("created", '+', &response.created),
+        ("updated", '~', &response.updated),
+        ("deleted", '-', &response.deleted),
+    ];
+    let mut parts: Vec<String> = changes
+        .iter()
+        .filter(|(_, _, keys)| !keys.is_empty())
+        .map(|(verb, _, keys)| format!("{} {verb}", keys.len()))
+        .collect();
+    if response.unchanged > 0 {
+        parts.push(format!("{} unchanged", response.unchanged));
+    }
+    let parts = parts.join(", ");
+    match response.outcome() {
+        proto::Outcome::Unchanged => writeln!(out, "unchanged: generation {generation}"),
+        proto::Outcome::Checked => {
+            if changes.iter().all(|(_, _, keys)| keys.is_empty()) {
+                return writeln!(out, "dry run: unchanged: generation {generation}");
+            }
+            for (_, sign, keys) in changes {
+                for key in keys.iter().filter_map(|key| convert::key(key).ok()) {
+                    writeln!(out, "{sign} {key}")?;
+                }
+            }
+            let parts = if parts.is_empty() {
+                "no change"
+            } else {
+                &parts
+            };
+            writeln!(out, "dry run: would be generation {generation}: {parts}")
+        }
+        _ => writeln!(out, "generation {generation}: {parts}"),
+    }
+}

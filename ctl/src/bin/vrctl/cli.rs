@@ -1,0 +1,197 @@
+//! What can be typed: subcommands, options and the help that teaches them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use ctl::config::DEFAULT_SOCKET;
+
+/// Programs and shows a vrouter
+#[derive(Parser)]
+#[command(
+    version,
+    disable_help_subcommand = true,
+    after_help = "\
+A first session:
+  vrctl apply -f net.yaml              make the node have what the file says
+  vrctl get all                        see what it has
+  vrctl flows vrf=front proto=tcp      see who talks to whom
+  vrctl drops --watch                  see what is dropped, where and why
+  vrctl delete route front 10.1.0.9/32
+
+Exit status: 0 done, 1 refused, 2 could not ask."
+)]
+pub(crate) struct Cli {
+    /// The control socket of the vrouterd to talk to
+    #[arg(long, global = true, value_name = "PATH", env = "VROUTER_SOCKET", default_value = DEFAULT_SOCKET)]
+    pub(crate) socket: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Apply(ApplyArgs),
+    Get(GetArgs),
+    Delete(DeleteArgs),
+    Flows(FlowsArgs),
+    Stats(StatsArgs),
+    Drops(DropsArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  source <(vrctl completions bash)")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Make the node have the objects of some files, all of them or none
+///
+/// Objects are created or updated as one generation; what is already so stays
+/// as it is. Every mistake is reported with file, line, object and field, and
+/// then nothing is changed.
+#[derive(Args)]
+#[command(after_help = "\
+A file holds lists of objects by kind:
+  vrfs:
+    - {name: front, gateways: [10.1.0.1/24]}
+  nexthops:
+    - {name: to-node2, tunnel: {encap: vxlan, remote: 192.0.2.2, vni: 5001}}
+  routes:
+    - {vrf: front, prefix: 10.1.0.9/32, nexthop: to-node2}
+  vnis:
+    - {vni: 5001, vrf: front}
+and vifs and macs. `vrctl get all -o yaml` prints such a file.
+
+Examples:
+  vrctl apply -f net.yaml --dry-run        what would change?
+  vrctl apply -f net.yaml --replace        and delete what the file no longer has
+  generate | vrctl apply -f - --owner gen")]
+pub(crate) struct ApplyArgs {
+    /// A YAML or JSON file, - for standard input; may be given several times
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Delete this owner's objects that the files do not name
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Check everything and list what would change, but change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Whose objects these are; only their owner changes or deletes them
+    #[arg(long, value_name = "NAME", default_value = "vrctl")]
+    pub(crate) owner: String,
+    /// Refuse unless this is the current generation
+    #[arg(long, value_name = "N")]
+    pub(crate) if_generation: Option<u64>,
+}
+
+/// Show objects
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  vrctl get all
+  vrctl get vif web-1 -o yaml
+  vrctl get routes front                   the routes of one vrf
+  vrctl get route front 10.1.0.9/32
+  vrctl get all -o yaml > backup.yaml")]
+pub(crate) struct GetArgs {
+    /// vrf, vif, nexthop, route, mac, vni (or their plurals), or all
+    #[arg(value_enum, ignore_case = true)]
+    pub(crate) kind: Kind,
+    /// The object's name; for a route VRF PREFIX, for a mac VRF MAC
+    #[arg(value_name = "NAME", num_args = 0..=2)]
+    pub(crate) name: Vec<String>,
+    /// In which form
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// Delete one object
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  vrctl delete vif web-1
+  vrctl delete route front 10.1.0.9/32
+  vrctl delete vni 5001 --owner boot")]
+pub(crate) struct DeleteArgs {
+    /// vrf, vif, nexthop, route, mac or vni
+    #[arg(value_enum, ignore_case = true)]
+    pub(crate) kind: Kind,
+    /// The object's name; for a route VRF PREFIX, for a mac VRF MAC
+    #[arg(value_name = "NAME", num_args = 1..=2, required = true)]
+    pub(crate) name: Vec<String>,
+    /// Whose object it is
+    #[arg(long, value_name = "NAME", default_value = "vrctl")]
+    pub(crate) owner: String,
+}
+
+/// Show live flows
+#[derive(Args)]
+#[command(after_help = "\
+Filter terms, all of which must match, in either direction:
+  vrf=NAME  proto=tcp|udp|icmp|icmpv6|NUMBER  addr=ADDRESS|PREFIX  port=NUMBER
+
+Examples:
+  vrctl flows
+  vrctl flows vrf=front proto=tcp port=80
+  vrctl flows addr=10.1.0.0/24 --watch")]
+pub(crate) struct FlowsArgs {
+    /// Which flows
+    #[arg(value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// Show at most this many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Show again every second until interrupted
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// In which form
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// Show counters: workers, vifs, the flow table
+#[derive(Args)]
+pub(crate) struct StatsArgs {
+    /// In which form
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// Show what was dropped, by reason and vif
+#[derive(Args)]
+pub(crate) struct DropsArgs {
+    /// Show again every second until interrupted, with the rate
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// In which form
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Aligned columns for people
+    Table,
+    /// For files that `apply` reads again
+    Yaml,
+    /// For programs
+    Json,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    #[value(alias = "vrfs")]
+    Vrf,
+    #[value(alias = "vifs")]
+    Vif,
+    #[value(alias = "nexthops")]
+    Nexthop,
+    #[value(alias = "routes")]
+    Route,
+    #[value(alias = "macs")]
+    Mac,
+    #[value(alias = "vnis")]
+    Vni,
+    All,
+}

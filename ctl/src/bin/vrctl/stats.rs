@@ -1,0 +1,208 @@
+//! `vrctl stats` and `vrctl drops`: counters.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ctl::client::Client;
+use ctl::{files, proto};
+
+use crate::Failure;
+use crate::cli::{DropsArgs, Output, StatsArgs};
+use crate::flows::clear_screen;
+use crate::table::{Table, span};
+
+pub(crate) async fn stats(
+    socket: &Path,
+    args: StatsArgs,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let stats = Client::connect(socket).await?.stats().await?;
+    match args.output {
+        Output::Table => print_stats(&stats, out)?,
+        Output::Json => writeln!(out, "{:#}", proto::json("StatsResponse", &stats))?,
+        Output::Yaml => {
+            let data = proto::json("StatsResponse", &stats);
+            out.write_all(files::data_to_yaml(&data).as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "vrouter {}, generation {}, up {}\n",
+        stats.version,
+        stats.generation,
+        span(stats.uptime_ms)
+    )?;
+    let mut workers = Table::new(&["CORE>", "PACKETS>", "PER ROUND>", "BUSY ROUNDS>"]);
+    for worker in &stats.workers {
+        let per_round = worker.packets as f64 / worker.busy_rounds.max(1) as f64;
+        let rounds = worker.busy_rounds + worker.idle_rounds;
+        let busy = 100.0 * worker.busy_rounds as f64 / rounds.max(1) as f64;
+        workers.row(vec![
+            worker.core.to_string(),
+            worker.packets.to_string(),
+            format!("{per_round:.1}"),
+            format!("{busy:.1} %"),
+        ]);
+    }
+    workers.flush(out)?;
+    writeln!(out)?;
+    let mut vifs = Table::new(&[
+        "VIF",
+        "ROLE",
+        "LINK",
+        "RX PACKETS>",
+        "RX BYTES>",
+        "TX PACKETS>",
+        "TX BYTES>",
+        "DROPS>",
+        "LOST>",
+    ]);
+    for vif in &stats.vifs {
+        let drops: u64 = vif.drops.iter().map(|drop| drop.packets).sum();
+        vifs.row(vec![
+            vif.name.clone(),
+            files::short_name("Role", vif.role().as_str_name()),
+            if vif.link_up { "up" } else { "down" }.into(),
+            vif.rx_packets.to_string(),
+            vif.rx_bytes.to_string(),
+            vif.tx_packets.to_string(),
+            vif.tx_bytes.to_string(),
+            drops.to_string(),
+            lost(vif).to_string(),
+        ]);
+    }
+    vifs.flush(out)?;
+    let flows = stats.flow_table.unwrap_or_default();
+    let share = 100.0 * flows.used as f64 / flows.limit.max(1) as f64;
+    writeln!(
+        out,
+        "\nflows: {} of {} ({share:.1} %), at most {}, {} refused",
+        flows.used, flows.limit, flows.high_water, flows.refused
+    )
+}
+
+/// Frames the device itself lost, in either direction.
+fn lost(vif: &proto::VifStats) -> u64 {
+    let device = vif.device.unwrap_or_default();
+    device.rx_missed
+        + device.rx_errors
+        + device.rx_no_buffer
+        + device.rx_oversized
+        + device.tx_errors
+}
+
+pub(crate) async fn drops(
+    socket: &Path,
+    args: DropsArgs,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut client = Client::connect(socket).await?;
+    let mut before: Option<Earlier> = None;
+    loop {
+        let stats = client.stats().await?;
+        let drops = by_reason(&stats);
+        if args.watch {
+            clear_screen(out)?;
+        }
+        match args.output {
+            Output::Table => {
+                print_drops(&drops, before.as_ref(), out)?;
+            }
+            Output::Json => writeln!(out, "{:#}", data(&drops))?,
+            Output::Yaml => out.write_all(files::data_to_yaml(&data(&drops)).as_bytes())?,
+        }
+        if !args.watch {
+            return Ok(());
+        }
+        out.flush()?;
+        before = Some(Earlier::of(drops));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// A line of the ledger.
+struct Dropped {
+    reason: String,
+    vif: String,
+    packets: u64,
+}
+
+/// What was counted a moment ago, by reason and vif, for rates.
+struct Earlier {
+    when: Instant,
+    packets: HashMap<(String, String), u64>,
+}
+
+impl Earlier {
+    fn of(drops: Vec<Dropped>) -> Earlier {
+        let packets = drops
+            .into_iter()
+            .map(|drop| ((drop.reason, drop.vif), drop.packets));
+        Earlier {
+            when: Instant::now(),
+            packets: packets.collect(),
+        }
+    }
+
+    /// Packets per second since then.
+    fn rate(&self, drop: &Dropped) -> f64 {
+        let key = (drop.reason.clone(), drop.vif.clone());
+        let then = self.packets.get(&key).copied().unwrap_or(0);
+        let more = drop.packets.saturating_sub(then) as f64;
+        more / self.when.elapsed().as_secs_f64().max(0.001)
+    }
+}
+
+/// Drops that occurred, by reason, then vif.
+fn by_reason(stats: &proto::StatsResponse) -> Vec<Dropped> {
+    let mut drops: Vec<Dropped> = stats
+        .vifs
+        .iter()
+        .flat_map(|vif| vif.drops.iter().map(move |drop| (vif, drop)))
+        .filter(|(_, drop)| drop.packets > 0)
+        .map(|(vif, drop)| Dropped {
+            reason: drop.reason.clone(),
+            vif: vif.name.clone(),
+            packets: drop.packets,
+        })
+        .collect();
+    drops.sort_by(|a, b| (&a.reason, &a.vif).cmp(&(&b.reason, &b.vif)));
+    drops
+}
+
+fn print_drops(drops: &[Dropped], before: Option<&Earlier>, out: &mut dyn Write) -> io::Result<()> {
+    if drops.is_empty() {
+        return writeln!(out, "nothing was dropped");
+    }
+    let mut table = match before {
+        Some(_) => Table::new(&["REASON", "VIF", "PACKETS>", "PER SECOND>"]),
+        None => Table::new(&["REASON", "VIF", "PACKETS>"]),
+    };
+    for drop in drops {
+        let mut row = vec![
+            drop.reason.clone(),
+            drop.vif.clone(),
+            drop.packets.to_string(),
+        ];
+        if let Some(earlier) = before {
+            row.push(format!("{:.0}", earlier.rate(drop)));
+        }
+        table.row(row);
+    }
+    table.flush(out)
+}
+
+/// `{REASON: {VIF: packets}}`
+fn data(drops: &[Dropped]) -> serde_json::Value {
+    let mut data = serde_json::json!({});
+    for drop in drops {
+        data[&drop.reason][&drop.vif] = drop.packets.into();
+    }
+    data
+}

@@ -1,0 +1,187 @@
+//! The node file: `vrouterd --config node.yaml`.
+
+use std::path::PathBuf;
+
+use crate::files::{Mistake, ObjectFiles, take_objects};
+use crate::proto::{self, descriptor};
+use crate::yaml::{tree, walk};
+
+/// Where the control socket is unless configured otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/vrouter/ctl.sock";
+
+/// How many flows the table holds unless configured otherwise.
+pub const DEFAULT_FLOW_TABLE_SIZE: usize = 1 << 20;
+
+/// The owner of the objects in the node file.
+pub const BOOT_OWNER: &str = "boot";
+
+/// How one vrouterd runs, checked.
+pub struct NodeConfig {
+    /// One worker is pinned to each; at least one, none twice.
+    pub cores: Vec<usize>,
+    /// Extra EAL arguments.
+    pub eal: Vec<String>,
+    /// Flows the table holds.
+    pub flow_table_size: usize,
+    /// Path of the control socket.
+    pub socket: PathBuf,
+    /// Whether an idle worker polls without pause.
+    pub busy_poll: bool,
+    /// Objects to apply at boot; well-formed each for itself.
+    pub objects: ObjectFiles,
+}
+
+impl NodeConfig {
+    /// Reads the text of a node file; `name` is what mistakes call it.
+    ///
+    /// # Errors
+    /// Every mistake in it, in the order of lines.
+    pub fn parse(name: &str, text: &str) -> Result<NodeConfig, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let mut note = |line, field: &str, reason: String| {
+            mistakes.push(Mistake {
+                file: name.into(),
+                line,
+                object: String::new(),
+                field: field.into(),
+                reason,
+            });
+        };
+        let mut documents = match tree::parse(text) {
+            Ok(documents) => documents,
+            Err(error) => {
+                note(error.line, "", error.reason);
+                return Err(mistakes);
+            }
+        };
+        if let Some(second) = documents.get(1) {
+            note(second.line, "", "a node file is one YAML document".into());
+        }
+        let mut files = ObjectFiles::default();
+        let mut written = proto::NodeConfig::default();
+        if let Some(node) = documents.first_mut() {
+            let objects = take_objects(node);
+            let (message, misfits) = walk::message(&descriptor("NodeConfig"), node);
+            for misfit in misfits {
+                note(misfit.line, &misfit.path, misfit.reason);
+            }
+            written = message
+                .transcode_to()
+                .unwrap_or_else(|_| unreachable!("both are generated from one descriptor"));
+            for (field, reason) in out_of_range(&written) {
+                note(node.line_of(field), field, reason);
+            }
+            files.read_documents(name, objects.into_iter().collect());
+        }
+        mistakes.extend(files.mistakes());
+        mistakes.sort_by_key(|mistake| mistake.line);
+        if mistakes.is_empty() {
+            Ok(NodeConfig::checked(&written, files))
+        } else {
+            Err(mistakes)
+        }
+    }
+
+    fn checked(written: &proto::NodeConfig, objects: ObjectFiles) -> NodeConfig {
+        let cores = match written.cores.as_slice() {
+            [] => vec![0],
+            cores => cores.iter().map(|core| *core as usize).collect(),
+        };
+        let flow_table_size = written
+            .flow_table_size
+            .map_or(DEFAULT_FLOW_TABLE_SIZE, |size| size as usize);
+        NodeConfig {
+            cores,
+            eal: written.eal.clone(),
+            flow_table_size,
+            socket: written.socket.as_deref().unwrap_or(DEFAULT_SOCKET).into(),
+            busy_poll: written.idle() == proto::Idle::Busy,
+            objects,
+        }
+    }
+}
+
+/// Values that have the right type and are still wrong: field and reason.
+fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
+    const FLOWS: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 28;
+    let mut wrong = Vec::new();
+    for (i, core) in written.cores.iter().enumerate() {
+        if written.cores[..i].contains(core) {
+            wrong.push(("cores", format!("core {core} is named twice")));
+        }
+    }
+    if let Some(size) = written.flow_table_size.filter(|size| !FLOWS.contains(size)) {
+        let (min, max) = FLOWS.into_inner();
+        let reason = format!("{size} is out of range; a flow table holds {min} to {max} flows");
+        wrong.push(("flow_table_size", reason));
+    }
+    if written.socket.as_deref() == Some("") {
+        wrong.push((
+            "socket",
+            "is empty; write a path or leave the key out".into(),
+        ));
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_all_defaults() {
+        let config = NodeConfig::parse("node.yaml", "").unwrap();
+        assert_eq!(config.cores, [0]);
+        assert_eq!(config.flow_table_size, 1 << 20);
+        assert_eq!(config.socket, PathBuf::from("/run/vrouter/ctl.sock"));
+        assert!(!config.busy_poll);
+        assert!(config.objects.objects().len() == 0 && config.eal.is_empty());
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = r#"
+cores: [1, 2]
+eal: ["--no-huge", "-m", "256"]
+flow_table_size: 65536
+socket: /tmp/a.sock
+idle: busy
+objects:
+  vrfs:
+    - {name: front, gateways: [10.1.0.1/24, "fd01::1/64"]}
+"#;
+        let config = NodeConfig::parse("node.yaml", text).unwrap();
+        assert_eq!(config.cores, [1, 2]);
+        assert_eq!(config.eal, ["--no-huge", "-m", "256"]);
+        assert_eq!(config.flow_table_size, 65536);
+        assert!(config.busy_poll);
+        assert_eq!(config.objects.objects().len(), 1);
+    }
+
+    #[test]
+    fn mistakes_in_the_node_and_in_its_objects_are_reported_together() {
+        let text = "\
+cores: [0, 0]
+sokcet: /tmp/a.sock
+flow_table_size: 5
+objects:
+  vifs:
+    - {name: v, device: net_null0, role: tenent, vrf: f}
+";
+        let said: Vec<String> = NodeConfig::parse("node.yaml", text)
+            .err()
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "node.yaml:1: cores: core 0 is named twice",
+                "node.yaml:2: sokcet: is not a key of a node file; did you mean `socket`?",
+                "node.yaml:3: flow_table_size: 5 is out of range; a flow table holds 1024 to 268435456 flows",
+                "node.yaml:6: vif v: role: wants one of tenant, fabric, host, not `tenent`; did you mean `tenant`?",
+            ]
+        );
+    }
+}

@@ -1,0 +1,407 @@
+//! Objects files: YAML text to the changes of a request, every mistake with
+//! its line, and refusals from the daemon put back to the lines they are about.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use dataplane::tables::spec::Key;
+use prost_reflect::{DynamicMessage, ReflectMessage, Value as ProtoValue};
+
+use crate::convert;
+use crate::proto::object::Object as Written;
+use crate::proto::refusal::Code;
+use crate::proto::{self, descriptor};
+use crate::yaml::emit;
+use crate::yaml::tree::{self, Entry, Node, Value};
+use crate::yaml::walk::{self, Misfit};
+
+/// A mistake in a file. Displays as `FILE:LINE: OBJECT: FIELD: REASON`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The file as the user named it.
+    pub file: String,
+    /// Counted from 1; 0 when it is about the request, not a place in a file.
+    pub line: usize,
+    /// Kind and name, e.g. `vif web-1`; empty outside of objects.
+    pub object: String,
+    /// E.g. `tunnel.remote`; empty when it is about the whole object.
+    pub field: String,
+    /// What is wrong and what would be right, as a sentence without its full stop.
+    pub reason: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "{}:{}: ", self.file, self.line)?;
+        }
+        for part in [&self.object, &self.field] {
+            if !part.is_empty() {
+                write!(f, "{part}: ")?;
+            }
+        }
+        f.write_str(&self.reason)
+    }
+}
+
+/// The objects of some files, in the order read, and the mistakes in them.
+#[derive(Default)]
+pub struct ObjectFiles {
+    sources: Vec<Source>,
+    objects: Vec<Placed>,
+    mistakes: Vec<Noted>,
+}
+
+/// A file that was read.
+struct Source {
+    name: String,
+    documents: Vec<Node>,
+}
+
+/// An object as written and where.
+struct Placed {
+    written: proto::Object,
+    source: usize,
+    document: usize,
+    /// Key and index of the list it is an item of.
+    list: String,
+    index: usize,
+}
+
+/// A mistake and what it is about, for telling whether another says the same.
+struct Noted {
+    source: usize,
+    line: usize,
+    object: Option<usize>,
+    field: String,
+    meant: Option<String>,
+    reason: String,
+}
+
+impl ObjectFiles {
+    /// Reads one more file; `name` is what mistakes call it. Mistakes in the
+    /// text and in single objects are noted, [`Self::mistakes`] lists them.
+    pub fn read(&mut self, name: &str, text: &str) {
+        match tree::parse(text) {
+            Ok(documents) => self.read_documents(name, documents),
+            Err(error) => {
+                self.read_documents(name, Vec::new());
+                self.mistakes.push(Noted {
+                    source: self.sources.len() - 1,
+                    line: error.line,
+                    object: None,
+                    field: String::new(),
+                    meant: None,
+                    reason: error.reason,
+                });
+            }
+        }
+    }
+
+    /// The same, from text that is already a tree.
+    pub(crate) fn read_documents(&mut self, name: &str, documents: Vec<Node>) {
+        let first = self.objects.len();
+        let source = self.sources.len();
+        for (number, document) in documents.iter().enumerate() {
+            let (message, misfits) = walk::message(&descriptor("Objects"), document);
+            let base = self.place_objects(&message, source, number);
+            for misfit in misfits {
+                self.note_misfit(misfit, source, &base);
+            }
+        }
+        self.sources.push(Source {
+            name: name.into(),
+            documents,
+        });
+        self.note_duplicates(first);
+        for object in first..self.objects.len() {
+            self.note_problems(object);
+        }
+    }
+
+    /// Takes the objects out of an `Objects` message; returns for each list the
+    /// number of its first object.
+    fn place_objects(
+        &mut self,
+        message: &DynamicMessage,
+        source: usize,
+        document: usize,
+    ) -> HashMap<String, usize> {
+        let mut base = HashMap::new();
+        for field in message.descriptor().fields() {
+            base.insert(field.name().to_owned(), self.objects.len());
+            let value = message.get_field(&field);
+            let items = value.as_list().unwrap_or_default();
+            for (index, item) in items.iter().enumerate() {
+                self.objects.push(Placed {
+                    written: written(field.name(), item),
+                    source,
+                    document,
+                    list: field.name().into(),
+                    index,
+                });
+            }
+        }
+        base
+    }
+
+    fn note_misfit(&mut self, misfit: Misfit, source: usize, base: &HashMap<String, usize>) {
+        let place = |path: &str| {
+            let (list, rest) = path.split_once('[')?;
+            let (index, field) = rest.split_once(']')?;
+            let object = base.get(list)? + index.parse::<usize>().ok()?;
+            Some((object, field.trim_start_matches('.').to_owned()))
+        };
+        let (object, field) = match place(&misfit.path) {
+            Some((object, field)) => (Some(object), field),
+            None => (None, misfit.path),
+        };
+        self.mistakes.push(Noted {
+            source,
+            line: misfit.line,
+            object,
+            field,
+            meant: misfit.meant.and_then(|path| Some(place(&path)?.1)),
+            reason: misfit.reason,
+        });
+    }
+
+    fn note_duplicates(&mut self, first: usize) {
+        let mut seen: HashMap<Key, usize> = HashMap::new();
+        for object in 0..self.objects.len() {
+            let Some(key) = convert::key_of(&self.objects[object].written) else {
+                continue;
+            };
+            let earlier = *seen.entry(key).or_insert(object);
+            if earlier == object || object < first {
+                continue;
+            }
+            let (file, line) = self.place(earlier, "");
+            let same_file = self.objects[earlier].source == self.objects[object].source;
+            let place = if same_file {
+                format!("on line {line}")
+            } else {
+                format!("in {file}:{line}")
+            };
+            self.note(object, "", format!("is already {place}; keep one"));
+        }
+    }
+
+    fn note_problems(&mut self, object: usize) {
+        let Err(problems) = convert::object(&self.objects[object].written) else {
+            return;
+        };
+        for problem in problems {
+            if !self.is_said(object, &problem.field, problem.code) {
+                self.note(object, &problem.field, problem.reason);
+            }
+        }
+    }
+
+    /// Adds what the daemon said about a request made of [`Self::objects`],
+    /// unless it is known already.
+    pub fn add_refusals(&mut self, refusals: &[proto::Refusal]) {
+        for refusal in refusals {
+            let Some(object) = self.subject(refusal) else {
+                let subject = refusal.object.as_ref().and_then(|k| convert::key(k).ok());
+                let words = subject.map(|key| key.to_string()).into_iter();
+                let words = words.chain([refusal.field.clone()]);
+                let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+                self.mistakes.push(Noted {
+                    source: usize::MAX,
+                    line: 0,
+                    object: None,
+                    field: words.join(": "),
+                    meant: None,
+                    reason: refusal.reason.clone(),
+                });
+                continue;
+            };
+            if !self.is_said(object, &refusal.field, refusal.code()) {
+                self.note(object, &refusal.field, refusal.reason.clone());
+            }
+        }
+    }
+
+    /// The number of the object that a refusal is about, if it is one of these.
+    fn subject(&self, refusal: &proto::Refusal) -> Option<usize> {
+        let change = refusal.change.map(|change| change as usize);
+        change.filter(|change| *change < self.objects.len())
+    }
+
+    /// The request that makes them so.
+    pub fn request(&self, owner: &str) -> proto::ApplyRequest {
+        let upsert = |object: &proto::Object| proto::Change {
+            change: Some(proto::change::Change::Upsert(object.clone())),
+        };
+        proto::ApplyRequest {
+            changes: self.objects().map(upsert).collect(),
+            owner: owner.into(),
+            mode: proto::Mode::Merge.into(),
+            ..Default::default()
+        }
+    }
+
+    /// The objects as written, in the order of the request.
+    pub fn objects(&self) -> impl ExactSizeIterator<Item = &proto::Object> {
+        self.objects.iter().map(|placed| &placed.written)
+    }
+
+    /// Every mistake so far, in the order of files and lines.
+    pub fn mistakes(&self) -> Vec<Mistake> {
+        let mut order: Vec<&Noted> = self.mistakes.iter().collect();
+        order.sort_by_key(|noted| (noted.source, noted.line));
+        order.into_iter().map(|noted| self.mistake(noted)).collect()
+    }
+
+    /// Whether the files are free of mistakes so far.
+    pub fn is_clean(&self) -> bool {
+        self.mistakes.is_empty()
+    }
+
+    fn mistake(&self, noted: &Noted) -> Mistake {
+        let source = self.sources.get(noted.source);
+        let object = noted.object.map(|object| self.label(object));
+        Mistake {
+            file: source.map(|source| source.name.clone()).unwrap_or_default(),
+            line: noted.line,
+            object: object.unwrap_or_default(),
+            field: noted.field.clone(),
+            reason: noted.reason.clone(),
+        }
+    }
+
+    /// Whether a mistake already noted explains this one. A field that is
+    /// missing because its key or value was refused is not missing as well.
+    fn is_said(&self, object: usize, field: &str, code: Code) -> bool {
+        let about = self.mistakes.iter().filter(|m| m.object == Some(object));
+        about.into_iter().any(|m| match code {
+            Code::Missing => {
+                m.field.is_empty()
+                    || field.is_empty()
+                    || is_within(field, &m.field)
+                    || m.meant
+                        .as_deref()
+                        .is_some_and(|meant| is_within(field, meant))
+            }
+            _ => m.field == field,
+        })
+    }
+
+    fn note(&mut self, object: usize, field: &str, reason: String) {
+        let (_, line) = self.place(object, field);
+        self.mistakes.push(Noted {
+            source: self.objects[object].source,
+            line,
+            object: Some(object),
+            field: field.into(),
+            meant: None,
+            reason,
+        });
+    }
+
+    fn place(&self, object: usize, field: &str) -> (&str, usize) {
+        let placed = &self.objects[object];
+        let source = &self.sources[placed.source];
+        let path = format!("{}[{}].{field}", placed.list, placed.index);
+        (
+            &source.name,
+            source.documents[placed.document].line_of(&path),
+        )
+    }
+
+    /// What messages call an object, however little of its key is there.
+    fn label(&self, object: usize) -> String {
+        let placed = &self.objects[object];
+        let (kind, key) = match &placed.written.object {
+            Some(Written::Vrf(w)) => ("vrf", w.name.clone()),
+            Some(Written::Vif(w)) => ("vif", w.name.clone()),
+            Some(Written::Nexthop(w)) => ("nexthop", w.name.clone()),
+            Some(Written::Route(w)) => ("route", format!("{} {}", w.vrf, w.prefix)),
+            Some(Written::Mac(w)) => ("mac", format!("{} {}", w.vrf, w.mac)),
+            Some(Written::Vni(w)) => ("vni", w.vni.map(|v| v.to_string()).unwrap_or_default()),
+            None => ("object", String::new()),
+        };
+        match key.trim() {
+            "" => format!("{kind} number {} of {}", placed.index + 1, placed.list),
+            key => format!("{kind} {}", key.escape_debug()),
+        }
+    }
+}
+
+/// Splits a node file's tree: its `objects` go one way, the rest stays.
+pub(crate) fn take_objects(node: &mut Node) -> Option<Node> {
+    let Value::Map(entries) = &mut node.value else {
+        return None;
+    };
+    let Entry { node, .. } = entries.iter_mut().find(|entry| entry.key == "objects")?;
+    let line = node.line;
+    let empty = Node {
+        line,
+        value: Value::Map(Vec::new()),
+    };
+    Some(std::mem::replace(node, empty))
+}
+
+/// Whether `field` is `whole` or a part of it.
+fn is_within(field: &str, whole: &str) -> bool {
+    field
+        .strip_prefix(whole)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// An item of the list `list` as an object of the protocol.
+fn written(list: &str, item: &ProtoValue) -> proto::Object {
+    fn typed<T: prost::Message + Default>(message: &DynamicMessage) -> T {
+        message
+            .transcode_to()
+            .unwrap_or_else(|_| unreachable!("both are generated from one descriptor"))
+    }
+    let message = item
+        .as_message()
+        .unwrap_or_else(|| unreachable!("every list of Objects holds messages"));
+    let object = match list {
+        "vrfs" => Written::Vrf(typed(message)),
+        "vifs" => Written::Vif(typed(message)),
+        "nexthops" => Written::Nexthop(typed(message)),
+        "routes" => Written::Route(typed(message)),
+        "macs" => Written::Mac(typed(message)),
+        "vnis" => Written::Vni(typed(message)),
+        other => unreachable!("Objects has no list {other}"),
+    };
+    proto::Object {
+        object: Some(object),
+    }
+}
+
+/// Objects as data in the shape of an objects file: lists by kind, in order.
+pub fn to_data(objects: &[proto::Object]) -> serde_json::Value {
+    let mut lists = proto::Objects::default();
+    for object in objects {
+        match object.object.clone() {
+            Some(Written::Vrf(w)) => lists.vrfs.push(w),
+            Some(Written::Vif(w)) => lists.vifs.push(w),
+            Some(Written::Nexthop(w)) => lists.nexthops.push(w),
+            Some(Written::Route(w)) => lists.routes.push(w),
+            Some(Written::Mac(w)) => lists.macs.push(w),
+            Some(Written::Vni(w)) => lists.vnis.push(w),
+            None => {}
+        }
+    }
+    emit::data(&proto::dynamic("Objects", &lists))
+}
+
+/// Objects as the text of an objects file, one to a line.
+pub fn to_yaml(objects: &[proto::Object]) -> String {
+    emit::yaml(&to_data(objects))
+}
+
+/// Data as YAML text, list items one to a line.
+pub fn data_to_yaml(data: &serde_json::Value) -> String {
+    emit::yaml(data)
+}
+
+/// The word for an enum value in files and tables: `ROLE_TENANT` of `Role` is `tenant`.
+pub fn short_name(enum_name: &str, value_name: &str) -> String {
+    walk::short_name(enum_name, value_name)
+}

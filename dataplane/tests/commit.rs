@@ -1,0 +1,216 @@
+//! Commits: all of a request or nothing, every mistake named at once.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::*;
+use dataplane::tables::Tables;
+use dataplane::tables::change::{Change, Refusal, Request};
+use dataplane::tables::commit::Changed;
+use dataplane::tables::spec::*;
+use encap::MacAddr;
+
+const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
+const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
+
+fn objects() -> Vec<Object> {
+    vec![
+        vrf("red", &["10.1.0.1/24"]),
+        fabric("up0", B, &["192.0.2.1/24"]),
+        tenant("a", "red", A, &["10.1.0.10"]),
+        tunnel("far", "192.0.2.2", 5001, None),
+        route("red", "10.1.0.9/32", "far"),
+        vni(5001, "red"),
+    ]
+}
+
+fn upserts(objects: Vec<Object>) -> Request {
+    request(objects.into_iter().map(Change::Upsert).collect())
+}
+
+fn commit(tables: &Tables, request: &Request) -> Result<(Tables, Changed), Vec<Refusal>> {
+    tables.prepare(request).map(|draft| draft.finish(|_| None))
+}
+
+fn start() -> Tables {
+    commit(&Tables::new(1), &upserts(objects()))
+        .expect("a configuration")
+        .0
+}
+
+#[track_caller]
+fn refused(tables: &Tables, request: &Request) -> Vec<String> {
+    match commit(tables, request) {
+        Ok(_) => panic!("accepted"),
+        Err(refusals) => refusals.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn the_same_again_changes_nothing() {
+    let tables = start();
+    assert_eq!(tables.generation(), 1);
+    let (again, changed) = commit(&tables, &upserts(objects())).expect("the same");
+    assert!(changed.is_empty());
+    assert_eq!((changed.unchanged, again.generation()), (6, 1));
+}
+
+#[test]
+fn every_mistake_is_named_at_once() {
+    let wrong = vec![
+        tenant("b", "nowhere", B, &["10.1.0.11"]),
+        tenant("c", "red", A, &["10.1.0.10"]),
+        route("red", "10.2.0.0/16", "nothing"),
+        route("red", "10.1.0.10/32", "far"),
+        tunnel("self", "192.0.2.1", 1, None),
+    ];
+    assert_eq!(
+        refused(&start(), &upserts(wrong)),
+        [
+            "vif b: vrf: there is no vrf named `nowhere`",
+            "vif c: addresses: `10.1.0.10/32` already belongs to vif a",
+            "vif c: mac: `02:00:00:00:00:0a` is already in use in vrf `red`",
+            "nexthop self: tunnel.remote: `192.0.2.1` is this node's own address",
+            "route red 10.1.0.10/32: prefix: `10.1.0.10/32` already belongs to vif a",
+            "route red 10.2.0.0/16: nexthop: there is no nexthop named `nothing`",
+        ]
+    );
+}
+
+#[test]
+fn what_is_in_use_stays_until_its_users_go_too() {
+    let tables = start();
+    let delete = |keys: Vec<Key>| request(keys.into_iter().map(Change::Delete).collect());
+    let nexthop = Key::Nexthop("far".into());
+    let route = Key::Route("red".into(), net("10.1.0.9/32"));
+    assert_eq!(
+        refused(&tables, &delete(vec![nexthop.clone()])),
+        ["nexthop far: is still used by route red 10.1.0.9/32"]
+    );
+    let (tables, changed) = commit(&tables, &delete(vec![nexthop, route])).expect("both go");
+    assert_eq!((changed.deleted.len(), tables.generation()), (2, 2));
+    assert_eq!(
+        refused(&tables, &delete(vec![Key::Vrf("red".into())])),
+        ["vrf red: is still used by vif a"]
+    );
+}
+
+#[test]
+fn replace_sweeps_what_its_owner_left_unsaid_and_nothing_else() {
+    let mut theirs = upserts(vec![vrf("theirs", &[])]);
+    theirs.owner = "another".into();
+    let (tables, _) = commit(&start(), &theirs).expect("another controller");
+    let mut wanted = objects();
+    wanted.retain(|object| !matches!(object, Object::Route(_)));
+    let mut request = upserts(wanted);
+    request.replace = true;
+    let (tables, changed) = commit(&tables, &request).expect("a resync");
+    assert_eq!(
+        changed.deleted,
+        [Key::Route("red".into(), net("10.1.0.9/32"))]
+    );
+    assert_eq!(changed.unchanged, 5);
+    assert!(tables.object(&Key::Vrf("theirs".into())).is_some());
+}
+
+#[test]
+fn an_object_is_changed_by_its_owner_only() {
+    let mut request = request(vec![Change::Delete(Key::Vni(
+        encap::Vni::new(5001).expect("24 bits"),
+    ))]);
+    request.owner = "another".into();
+    assert_eq!(
+        refused(&start(), &request),
+        ["vni 5001: belongs to owner `test`, not to `another`"]
+    );
+}
+
+#[test]
+fn an_expected_generation_must_be_the_current_one() {
+    let mut request = upserts(vec![vrf("blue", &[])]);
+    request.if_generation = Some(7);
+    let message = refused(&start(), &request).remove(0);
+    assert!(message.contains("the generation is 1, not 7"), "{message}");
+    request.if_generation = Some(1);
+    commit(&start(), &request).expect("the current one");
+}
+
+#[test]
+fn a_name_twice_in_one_request_is_refused() {
+    let twice = upserts(vec![vrf("blue", &[]), vrf("blue", &["10.2.0.1/24"])]);
+    assert_eq!(
+        refused(&start(), &twice),
+        ["vrf blue: named twice in one request"]
+    );
+}
+
+#[test]
+fn only_the_vrfs_that_a_commit_touches_decide_again() {
+    let (tables, _) = commit(&start(), &upserts(vec![vrf("blue", &[])])).expect("a vrf");
+    let epoch = |tables: &Tables, name| tables.vrf_named(name).expect("a vrf").epoch;
+    let (red, blue) = (epoch(&tables, "red"), epoch(&tables, "blue"));
+    let change = upserts(vec![route("blue", "10.3.0.0/16", "far")]);
+    let (next, _) = commit(&tables, &change).expect("a route");
+    assert_eq!(epoch(&next, "red"), red);
+    assert_ne!(epoch(&next, "blue"), blue);
+    // a nexthop that changes may change any decision
+    let change = upserts(vec![tunnel("far", "192.0.2.3", 5001, None)]);
+    let (next, _) = commit(&next, &change).expect("another remote");
+    assert_ne!(epoch(&next, "red"), red);
+}
+
+#[test]
+fn a_learned_neighbour_outlives_unrelated_commits() {
+    let tables = start();
+    let up0 = tables.vif_named("up0").expect("the uplink").id;
+    let cell = tables
+        .underlay()
+        .neighbour(up0, ip("192.0.2.2"))
+        .expect("in use")
+        .clone();
+    let more = upserts(vec![
+        tunnel("further", "192.0.2.3", 1, None),
+        route("underlay", "198.51.100.0/24", "far"),
+    ]);
+    let (next, _) = commit(&tables, &more).expect("more tunnels");
+    let kept = next
+        .underlay()
+        .neighbour(up0, ip("192.0.2.2"))
+        .expect("in use");
+    assert!(Arc::ptr_eq(&cell, kept));
+}
+
+#[test]
+fn a_new_vif_never_takes_the_place_of_one_removed_in_the_same_commit() {
+    let tables = start();
+    let old = tables.vif_named("a").expect("a vif").id;
+    let request = request(vec![
+        Change::Delete(Key::Vif("a".into())),
+        Change::Upsert(tenant("b", "red", A, &["10.1.0.10"])),
+    ]);
+    let (next, _) = commit(&tables, &request).expect("one for another");
+    assert_ne!(next.vif_named("b").expect("a vif").id, old);
+    assert!(next.vif(old).is_none());
+}
+
+#[test]
+fn a_tunnel_behind_a_router_uses_the_router_as_its_neighbour() {
+    let spine = Object::Nexthop(Nexthop {
+        name: "spine".into(),
+        action: NexthopAction::Vif {
+            vif: "up0".into(),
+            address: Some(ip("192.0.2.254")),
+        },
+    });
+    let more = upserts(vec![
+        spine,
+        route("underlay", "0.0.0.0/0", "spine"),
+        tunnel("away", "203.0.113.5", 7, None),
+    ]);
+    let (next, _) = commit(&start(), &more).expect("a default route");
+    let up0 = next.vif_named("up0").expect("the uplink").id;
+    assert!(next.underlay().neighbour(up0, ip("192.0.2.254")).is_some());
+    assert!(next.underlay().neighbour(up0, ip("203.0.113.5")).is_none());
+    assert!(next.underlay().peer(ip("203.0.113.5")).is_some());
+}

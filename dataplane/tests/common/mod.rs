@@ -1,0 +1,302 @@
+//! A node in memory: configuration in, frames in, frames out, no threads.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dataplane::DropReason;
+use dataplane::counters::Totals;
+use dataplane::io::{Devices, memory};
+use dataplane::snapshot::Publisher;
+use dataplane::tables::Tables;
+use dataplane::tables::change::{Change, Refusal, Request};
+use dataplane::tables::spec::*;
+use dataplane::worker::Worker;
+use encap::{MacAddr, MemBuffer, Vni};
+use etherparse::PacketBuilder;
+use flowtable::{FlowTable, Ticks, Timeouts};
+
+pub const ROUTER: MacAddr = MacAddr::VROUTER;
+
+pub struct Node {
+    pub publisher: Publisher<Tables>,
+    pub flows: Arc<FlowTable>,
+    worker: Worker<MemBuffer>,
+    peers: BTreeMap<String, memory::Peer>,
+    now: Ticks,
+}
+
+impl Node {
+    /// A node with these objects; every vif's device is in memory.
+    pub fn new(objects: Vec<Object>) -> Node {
+        let publisher = Publisher::new(Tables::new(1));
+        let flows = Arc::new(FlowTable::new(&flowtable::Config {
+            pairs: 1_000,
+            seed: [1, 2, 3, 4],
+            timeouts: Timeouts::default(),
+        }));
+        let pool = Box::new(memory::Pool);
+        let worker = Worker::new(0, publisher.reader(), flows.clone(), pool);
+        let mut node = Node {
+            publisher,
+            flows,
+            worker,
+            peers: BTreeMap::new(),
+            now: Ticks(0),
+        };
+        node.apply(objects.into_iter().map(Change::Upsert).collect())
+            .expect("the objects make a configuration");
+        node
+    }
+
+    /// Commits, and plugs in the devices of new vifs.
+    pub fn apply(&mut self, changes: Vec<Change>) -> Result<u64, Vec<Refusal>> {
+        let draft = self.publisher.current().prepare(&request(changes))?;
+        let (tables, _) = draft.finish(|_| None);
+        let tables = Arc::new(tables);
+        self.publisher.publish(tables.clone());
+        for vif in tables.vifs() {
+            if !self.peers.contains_key(&*vif.name) {
+                let mut devices = memory::Devices::new();
+                let peer = devices.plug(&vif.name, 1);
+                let mut port = devices.open(&vif.name, 1).expect("it is plugged in");
+                self.worker.attach_tx(vif.id, port.tx.remove(0));
+                self.worker
+                    .attach_rx(vif.id, vif.counters.clone(), port.rx.remove(0));
+                self.peers.insert(vif.name.to_string(), peer);
+            }
+        }
+        Ok(tables.generation())
+    }
+
+    /// Lets frames arrive on a vif and takes them through the stages.
+    pub fn send(&mut self, vif: &str, frames: &[Vec<u8>]) {
+        for frame in frames {
+            assert!(self.peers[vif].send(frame), "the receive ring is full");
+        }
+        self.worker.poll(self.now);
+    }
+
+    /// What the node sent on a vif since last asked.
+    pub fn recv(&mut self, vif: &str) -> Vec<Vec<u8>> {
+        self.peers[vif].recv_all()
+    }
+
+    /// Sends one frame and expects exactly one on another vif, and none elsewhere.
+    #[track_caller]
+    pub fn exchange(&mut self, from: &str, frame: Vec<u8>, to: &str) -> Vec<u8> {
+        self.send(from, &[frame]);
+        let mut sent: Vec<(String, Vec<u8>)> = Vec::new();
+        for (vif, peer) in &self.peers {
+            sent.extend(
+                peer.recv_all()
+                    .into_iter()
+                    .map(|frame| (vif.clone(), frame)),
+            );
+        }
+        let drops = self.drops(from);
+        match &mut sent[..] {
+            [(vif, frame)] if vif == to => std::mem::take(frame),
+            other => panic!("expected one frame on {to}, got {other:x?}; drops: {drops:?}"),
+        }
+    }
+
+    /// Sends one frame, expects nothing to leave, and returns the one reason.
+    #[track_caller]
+    pub fn refused(&mut self, from: &str, frame: Vec<u8>) -> DropReason {
+        let before = self.totals(from);
+        self.send(from, &[frame]);
+        for (vif, peer) in &self.peers {
+            assert_eq!(peer.recv_all(), Vec::<Vec<u8>>::new(), "sent on {vif}");
+        }
+        let after = self.totals(from);
+        let news: Vec<DropReason> = DropReason::ALL
+            .iter()
+            .filter(|reason| after.drops[**reason as usize] > before.drops[**reason as usize])
+            .copied()
+            .collect();
+        assert_eq!(news.len(), 1, "one drop with one reason, got {news:?}");
+        news[0]
+    }
+
+    pub fn pass(&mut self, ms: u32) {
+        self.now = self.now.after(ms);
+        self.worker.poll(self.now);
+    }
+
+    pub fn totals(&self, vif: &str) -> Totals {
+        let tables = self.publisher.current();
+        tables
+            .vif_named(vif)
+            .expect("the vif exists")
+            .counters
+            .totals()
+    }
+
+    pub fn drops(&self, vif: &str) -> Vec<(DropReason, u64)> {
+        self.totals(vif).drops().collect()
+    }
+}
+
+/// Whatever a test does: every packet is accounted for.
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() || self.worker.is_waiting() {
+            return;
+        }
+        let mut sum = Totals::default();
+        for vif in self.publisher.current().vifs() {
+            sum += vif.counters.totals();
+        }
+        let drops: u64 = sum.drops.iter().sum();
+        assert_eq!(
+            sum.rx_packets + sum.originated,
+            sum.tx_packets + sum.consumed + drops,
+            "{sum:?}"
+        );
+    }
+}
+
+pub fn request(changes: Vec<Change>) -> Request {
+    Request {
+        owner: "test".into(),
+        replace: false,
+        if_generation: None,
+        changes,
+    }
+}
+
+pub fn vrf(name: &str, gateways: &[&str]) -> Object {
+    Object::Vrf(Vrf {
+        name: name.into(),
+        gateways: gateways
+            .iter()
+            .map(|net| net.parse().expect("a prefix"))
+            .collect(),
+        mode: ForwardingMode::Both,
+        mac: ROUTER,
+    })
+}
+
+pub fn tenant(name: &str, vrf: &str, mac: MacAddr, addresses: &[&str]) -> Object {
+    Object::Vif(Vif {
+        name: name.into(),
+        device: format!("memory:{name}").into(),
+        role: Role::Tenant,
+        vrf: vrf.into(),
+        mac: Some(mac),
+        addresses: addresses.iter().map(|addr| net(addr)).collect(),
+        vlan: None,
+        mtu: None,
+    })
+}
+
+pub fn fabric(name: &str, mac: MacAddr, addresses: &[&str]) -> Object {
+    Object::Vif(Vif {
+        name: name.into(),
+        device: format!("memory:{name}").into(),
+        role: Role::Fabric,
+        vrf: UNDERLAY.into(),
+        mac: Some(mac),
+        addresses: addresses.iter().map(|addr| net(addr)).collect(),
+        vlan: None,
+        mtu: Some(1600),
+    })
+}
+
+pub fn tunnel(name: &str, remote: &str, vni: u32, inner_mac: Option<MacAddr>) -> Object {
+    Object::Nexthop(Nexthop {
+        name: name.into(),
+        action: NexthopAction::Tunnel(Tunnel {
+            local: None,
+            remote: ip(remote),
+            vni: Vni::new(vni).expect("24 bits"),
+            inner_mac,
+        }),
+    })
+}
+
+pub fn route(vrf: &str, prefix: &str, nexthop: &str) -> Object {
+    Object::Route(Route {
+        vrf: vrf.into(),
+        prefix: net(prefix),
+        nexthop: nexthop.into(),
+    })
+}
+
+pub fn mac(vrf: &str, mac: MacAddr, nexthop: &str, addr: Option<&str>) -> Object {
+    Object::Mac(Mac {
+        vrf: vrf.into(),
+        mac,
+        nexthop: nexthop.into(),
+        ip: addr.map(ip),
+    })
+}
+
+pub fn vni(number: u32, vrf: &str) -> Object {
+    Object::Vni(VniEntry {
+        vni: Vni::new(number).expect("24 bits"),
+        vrf: vrf.into(),
+    })
+}
+
+pub fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+pub fn net(text: &str) -> ipnet::IpNet {
+    text.parse().unwrap_or_else(|_| ip(text).into())
+}
+
+/// A UDP packet with 5 bytes of payload, of either family, built by etherparse.
+pub fn udp(src: (MacAddr, &str), dst: (MacAddr, &str), ttl: u8) -> Vec<u8> {
+    let link = PacketBuilder::ethernet2(src.0.0, dst.0.0);
+    let network = match (ip(src.1), ip(dst.1)) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => link.ipv4(a.octets(), b.octets(), ttl),
+        (IpAddr::V6(a), IpAddr::V6(b)) => link.ipv6(a.octets(), b.octets(), ttl),
+        _ => panic!("one family"),
+    };
+    let builder = network.udp(1111, 2222);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, b"hello").expect("it fits");
+    frame
+}
+
+/// VXLAN headers (RFC 7348 §5) around an inner frame, built by etherparse.
+pub fn vxlan(outer: [(MacAddr, &str); 2], vni: u32, inner: &[u8]) -> Vec<u8> {
+    let [(src_mac, src), (dst_mac, dst)] = outer;
+    let (IpAddr::V4(src), IpAddr::V4(dst)) = (ip(src), ip(dst)) else {
+        panic!("IPv4 underlay");
+    };
+    let mut payload = vec![0x08, 0, 0, 0];
+    payload.extend(&(vni << 8).to_be_bytes());
+    payload.extend(inner);
+    let builder = PacketBuilder::ethernet2(src_mac.0, dst_mac.0)
+        .ipv4(src.octets(), dst.octets(), 64)
+        .udp(50_000, 4789);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &payload).expect("it fits");
+    frame
+}
+
+/// An ARP packet, written out from RFC 826.
+pub fn arp(op: u16, sender: (MacAddr, &str), target: (MacAddr, &str), dst: MacAddr) -> Vec<u8> {
+    let addr = |text: &str| match ip(text) {
+        IpAddr::V4(addr) => addr.octets(),
+        IpAddr::V6(_) => panic!("ARP is for IPv4"),
+    };
+    let mut frame = [&dst.0[..], &sender.0.0, &[0x08, 0x06, 0, 1, 8, 0, 6, 4]].concat();
+    frame.extend(&op.to_be_bytes());
+    frame.extend(
+        [
+            &sender.0.0[..],
+            &addr(sender.1),
+            &target.0.0,
+            &addr(target.1),
+        ]
+        .concat(),
+    );
+    frame
+}

@@ -1,0 +1,402 @@
+//! Devices, queues and buffers of the DPDK layer, on devices that need neither
+//! root nor hugepages.
+#![cfg(feature = "dpdk")]
+
+mod dpdk;
+
+use dataplane::io::dpdk::{Eal, EalError, EalOptions, Mempool, MempoolConfig};
+use dataplane::io::pcap::{PcapReader, PcapWriter};
+use dataplane::io::{BATCH, Batch, DeviceError, Devices as _, Pool as _};
+use dpdk::{Dpdk, Scratch, frame, numbers, wait_for};
+use encap::{Buffer, MemBuffer};
+
+#[test]
+fn a_ring_returns_what_was_sent_in_order() {
+    let mut dpdk = Dpdk::take();
+    let mut port = dpdk.open("net_ring0");
+    let mut batch = dpdk.numbered(0..5);
+    assert_eq!(port.tx[0].tx_burst(&mut batch), 5);
+    assert!(batch.is_empty());
+    assert_eq!(port.rx[0].rx_burst(&mut batch), 5);
+    assert_eq!(numbers(&batch), [0, 1, 2, 3, 4]);
+    assert_eq!(batch[4].bytes(), frame(4, 60));
+    assert_eq!(port.rx[0].rx_burst(&mut batch), 0);
+}
+
+#[test]
+fn a_burst_fills_only_the_batchs_free_room() {
+    let mut dpdk = Dpdk::take();
+    let mut port = dpdk.open("net_ring0");
+    port.tx[0].tx_burst(&mut dpdk.numbered(0..4));
+    let mut batch = dpdk.numbered(100..100 + BATCH as u8 - 3);
+    assert_eq!(port.rx[0].rx_burst(&mut batch), 3);
+    assert_eq!(numbers(&batch[BATCH - 4..]), [160, 0, 1, 2]);
+    assert_eq!(port.rx[0].rx_burst(&mut batch), 0);
+    batch.clear();
+    assert_eq!(port.rx[0].rx_burst(&mut batch), 1);
+    assert_eq!(numbers(&batch), [3]);
+}
+
+#[test]
+fn what_a_full_ring_refuses_stays_in_order() {
+    let mut dpdk = Dpdk::take();
+    let mut port = dpdk.open("net_ring0");
+    let mut batch = dpdk.numbered(0..BATCH as u8);
+    let mut sent = 0;
+    while batch.is_empty() || batch.len() == BATCH {
+        batch = dpdk.numbered(0..BATCH as u8);
+        sent += port.tx[0].tx_burst(&mut batch);
+    }
+    // A ring of 1024 holds one less.
+    assert_eq!(sent, 1023);
+    assert_eq!(numbers(&batch), [63]);
+    let mut more = dpdk.numbered(7..9);
+    assert_eq!(port.tx[0].tx_burst(&mut more), 0);
+    assert_eq!(numbers(&more), [7, 8]);
+    // Room for one: the first of those refused goes first.
+    let mut one = dpdk.numbered(0..BATCH as u8 - 1);
+    assert_eq!(port.rx[0].rx_burst(&mut one), 1);
+    assert_eq!(port.tx[0].tx_burst(&mut more), 1);
+    assert_eq!(numbers(&more), [8]);
+}
+
+#[test]
+fn every_buffer_comes_back_when_a_port_closes() {
+    let mut dpdk = Dpdk::take();
+    let before = dpdk.pool.available();
+    let mut port = dpdk.open("net_ring0");
+    port.tx[0].tx_burst(&mut dpdk.numbered(0..40));
+    let mut received = Batch::new();
+    port.tx[0].tx_burst(&mut dpdk.numbered(0..40));
+    port.rx[0].rx_burst(&mut received);
+    assert_eq!(dpdk.pool.available(), before - 80);
+    port.control.close();
+    drop((port.rx, port.tx));
+    assert_eq!(dpdk.pool.available(), before - received.len());
+    drop(received);
+    assert_eq!(dpdk.pool.available(), before);
+}
+
+#[test]
+fn a_port_stays_open_until_its_last_handle_is_gone() {
+    let mut dpdk = Dpdk::take();
+    let mut port = dpdk.open("net_ring0");
+    let mut tx = port.tx.pop().unwrap();
+    port.control.close();
+    drop((port.rx, port.tx));
+    assert_eq!(tx.tx_burst(&mut dpdk.numbered(0..1)), 1);
+    assert!(matches!(
+        dpdk.devices.open("net_ring0", 1),
+        Err(DeviceError::AlreadyOpen { .. })
+    ));
+    drop(tx);
+    dpdk.open("net_ring0");
+}
+
+#[test]
+fn ports_open_close_and_open_again() {
+    let mut dpdk = Dpdk::take();
+    let before = dpdk.pool.available();
+    for _ in 0..40 {
+        let mut ring = dpdk.open("net_ring1");
+        let mut null = dpdk.open("net_null1");
+        ring.tx[0].tx_burst(&mut dpdk.numbered(0..3));
+        null.tx[0].tx_burst(&mut dpdk.numbered(0..3));
+    }
+    assert_eq!(dpdk.pool.available(), before);
+}
+
+#[test]
+fn the_33rd_port_is_refused() {
+    let mut dpdk = Dpdk::take();
+    let open: Vec<_> = (0..32)
+        .map(|n| dpdk.open(&format!("net_null{n}")))
+        .collect();
+    assert_eq!(
+        dpdk.refusal("net_null32"),
+        "device `net_null32` cannot be opened: all 32 ports of this DPDK build are in use; \
+         close one, or carry several vifs on one port"
+    );
+    drop(open);
+    dpdk.open("net_null32");
+}
+
+#[test]
+fn a_refused_device_is_named_with_a_remedy() {
+    let mut dpdk = Dpdk::take();
+    for (device, sentence) in [
+        (
+            "net_af_packet0,iface=vr-none",
+            "cannot be opened: there is no network interface `vr-none`; \
+             create it first or correct the name",
+        ),
+        (
+            "net_nothing0",
+            "has no driver: check the spelling, and that the driver's package is installed",
+        ),
+        (
+            "0000:ff:1f.7",
+            "cannot be opened: there is no PCI device of that address, or DPDK was started \
+             without PCI; create it first or correct the name",
+        ),
+        (
+            "net_null0,no-such-argument=1",
+            "was refused by its driver: check its arguments",
+        ),
+    ] {
+        assert_eq!(
+            dpdk.refusal(device),
+            format!("device `{device}` {sentence}")
+        );
+    }
+    // And nothing of it is left behind.
+    dpdk.open("net_null0");
+}
+
+#[test]
+fn workers_beyond_the_queues_share_one() {
+    let mut dpdk = Dpdk::take();
+    let scratch = Scratch::new("share");
+    let file = scratch.path("out.pcap");
+    let device = format!("net_pcap0,tx_pcap={file}");
+    let mut port = dpdk.devices.open(&device, 3).unwrap();
+    assert_eq!((port.rx.len(), port.tx.len()), (1, 3));
+    std::thread::scope(|scope| {
+        for (worker, tx) in port.tx.iter_mut().enumerate() {
+            let dpdk = &dpdk;
+            scope.spawn(move || {
+                let first = worker as u8 * 50;
+                for number in first..first + 50 {
+                    let mut batch = dpdk.numbered(number..number + 1);
+                    assert_eq!(tx.tx_burst(&mut batch), 1);
+                }
+            });
+        }
+    });
+    drop(port);
+    let mut reader = PcapReader::open(file).unwrap();
+    let mut numbers = Vec::new();
+    while let Some((_, frame)) = reader.next_packet().unwrap() {
+        numbers.push(frame[14]);
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..150).collect::<Vec<u8>>());
+}
+
+#[test]
+fn a_capture_file_passes_through() {
+    let mut dpdk = Dpdk::take();
+    let scratch = Scratch::new("through");
+    let (input, output) = (scratch.path("in.pcap"), scratch.path("out.pcap"));
+    let frames = [frame(1, 60), frame(2, 1514), frame(3, 2048)];
+    let mut writer = PcapWriter::create(&input).unwrap();
+    for (time, frame) in frames.iter().enumerate() {
+        writer.write(time as u64, frame).unwrap();
+    }
+    writer.finish().unwrap();
+
+    let mut port = dpdk.open(&format!("net_pcap0,rx_pcap={input},tx_pcap={output}"));
+    let mut batch = Batch::new();
+    assert_eq!(port.rx[0].rx_burst(&mut batch), 3);
+    assert_eq!(port.tx[0].tx_burst(&mut batch), 3);
+    drop(port);
+
+    let mut reader = PcapReader::open(output).unwrap();
+    for frame in frames {
+        assert_eq!(reader.next_packet().unwrap().unwrap().1, frame);
+    }
+    assert!(reader.next_packet().unwrap().is_none());
+}
+
+#[test]
+fn a_frame_larger_than_a_buffer_is_dropped_and_counted() {
+    let mut dpdk = Dpdk::take();
+    let before = dpdk.pool.available();
+    let scratch = Scratch::new("jumbo");
+    let file = scratch.path("in.pcap");
+    let mut writer = PcapWriter::create(&file).unwrap();
+    for (number, len) in [(1, 60), (2, 2049), (3, 9000), (4, 60)] {
+        writer.write(0, &frame(number, len)).unwrap();
+    }
+    writer.finish().unwrap();
+    let mut port = dpdk.open(&format!("net_pcap0,rx_pcap={file}"));
+    let mut batch = Batch::new();
+    assert_eq!(port.rx[0].rx_burst(&mut batch), 2);
+    assert_eq!(numbers(&batch), [1, 4]);
+    assert_eq!(port.control.stats().rx_oversized, 2);
+    drop((port, batch));
+    assert_eq!(dpdk.pool.available(), before);
+}
+
+#[test]
+fn memif_connects_two_ports_of_one_process() {
+    let mut dpdk = Dpdk::take();
+    let scratch = Scratch::new("memif");
+    for _ in 0..20 {
+        exchange_over_memif(&mut dpdk, &scratch);
+    }
+}
+
+fn exchange_over_memif(dpdk: &mut Dpdk, scratch: &Scratch) {
+    let before = dpdk.pool.available();
+    let directory = scratch.0.display();
+    // Two spellings of one path: the driver lets a process use a path once.
+    let mut server = dpdk.open(&format!(
+        "net_memif0,role=server,socket={directory}/socket,socket-abstract=no"
+    ));
+    assert!(!server.control.link().up);
+    let mut client = dpdk.open(&format!(
+        "net_memif1,role=client,socket={directory}/./socket,socket-abstract=no"
+    ));
+    wait_for("link", || {
+        (server.control.link().up && client.control.link().up).then_some(())
+    });
+    for (from, to) in [(0, 1), (1, 0)] {
+        let mut ports = [&mut server, &mut client];
+        let mut batch = dpdk.numbered(0..20);
+        let mut received = Batch::new();
+        // The client's receive bursts are what gives the server room to send.
+        wait_for("packets", || {
+            ports[from].tx[0].tx_burst(&mut batch);
+            ports[to].rx[0].rx_burst(&mut received);
+            (received.len() == 20).then_some(())
+        });
+        assert_eq!(numbers(&received), (0..20).collect::<Vec<u8>>());
+    }
+    drop((client, server));
+    assert_eq!(dpdk.pool.available(), before);
+}
+
+#[test]
+fn vhost_serves_a_virtio_user() {
+    let mut dpdk = Dpdk::take();
+    let before = dpdk.pool.available();
+    let scratch = Scratch::new("vhost");
+    let socket = scratch.path("socket");
+    let mut vhost = dpdk.open(&format!("net_vhost0,iface={socket}"));
+    let mut guest = dpdk.open(&format!(
+        "net_virtio_user0,path={socket},mac=02:00:00:00:00:05"
+    ));
+    assert_eq!(guest.control.mac().to_string(), "02:00:00:00:00:05");
+    wait_for("link", || vhost.control.link().up.then_some(()));
+
+    let mut batch = dpdk.numbered(0..20);
+    wait_for("room", || {
+        guest.tx[0].tx_burst(&mut batch);
+        batch.is_empty().then_some(())
+    });
+    wait_for("packets", || {
+        vhost.rx[0].rx_burst(&mut batch);
+        (batch.len() == 20).then_some(())
+    });
+    assert_eq!(numbers(&batch), (0..20).collect::<Vec<u8>>());
+
+    assert_eq!(vhost.tx[0].tx_burst(&mut batch), 20);
+    wait_for("packets", || {
+        guest.rx[0].rx_burst(&mut batch);
+        (batch.len() == 20).then_some(())
+    });
+    drop((guest, batch));
+    drop(vhost);
+    assert_eq!(dpdk.pool.available(), before);
+}
+
+#[test]
+fn an_mbuf_behaves_as_a_buffer_in_memory() {
+    let dpdk = Dpdk::take();
+    let mut mbuf = dpdk.packet(&frame(1, 60));
+    let mut model = MemBuffer::from_frame(&frame(1, 60));
+    assert_eq!(mbuf.headroom(), model.headroom());
+    let room = (mbuf.tailroom(), model.tailroom());
+    assert_eq!(room.0, room.1);
+    // A linear congruential walk over the operations, growing and shrinking.
+    let mut seed = 1_u32;
+    for step in 0..20_000 {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let len = (seed >> 16) as usize % 300;
+        let same = match seed >> 8 & 3 {
+            0 => mbuf.prepend(len).is_ok() == model.prepend(len).is_ok(),
+            1 => mbuf.trim_front(len) == model.trim_front(len),
+            2 => mbuf.append(len) == model.append(len),
+            _ => {
+                mbuf.truncate(len * 8);
+                model.truncate(len * 8);
+                true
+            }
+        };
+        assert!(same, "step {step}");
+        assert_eq!(mbuf.bytes().len(), model.bytes().len(), "step {step}");
+        assert_eq!(mbuf.headroom(), model.headroom(), "step {step}");
+        assert_eq!(mbuf.tailroom(), model.tailroom(), "step {step}");
+        // Prepended bytes are unspecified, so make them the same.
+        let fill = step as u8;
+        mbuf.bytes_mut()
+            .iter_mut()
+            .take(len)
+            .for_each(|b| *b = fill);
+        model
+            .bytes_mut()
+            .iter_mut()
+            .take(len)
+            .for_each(|b| *b = fill);
+        assert_eq!(mbuf.bytes(), model.bytes(), "step {step}");
+    }
+}
+
+#[test]
+fn an_empty_pool_gives_none_and_refills() {
+    let dpdk = Dpdk::take();
+    let config = MempoolConfig {
+        count: 63,
+        cache: 0,
+        ..MempoolConfig::default()
+    };
+    let mut pool = Mempool::new(dpdk.eal, config).unwrap();
+    let mut all: Vec<_> = std::iter::from_fn(|| pool.alloc()).collect();
+    assert_eq!((all.len(), pool.available()), (63, 0));
+    all.pop();
+    assert!(pool.alloc().is_some());
+    drop(all);
+    assert_eq!(pool.available(), 63);
+}
+
+#[test]
+fn a_pool_beyond_the_memory_says_how_much_it_takes() {
+    let dpdk = Dpdk::take();
+    let config = MempoolConfig {
+        count: 1 << 20,
+        ..MempoolConfig::default()
+    };
+    let said = Mempool::new(dpdk.eal, config).unwrap_err().to_string();
+    assert!(
+        said.contains("1048576 packet buffers") && said.contains("2432 MiB"),
+        "{said}"
+    );
+}
+
+#[test]
+fn dpdk_starts_once() {
+    let _dpdk = Dpdk::take();
+    assert_eq!(
+        Eal::start(&EalOptions::default()).unwrap_err(),
+        EalError::AlreadyStarted
+    );
+}
+
+#[test]
+fn workers_register_once_each() {
+    let dpdk = Dpdk::take();
+    let before = dpdk.pool.available();
+    let eal = dpdk.eal;
+    let mut pool = dpdk.pool;
+    for _ in 0..200 {
+        let worker = std::thread::spawn(move || {
+            let registered = eal.register_worker().unwrap();
+            assert!(eal.register_worker().is_err());
+            drop(pool.alloc().unwrap());
+            registered.lcore()
+        });
+        assert_ne!(worker.join().unwrap(), 0, "lcore 0 is not for workers");
+    }
+    assert_eq!(dpdk.pool.available(), before);
+}

@@ -1,0 +1,155 @@
+//! Ports on the kernel's interfaces: af_packet over a veth pair, and tap.
+//!
+//! Runs in a network namespace that goes away with the process, so it leaves
+//! nothing behind however it ends. Needs root and iproute2; says so otherwise.
+#![cfg(feature = "dpdk")]
+
+mod dpdk;
+
+use std::process::Command;
+
+use dataplane::io::{Batch, dpdk::Mbuf};
+use dataplane::io::{Devices as _, RxQueue};
+use dpdk::{Dpdk, frame, numbers, wait_for};
+use encap::Buffer;
+
+#[test]
+fn ports_on_kernel_interfaces() {
+    let possible = Command::new("unshare")
+        .args(["--net", "ip", "link"])
+        .output();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        eprintln!("left out: a network namespace of its own needs root, unshare and iproute2");
+        return;
+    }
+    let status = Command::new("unshare")
+        .arg("--net")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--test-threads=1"])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// Runs iproute2, which complains on standard error.
+fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "ip {arguments}"
+    );
+}
+
+/// Receives until `count` frames of ours are there; the kernel sends some too.
+fn receive(rx: &mut dyn RxQueue<Mbuf>, count: usize) -> Batch<Mbuf> {
+    let mut ours = Batch::new();
+    wait_for("packets", || {
+        let mut batch = Batch::new();
+        rx.rx_burst(&mut batch);
+        batch.retain(|packet| packet.bytes()[12..14] == [0x88, 0xb5]);
+        ours.extend(batch);
+        (ours.len() == count).then_some(())
+    });
+    ours
+}
+
+#[test]
+#[ignore = "in a namespace, by ports_on_kernel_interfaces"]
+fn af_packet_carries_frames_over_a_veth() {
+    let mut dpdk = Dpdk::take();
+    let before = dpdk.pool.available();
+    ip("link add veth-a type veth peer name veth-b");
+    ip("link set veth-a mtu 1450 up");
+    ip("link set veth-b up");
+
+    let mut a = dpdk.open("net_af_packet0,iface=veth-a");
+    let mut b = dpdk
+        .devices
+        .open("net_af_packet1,iface=veth-b,qpairs=1", 2)
+        .unwrap();
+    assert_eq!((b.rx.len(), b.tx.len()), (1, 2));
+    assert_eq!((a.control.mtu(), b.control.mtu()), (1450, 1500));
+    assert!(a.control.link().up);
+
+    let mut batch = dpdk.numbered(0..20);
+    batch.push(dpdk.packet(&frame(20, 1464)));
+    assert_eq!(a.tx[0].tx_burst(&mut batch), 21);
+    let received = receive(&mut *b.rx[0], 21);
+    assert_eq!(numbers(&received), (0..21).collect::<Vec<u8>>());
+    assert_eq!(received[20].bytes(), frame(20, 1464));
+
+    // Both handles of b's only transmit queue.
+    b.tx[0].tx_burst(&mut dpdk.numbered(1..2));
+    b.tx[1].tx_burst(&mut dpdk.numbered(2..3));
+    assert_eq!(numbers(&receive(&mut *a.rx[0], 2)), [1, 2]);
+
+    // The link follows the interface, and its loss is harmless.
+    ip("link set veth-b down");
+    assert!(!a.control.link().up);
+    ip("link del veth-a");
+    assert!(!a.control.link().up);
+    a.tx[0].tx_burst(&mut dpdk.numbered(0..5));
+    a.rx[0].rx_burst(&mut Batch::new());
+
+    drop((a, b, received));
+    assert_eq!(dpdk.pool.available(), before);
+}
+
+#[test]
+#[ignore = "in a namespace, by ports_on_kernel_interfaces"]
+fn af_packet_closes_and_opens_again() {
+    let mut dpdk = Dpdk::take();
+    let before = dpdk.pool.available();
+    ip("link add veth-c type veth peer name veth-d");
+    ip("link set veth-c up");
+    ip("link set veth-d up");
+    for _ in 0..10 {
+        let mut c = dpdk.open("net_af_packet0,iface=veth-c");
+        let mut d = dpdk.open("net_af_packet1,iface=veth-d");
+        c.tx[0].tx_burst(&mut dpdk.numbered(9..10));
+        assert_eq!(numbers(&receive(&mut *d.rx[0], 1)), [9]);
+    }
+    assert_eq!(dpdk.pool.available(), before);
+    let shown = Command::new("ip")
+        .args(["link", "show", "veth-c"])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(!shown.contains("PROMISC"), "{shown}");
+    ip("link del veth-c");
+}
+
+#[test]
+#[ignore = "in a namespace, by ports_on_kernel_interfaces"]
+fn af_packet_promises_no_frame_that_its_ring_would_cut() {
+    let mut dpdk = Dpdk::take();
+    ip("link add veth-e mtu 9000 type veth peer name veth-f mtu 9000");
+    ip("link set veth-e up");
+    ip("link set veth-f up");
+    for (device, mtu) in [
+        ("net_af_packet0,iface=veth-e", 1964),
+        ("net_af_packet0,iface=veth-e,framesz=1024", 940),
+    ] {
+        let mut sender = dpdk.open("net_af_packet1,iface=veth-f");
+        let mut port = dpdk.open(device);
+        assert_eq!(port.control.mtu(), mtu, "{device}");
+        // With a VLAN tag, which the kernel keeps elsewhere, a frame has 4 more.
+        let longest = frame(1, usize::from(mtu) + 18);
+        sender.tx[0].tx_burst(&mut [dpdk.packet(&longest)].into_iter().collect());
+        assert_eq!(receive(&mut *port.rx[0], 1)[0].bytes(), longest, "{device}");
+    }
+    ip("link del veth-e");
+}
+
+#[test]
+#[ignore = "in a namespace, by ports_on_kernel_interfaces"]
+fn a_tap_device_appears_and_disappears() {
+    let mut dpdk = Dpdk::take();
+    let before = dpdk.pool.available();
+    let port = dpdk.open("net_tap0,iface=vr-tap");
+    ip("link set vr-tap up");
+    drop(port);
+    assert_eq!(dpdk.pool.available(), before);
+    let gone = Command::new("ip").args(["link", "show", "vr-tap"]).output();
+    assert!(!gone.unwrap().status.success());
+}

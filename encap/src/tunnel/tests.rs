@@ -1,0 +1,227 @@
+use super::*;
+use crate::samples::{PING, Random, VXLAN_PING, VXLAN6_PING, hex};
+use crate::{MemBuffer, parse, vxlan_decap};
+use alloc::collections::BTreeSet;
+use alloc::vec;
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+
+const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
+const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
+
+fn over_ipv4() -> Outer {
+    Outer {
+        src_mac: A,
+        dst_mac: MacAddr::ZERO,
+        vlan: None,
+        src: [192, 0, 2, 1].into(),
+        dst: [192, 0, 2, 2].into(),
+        ttl: 64,
+    }
+}
+
+fn over_ipv6() -> Outer {
+    Outer {
+        src: "2001:db8::1".parse().unwrap(),
+        dst: "2001:db8::2".parse().unwrap(),
+        ..over_ipv4()
+    }
+}
+
+fn vni(number: u32) -> Vni {
+    Vni::new(number).unwrap()
+}
+
+/// Pushes a VXLAN header in front of `inner`.
+fn push(outer: &Outer, number: u32, inner: &[u8], entropy: u32, traffic_class: u8) -> MemBuffer {
+    let header = TunnelHeader::vxlan(outer, vni(number)).unwrap();
+    let mut packet = MemBuffer::from_frame(inner);
+    header.push(&mut packet, B, entropy, traffic_class).unwrap();
+    assert_eq!(packet.bytes().len(), header.len() + inner.len());
+    packet
+}
+
+// The Linux kernel's VXLAN device is the oracle.
+#[test]
+fn captured_packet_over_ipv4_is_rebuilt() {
+    let mut expected = hex(VXLAN_PING);
+    let packet = push(&over_ipv4(), 5000, &expected[50..], 0, 2);
+    // The kernel left the id to count and fragments allowed, and chose a UDP checksum.
+    expected[18..22].copy_from_slice(&[0, 0, 0x40, 0]);
+    crate::samples::fix_ipv4(&mut expected[14..]);
+    expected[34..36].copy_from_slice(&[0xc0, 0]);
+    expected[40..42].fill(0);
+    assert_eq!(packet.bytes(), expected);
+}
+
+#[test]
+fn captured_packet_over_ipv6_is_rebuilt() {
+    let mut expected = hex(VXLAN6_PING);
+    let packet = push(&over_ipv6(), 5001, &expected[70..], 0, 1);
+    // The kernel sends no flow label by default, and chose its own source port.
+    expected[17] = 1;
+    expected[54..56].copy_from_slice(&[0xc0, 0]);
+    assert_eq!(packet.bytes(), expected);
+}
+
+// RFC 7348 §5: port 4789, flags 0x08, reserved fields zero, 24 bits of VNI, and no UDP checksum.
+#[test]
+fn vxlan_bytes_are_those_of_rfc_7348() {
+    let packet = push(&over_ipv4(), 5000, &hex(PING), 0x1234_5678, 0);
+    let bytes = packet.bytes();
+    assert_eq!(bytes[36..38], 4789u16.to_be_bytes());
+    assert_eq!(bytes[40..42], [0, 0]);
+    assert_eq!(bytes[42..50], [8, 0, 0, 0, 0x00, 0x13, 0x88, 0]);
+    assert_eq!(bytes[50..], hex(PING));
+}
+
+#[test]
+fn another_parser_reads_what_was_pushed() {
+    let mut random = Random(11);
+    for round in 0..if cfg!(miri) { 8 } else { 2_000 } {
+        let mut outer = if round % 2 == 0 {
+            over_ipv4()
+        } else {
+            over_ipv6()
+        };
+        outer.vlan = VlanId::new(random.next() as u16 & 0x7ff);
+        outer.ttl = random.next() as u8;
+        let inner = vec![0x5a; 14 + random.below(1500)];
+        let (entropy, traffic_class) = (random.next() as u32, random.next() as u8);
+        let packet = push(&outer, 77, &inner, entropy, traffic_class);
+
+        let sliced = SlicedPacket::from_ethernet(packet.bytes()).unwrap();
+        assert_eq!(
+            sliced.vlan_ids().first().map(|id| id.value()),
+            outer.vlan.map(VlanId::get)
+        );
+        match sliced.net.unwrap() {
+            NetSlice::Ipv4(ip) => {
+                let header = ip.header().to_header();
+                assert_eq!(header.header_checksum, header.calc_header_checksum());
+                assert_eq!(IpAddr::from(ip.header().source_addr()), outer.src);
+                assert_eq!(IpAddr::from(ip.header().destination_addr()), outer.dst);
+                assert_eq!((header.identification, header.dont_fragment), (0, true));
+                assert_eq!(header.time_to_live, outer.ttl);
+                assert_eq!(header.ecn.value(), traffic_class & 3);
+                assert_eq!(header.dscp.value(), 0);
+            }
+            NetSlice::Ipv6(ip) => {
+                let header = ip.header().to_header();
+                assert_eq!(IpAddr::from(ip.header().source_addr()), outer.src);
+                assert_eq!(IpAddr::from(ip.header().destination_addr()), outer.dst);
+                assert_eq!(header.hop_limit, outer.ttl);
+                assert_eq!(header.traffic_class, traffic_class & 3);
+                assert_ne!(header.flow_label.value(), 0);
+            }
+            NetSlice::Arp(_) => unreachable!("no ARP was pushed"),
+        }
+        let Some(TransportSlice::Udp(udp)) = sliced.transport else {
+            panic!("no UDP");
+        };
+        assert_eq!(usize::from(udp.length()), 8 + 8 + inner.len());
+        assert!(udp.source_port() >= 49152);
+        assert_eq!(udp.destination_port(), VXLAN_PORT);
+        assert_eq!(udp.payload()[8..], inner);
+    }
+}
+
+#[test]
+fn what_was_pushed_opens_again() {
+    for outer in [over_ipv4(), over_ipv6()] {
+        for id in [None, VlanId::new(9)] {
+            let outer = Outer { vlan: id, ..outer };
+            let packet = push(&outer, 0xff_fffe, &hex(PING), 5, 3);
+            let meta = parse(packet.bytes()).unwrap();
+            assert_eq!(meta.vlan, id);
+            let opened = vxlan_decap(packet.bytes(), &meta).unwrap();
+            assert_eq!(opened.vni, vni(0xff_fffe));
+            assert_eq!((opened.outer_src, opened.outer_dst), (outer.src, outer.dst));
+            assert_eq!(opened.outer_traffic_class, 3);
+            assert_eq!(packet.bytes()[opened.inner..], hex(PING));
+        }
+    }
+}
+
+// RFC 6040 §4.1 for all four, and RFC 2983: DSCP stays inside unless asked for.
+#[test]
+fn outer_ecn_is_the_inner_one_and_dscp_stays_inside() {
+    for outer in [over_ipv4(), over_ipv6()] {
+        for ecn in 0..4 {
+            let inner = 0xb8 | ecn;
+            let packet = push(&outer, 1, &hex(PING), 0, inner);
+            assert_eq!(parse(packet.bytes()).unwrap().traffic_class, ecn);
+
+            let header = TunnelHeader::vxlan(&outer, vni(1)).unwrap();
+            let mut packet = MemBuffer::from_frame(&hex(PING));
+            header
+                .with_inner_dscp()
+                .push(&mut packet, B, 0, inner)
+                .unwrap();
+            assert_eq!(parse(packet.bytes()).unwrap().traffic_class, inner);
+        }
+    }
+}
+
+// RFC 7348 §5: the port follows the flow.
+#[test]
+fn thousand_flows_have_many_ports_and_one_flow_has_one() {
+    let mut random = Random(99);
+    let ports: BTreeSet<u16> = (0..1000)
+        .map(|_| src_port((random.next() >> 32) as u32))
+        .collect();
+    assert!(ports.len() >= 940, "{}", ports.len());
+    assert!(ports.iter().all(|port| *port >= 49152));
+    // Hashes that differ only in a few high or a few low bits spread too.
+    let high: BTreeSet<u16> = (0..1000).map(|flow| src_port(flow << 22)).collect();
+    let low: BTreeSet<u16> = (0..1000).map(src_port).collect();
+    assert!(high.len() >= 940 && low.len() == 1000, "{}", high.len());
+    assert!((0..10_000).all(|_| src_port(0xdead_beef) == src_port(0xdead_beef)));
+}
+
+#[test]
+fn flow_label_fits_and_is_never_zero() {
+    let mut random = Random(5);
+    for entropy in [0, 0x0010_0001, u32::MAX] {
+        assert!((1..1 << 20).contains(&flow_label(entropy)));
+    }
+    for _ in 0..1000 {
+        assert!((1..1 << 20).contains(&flow_label(random.next() as u32)));
+    }
+}
+
+#[test]
+fn ends_of_different_versions_are_refused() {
+    let mixed = Outer {
+        dst: over_ipv6().dst,
+        ..over_ipv4()
+    };
+    assert_eq!(
+        TunnelHeader::vxlan(&mixed, vni(1)),
+        Err(Error::AddressFamily)
+    );
+}
+
+#[test]
+fn packet_without_headroom_is_refused_unchanged() {
+    let header = TunnelHeader::vxlan(&over_ipv4(), vni(1)).unwrap();
+    let mut packet = MemBuffer::new(49, &hex(PING));
+    assert_eq!(
+        header.push(&mut packet, B, 0, 0),
+        Err(Error::NoRoom { need: 50, have: 49 })
+    );
+    assert_eq!(packet.bytes(), hex(PING));
+}
+
+#[test]
+fn packet_beyond_the_length_field_is_refused_unchanged() {
+    let header = TunnelHeader::vxlan(&over_ipv4(), vni(1)).unwrap();
+    let largest = 65535 - 20 - 8 - 8;
+    let mut packet = MemBuffer::from_frame(&vec![0; largest]);
+    header.push(&mut packet, B, 0, 0).unwrap();
+    let mut packet = MemBuffer::from_frame(&vec![0; largest + 1]);
+    assert_eq!(
+        header.push(&mut packet, B, 0, 0),
+        Err(Error::TooLong { len: 65536 })
+    );
+    assert_eq!(packet.bytes().len(), largest + 1);
+}

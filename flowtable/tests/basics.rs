@@ -1,0 +1,229 @@
+//! One worker: what comes back, what is refused, what a stale hit can do.
+
+mod common;
+
+use common::*;
+use flowtable::*;
+
+#[test]
+fn both_directions_are_found_with_their_own_action() {
+    let table = table(4);
+    for (key, stored) in [(ipv4(1), action as fn(_, _) -> _), (ipv6(1), action_ipv6)] {
+        let Insert::Inserted(new) = insert(&table, &key, 7, Class::Udp, Ticks(0)) else {
+            panic!("refused")
+        };
+        let forward = table.lookup(&key).unwrap();
+        let reverse = table.lookup(&key.reversed()).unwrap();
+        assert_eq!(forward, new);
+        assert!(forward.id.is_forward());
+        assert_eq!(reverse.id, forward.id.partner());
+        assert_eq!(reverse.version, forward.version);
+        assert_eq!(forward.action, stored(7, 0));
+        assert_eq!(reverse.action, stored(8, 0));
+        assert_eq!(forward.class, Class::Udp);
+        assert_eq!(table.partner_key(&forward), Some(key.reversed()));
+        assert_eq!(table.partner_key(&reverse), Some(key));
+    }
+    assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn families_may_differ_between_directions() {
+    let table = table(4);
+    let (inside, outside) = (ipv6(1), ipv4(1));
+    let there = table.insert_pair(
+        &inside,
+        &action(1, 0),
+        &outside,
+        &action(2, 0),
+        Class::Udp,
+        0,
+        Ticks(0),
+    );
+    assert!(matches!(there, Insert::Inserted(_)));
+    let hit = table.lookup(&inside).unwrap();
+    assert_eq!(hit.action.rewrite.src, Translation::Partner);
+    assert_eq!(table.partner_key(&hit), Some(outside));
+    assert_eq!(table.lookup(&outside).unwrap().action, action(2, 0));
+}
+
+#[test]
+fn every_part_of_the_key_counts() {
+    let table = table(4);
+    let zone = Zone::default();
+    let (a, b) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    let key = Key::ipv4(zone, 6, a, b, 1, 2);
+    insert(&table, &key, 0, Class::Udp, Ticks(0));
+    for other in [
+        Key::ipv4(zone, 17, a, b, 1, 2),
+        Key::ipv4(Zone::new(1).unwrap(), 6, a, b, 1, 2),
+        Key::ipv4(zone, 6, a, b, 2, 2),
+        Key::ipv4(zone, 6, a, b, 1, 1),
+        Key::ipv4(zone, 6, b, b, 1, 2),
+        Key::ipv4(zone, 6, a, a, 1, 2),
+    ] {
+        assert_eq!(table.lookup(&other), None, "{other:?}");
+    }
+}
+
+#[test]
+fn the_same_flow_exists_from_either_side() {
+    let table = table(4);
+    let key = ipv4(1);
+    insert(&table, &key, 1, Class::Udp, Ticks(0));
+    let forward = table.lookup(&key).unwrap();
+    let reverse = table.lookup(&key.reversed()).unwrap();
+    let again = insert(&table, &key, 5, Class::Udp, Ticks(0));
+    assert_eq!(again, Insert::Exists(forward));
+    let mirrored = insert(&table, &key.reversed(), 5, Class::Udp, Ticks(0));
+    assert_eq!(mirrored, Insert::Exists(reverse));
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn a_translation_in_use_is_reported() {
+    let table = table(4);
+    let outside = ipv4(9).reversed();
+    let insert_to = |key: &Key| {
+        let (forward, reverse) = (action(1, 0), action(2, 0));
+        table.insert_pair(key, &forward, &outside, &reverse, Class::Udp, 0, Ticks(0))
+    };
+    assert!(matches!(insert_to(&ipv4(1)), Insert::Inserted(_)));
+    let taken = table.lookup(&outside).unwrap();
+    assert_eq!(insert_to(&ipv4(2)), Insert::ReverseTaken(taken));
+    assert_eq!(table.lookup(&ipv4(2)), None);
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn a_flow_to_itself_is_one_flow() {
+    let table = table(1);
+    let here = [10, 0, 0, 1].into();
+    let key = Key::ipv4(Zone::default(), 17, here, here, 9, 9);
+    for _ in 0..3 {
+        insert(&table, &key, 1, Class::Udp, Ticks(0));
+        let hit = table.lookup(&key).unwrap();
+        assert!(hit.id.is_forward());
+        assert!(table.remove(hit.id, hit.version));
+        assert_eq!(table.lookup(&key), None);
+    }
+}
+
+#[test]
+fn a_batch_finds_what_single_lookups_find() {
+    let table = table(2000);
+    for n in 0..1000 {
+        insert(&table, &ipv4(2 * n), n, Class::Udp, Ticks(0));
+        insert(&table, &ipv6(2 * n), n, Class::Udp, Ticks(0));
+    }
+    let keys: Vec<_> = (0..2000)
+        .flat_map(|n| [ipv4(n), ipv6(n), ipv4(n).reversed()])
+        .collect();
+    let mut hashes = vec![0; keys.len()];
+    let mut out = vec![None; keys.len()];
+    table.lookup_batch(&keys, &mut hashes, &mut out);
+    for (i, key) in keys.iter().enumerate() {
+        assert_eq!(hashes[i], table.hash(key));
+        assert_eq!(out[i], table.lookup(key), "{key:?}");
+    }
+    assert_eq!(out.iter().flatten().count(), 3000);
+}
+
+#[test]
+fn a_removed_flow_is_gone_and_its_hits_do_nothing() {
+    let table = table(1);
+    let key = ipv4(1);
+    insert(&table, &key, 1, Class::Udp, Ticks(0));
+    let old = table.lookup(&key.reversed()).unwrap();
+    assert!(table.remove(old.id, old.version));
+    assert!(!table.remove(old.id, old.version));
+    assert_eq!(table.lookup(&key), None);
+    assert_eq!(table.lookup(&key.reversed()), None);
+    assert_eq!((table.len(), table.high_water()), (0, 1));
+
+    // The only entry there is now has the same flow anew.
+    insert(&table, &key, 3, Class::Established, Ticks(9));
+    table.touch(&old, 5, 500, Ticks(10));
+    table.set_class(&old, Class::Dropped);
+    assert!(!table.update_pair(&old, &action(9, 9), &action(9, 9)));
+    assert!(!table.remove(old.id, old.version));
+    assert_eq!(table.partner_key(&old), None);
+    assert_eq!(table.flow(old.id, old.version), None);
+    let new = table.lookup(&key).unwrap();
+    assert_eq!(new.action, action(3, 0));
+    let flow = table.flow(new.id, new.version).unwrap();
+    assert_eq!(flow.reverse_counters, Counters::default());
+    assert_eq!(flow.class, Class::Established);
+    assert_eq!(flow.last_seen, Ticks(9));
+}
+
+#[test]
+fn an_update_keeps_everything_but_the_actions() {
+    let table = table(2);
+    for (key, stored) in [(ipv4(1), action as fn(_, _) -> _), (ipv6(1), action_ipv6)] {
+        insert(&table, &key, 1, Class::Udp, Ticks(3));
+        let hit = table.lookup(&key.reversed()).unwrap();
+        table.touch(&hit, 2, 128, Ticks(4));
+        for epoch in 1..4 {
+            assert!(table.update_pair(&hit, &action(1, epoch), &action(2, epoch)));
+            assert_eq!(table.lookup(&key).unwrap().action, stored(1, epoch));
+            let reverse = table.lookup(&key.reversed()).unwrap();
+            assert_eq!(reverse.action, stored(2, epoch));
+            assert_eq!((reverse.id, reverse.version), (hit.id, hit.version));
+        }
+        let flow = table.flow(hit.id, hit.version).unwrap();
+        assert_eq!((flow.forward, flow.reverse), (key, key.reversed()));
+        assert_eq!((flow.start, flow.last_seen), (Ticks(3), Ticks(4)));
+        let counted = Counters {
+            packets: 2,
+            bytes: 128,
+        };
+        assert_eq!(flow.reverse_counters, counted);
+        assert_eq!(flow.owner, OWNER);
+    }
+}
+
+#[test]
+fn a_class_belongs_to_both_directions() {
+    let table = table(1);
+    let key = ipv4(1);
+    insert(&table, &key, 1, Class::HalfOpen, Ticks(0));
+    let reply = table.lookup(&key.reversed()).unwrap();
+    table.set_class(&reply, Class::Established);
+    for key in [key, key.reversed()] {
+        assert_eq!(table.lookup(&key).unwrap().class, Class::Established);
+    }
+}
+
+#[test]
+fn a_walk_sees_every_flow_once() {
+    let table = table(1000);
+    for n in 0..700 {
+        insert(&table, &ipv4(n), n, Class::Udp, Ticks(n));
+    }
+    for n in (0..700).step_by(7) {
+        let hit = table.lookup(&ipv4(n)).unwrap();
+        assert!(table.remove(hit.id, hit.version));
+    }
+    let mut cursor = WalkCursor::default();
+    let mut seen = Vec::new();
+    while !cursor.is_done() {
+        let before = seen.len();
+        table.walk(&mut cursor, 33, |flow| {
+            assert_eq!(flow.forward, ipv4(flow.start.0));
+            assert_eq!(flow.reverse_action, action(flow.start.0 + 1, 0));
+            seen.push(flow.start.0);
+        });
+        assert!(seen.len() - before <= 33);
+    }
+    seen.sort_unstable();
+    let expected: Vec<_> = (0..700).filter(|n| n % 7 != 0).collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_walk_of_an_empty_table_ends() {
+    let mut cursor = WalkCursor::default();
+    table(1).walk(&mut cursor, 1, |_| panic!("no flows"));
+    assert!(cursor.is_done());
+}

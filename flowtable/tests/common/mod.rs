@@ -1,0 +1,76 @@
+//! What the tests share: tables, keys and recognisable actions.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use flowtable::{
+    Action, Class, Config, FlowTable, Insert, Key, Rewrite, Ticks, Timeouts, Translation, Verdict,
+    Zone,
+};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+pub(crate) const OWNER: u32 = 42;
+
+pub(crate) fn table(pairs: usize) -> FlowTable {
+    seeded(pairs, [1, 2, 3, 4])
+}
+
+pub(crate) fn seeded(pairs: usize, seed: [u64; 4]) -> FlowTable {
+    FlowTable::new(&Config {
+        pairs,
+        seed,
+        timeouts: Timeouts::default(),
+    })
+}
+
+/// The `n`th forward key; no two are equal or each other's reverse.
+pub(crate) fn ipv4(n: u32) -> Key {
+    let src = Ipv4Addr::from_bits(0x0a00_0000 | n >> 12);
+    let dst = Ipv4Addr::new(192, 0, 2, 1);
+    let zone = Zone::new(n & 3).expect("24 bits");
+    Key::ipv4(zone, 6, src, dst, (n & 0xfff) as u16, 443)
+}
+
+/// The same for IPv6.
+pub(crate) fn ipv6(n: u32) -> Key {
+    let src = Ipv6Addr::from_bits(0xfd << 120 | u128::from(n) << 64 | u128::from(n));
+    let dst = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    Key::ipv6(Zone::default(), 17, src, dst, 1024, 53)
+}
+
+/// An action every field of which follows from `n` and `epoch`, so that a
+/// mixture of two is recognised.
+pub(crate) fn action(n: u32, epoch: u32) -> Action {
+    let mix = n.wrapping_mul(0x9e37_79b9) ^ epoch.wrapping_mul(0x85eb_ca6b);
+    let end = |salt: u32| {
+        let bits = mix.rotate_left(salt);
+        Translation::To(Ipv4Addr::from_bits(bits), bits as u16)
+    };
+    Action {
+        verdict: Verdict::Drop(mix as u8),
+        nexthop: mix,
+        epoch,
+        ingress: !mix,
+        rewrite: Rewrite {
+            src: end(5),
+            dst: end(11),
+        },
+        group_choice: (mix >> 16) as u16,
+    }
+}
+
+/// The same as the table returns it for an IPv6 key.
+pub(crate) fn action_ipv6(n: u32, epoch: u32) -> Action {
+    let rewrite = Rewrite {
+        src: Translation::Partner,
+        dst: Translation::Partner,
+    };
+    Action {
+        rewrite,
+        ..action(n, epoch)
+    }
+}
+
+/// Inserts `key` and its reverse with actions `n` and `n + 1` of epoch 0.
+pub(crate) fn insert(table: &FlowTable, key: &Key, n: u32, class: Class, now: Ticks) -> Insert {
+    let (forward, reverse) = (action(n, 0), action(n + 1, 0));
+    table.insert_pair(key, &forward, &key.reversed(), &reverse, class, OWNER, now)
+}
