@@ -30,7 +30,7 @@ fn it_forwards_within_two_seconds_in_less_than_half_a_gib() {
     let elapsed = start.elapsed();
 
     vrouter.wait_until_it_answers();
-    let limit = &vrouter.stats()["flowTable"]["limit"];
+    let limit = &vrouter.stats()["flow_table"]["limit"];
     assert_eq!(tests::vrouter::number(limit), 1 << 20, "flows");
     let status =
         fs::read_to_string(format!("/proc/{}/status", vrouter.id())).expect("the daemon runs");

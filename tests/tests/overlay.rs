@@ -62,7 +62,7 @@ fn check(vrouter: &Vrouter) {
     let packets = |vif, counter| vrouter.counter(vif, counter);
     let noise: u64 = vrouter.drops().values().sum();
     for (from, to) in [("vif1", "up0"), ("up0", "vif1")] {
-        let (rx, tx) = (packets(from, "rxPackets"), packets(to, "txPackets"));
+        let (rx, tx) = (packets(from, "rx_packets"), packets(to, "tx_packets"));
         let difference = rx.abs_diff(tx);
         assert!(
             rx > 100_000 && difference <= noise + 1_000,
