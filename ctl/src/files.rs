@@ -202,14 +202,16 @@ impl ObjectFiles {
     /// unless it is known already.
     pub fn add_refusals(&mut self, refusals: &[proto::Refusal]) {
         for refusal in refusals {
-            let change = refusal.change.map(|change| change as usize);
-            let Some(object) = change.filter(|change| *change < self.objects.len()) else {
+            let Some(object) = self.subject(refusal) else {
                 let subject = refusal.object.as_ref().and_then(|k| convert::key(k).ok());
+                let words = subject.map(|key| key.to_string()).into_iter();
+                let words = words.chain([refusal.field.clone()]);
+                let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
                 self.mistakes.push(Noted {
                     source: usize::MAX,
                     line: 0,
                     object: None,
-                    field: subject.map(|key| key.to_string()).unwrap_or_default(),
+                    field: words.join(": "),
                     meant: None,
                     reason: refusal.reason.clone(),
                 });
@@ -218,6 +220,25 @@ impl ObjectFiles {
             if !self.is_said(object, &refusal.field, refusal.code()) {
                 self.note(object, &refusal.field, refusal.reason.clone());
             }
+        }
+    }
+
+    /// The number of the object that a refusal is about, if it is one of these.
+    fn subject(&self, refusal: &proto::Refusal) -> Option<usize> {
+        let change = refusal.change.map(|change| change as usize);
+        change.filter(|change| *change < self.objects.len())
+    }
+
+    /// The request that makes them so.
+    pub fn request(&self, owner: &str) -> proto::ApplyRequest {
+        let upsert = |object: &proto::Object| proto::Change {
+            change: Some(proto::change::Change::Upsert(object.clone())),
+        };
+        proto::ApplyRequest {
+            changes: self.objects().map(upsert).collect(),
+            owner: owner.into(),
+            mode: proto::Mode::Merge.into(),
+            ..Default::default()
         }
     }
 

@@ -10,6 +10,8 @@ mod text;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use dataplane::tables::Stored;
+use dataplane::tables::change::Refusal;
 use dataplane::tables::spec::{self, ForwardingMode, Key, NexthopAction, Object, Role};
 use encap::{MacAddr, VlanId, Vni};
 
@@ -17,6 +19,7 @@ pub use problems::Problem;
 pub(crate) use text::quoted;
 
 use crate::proto;
+use crate::proto::refusal::Code;
 use problems::Problems;
 
 /// Checks an object as written.
@@ -268,6 +271,55 @@ fn vni(w: &proto::Vni, p: &mut Problems) -> Option<spec::VniEntry> {
     })
 }
 
+/// What the engine says against a request, in the words of the protocol;
+/// `change` is the place of the object in the request.
+pub fn refusal(refusal: &Refusal, change: Option<usize>) -> proto::Refusal {
+    let is_stale = refusal.object.is_none() && refusal.field == "if_generation";
+    let code = if is_stale {
+        Code::StaleGeneration
+    } else {
+        Code::Conflict
+    };
+    proto::Refusal {
+        change: change.map(|change| change as u32),
+        object: refusal.object.as_ref().map(Into::into),
+        field: refusal.field.clone(),
+        code: code.into(),
+        reason: refusal.reason.clone(),
+        conflict: refusal.conflict.as_ref().map(Into::into),
+    }
+}
+
+/// A role in the words of the protocol.
+pub fn role(role: Role) -> proto::Role {
+    match role {
+        Role::Tenant => proto::Role::Tenant,
+        Role::Fabric => proto::Role::Fabric,
+        Role::Host => proto::Role::Host,
+    }
+}
+
+/// The kind of the object with this key.
+pub fn kind(key: &Key) -> proto::Kind {
+    match key {
+        Key::Vrf(_) => proto::Kind::Vrf,
+        Key::Vif(_) => proto::Kind::Vif,
+        Key::Nexthop(_) => proto::Kind::Nexthop,
+        Key::Route(..) => proto::Kind::Route,
+        Key::Mac(..) => proto::Kind::Mac,
+        Key::Vni(_) => proto::Kind::Vni,
+    }
+}
+
+impl From<&Stored> for proto::StoredObject {
+    fn from(stored: &Stored) -> Self {
+        proto::StoredObject {
+            object: Some((&stored.object).into()),
+            owner: stored.owner.to_string(),
+        }
+    }
+}
+
 impl From<&Object> for proto::Object {
     fn from(object: &Object) -> Self {
         use proto::object::Object as Written;
@@ -315,15 +367,10 @@ impl From<&spec::Vrf> for proto::Vrf {
 
 impl From<&spec::Vif> for proto::Vif {
     fn from(vif: &spec::Vif) -> Self {
-        let role = match vif.role {
-            Role::Tenant => proto::Role::Tenant,
-            Role::Fabric => proto::Role::Fabric,
-            Role::Host => proto::Role::Host,
-        };
         proto::Vif {
             name: vif.name.to_string(),
             device: vif.device.to_string(),
-            role: role.into(),
+            role: role(vif.role).into(),
             vrf: vif.vrf.to_string(),
             mac: vif.mac.map(|mac| mac.to_string()),
             addresses: vif.addresses.iter().map(text::interface_text).collect(),

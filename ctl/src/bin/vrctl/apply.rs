@@ -25,17 +25,12 @@ pub(crate) async fn run(
             Err(_) => return Err(Failure::Refused(format!("{name}: this is not UTF-8 text"))),
         }
     }
-    let request = proto::ApplyRequest {
-        changes: files.objects().map(upsert).collect(),
-        owner: args.owner,
-        mode: if args.replace {
-            proto::Mode::Replace.into()
-        } else {
-            proto::Mode::Merge.into()
-        },
-        if_generation: args.if_generation,
-        dry_run: args.dry_run,
-    };
+    let mut request = files.request(&args.owner);
+    if args.replace {
+        request.mode = proto::Mode::Replace.into();
+    }
+    request.if_generation = args.if_generation;
+    request.dry_run = args.dry_run;
     if !files.is_clean() {
         return Err(report_all(socket, files, request).await);
     }
@@ -82,12 +77,6 @@ fn refused(files: &ObjectFiles, note: Option<String>) -> Failure {
     Failure::Refused(lines.join("\n"))
 }
 
-fn upsert(object: &proto::Object) -> proto::Change {
-    proto::Change {
-        change: Some(proto::change::Change::Upsert(object.clone())),
-    }
-}
-
 /// A file's content and what messages call it.
 fn read(path: &Path) -> Result<(String, Vec<u8>), Failure> {
     let (name, text) = if path == Path::new("-") {
@@ -126,6 +115,9 @@ pub(crate) fn print_outcome(
     match response.outcome() {
         proto::Outcome::Unchanged => writeln!(out, "unchanged: generation {generation}"),
         proto::Outcome::Checked => {
+            if changes.iter().all(|(_, _, keys)| keys.is_empty()) {
+                return writeln!(out, "dry run: unchanged: generation {generation}");
+            }
             for (_, sign, keys) in changes {
                 for key in keys.iter().filter_map(|key| convert::key(key).ok()) {
                     writeln!(out, "{sign} {key}")?;
@@ -136,7 +128,7 @@ pub(crate) fn print_outcome(
             } else {
                 &parts
             };
-            writeln!(out, "dry run on generation {generation}: {parts}")
+            writeln!(out, "dry run: would be generation {generation}: {parts}")
         }
         _ => writeln!(out, "generation {generation}: {parts}"),
     }
