@@ -38,9 +38,7 @@ pub(crate) async fn run(
     let response = client.apply(request).await?;
     if response.outcome() == proto::Outcome::Refused {
         files.add_refusals(&response.refusals);
-        let more = response.refusals_left_out;
-        let note = (more > 0).then(|| format!("… and {more} more reasons"));
-        return Err(refused(&files, note));
+        return Err(refused(&files, response.refusals_left_out, None));
     }
     Ok(print_outcome(&response, out)?)
 }
@@ -58,24 +56,26 @@ async fn report_all(
         Ok(mut client) => client.apply(request).await,
         Err(error) => Err(error),
     };
-    let note = match response {
+    let (left_out, note) = match response {
         Ok(response) => {
             files.add_refusals(&response.refusals);
-            None
+            (response.refusals_left_out, None)
         }
-        Err(error) => Some(format!("references were not checked: {error}")),
+        Err(error) => (0, Some(format!("references were not checked: {error}"))),
     };
-    refused(&files, note)
+    refused(&files, left_out, note)
 }
 
-fn refused(files: &ObjectFiles, note: Option<String>) -> Failure {
+/// `left_out` is how many more reasons the daemon has than it listed.
+fn refused(files: &ObjectFiles, left_out: u64, note: Option<String>) -> Failure {
     let mistakes = files.mistakes();
     let mut lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    if left_out > 0 {
+        lines.push(format!("… and {left_out} more"));
+    }
     lines.extend(note);
-    lines.push(format!(
-        "{}; nothing was changed",
-        count(mistakes.len(), "mistake")
-    ));
+    let all = count(mistakes.len() + left_out as usize, "mistake");
+    lines.push(format!("{all}; nothing was changed"));
     Failure::Refused(lines.join("\n"))
 }
 

@@ -176,7 +176,7 @@ pub(crate) struct DropsArgs {
 pub(crate) enum Output {
     /// Aligned columns for people
     Table,
-    /// For files that `apply` reads again
+    /// In the form of the files that `apply` reads
     Yaml,
     /// For programs
     Json,
