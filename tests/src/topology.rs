@@ -51,7 +51,7 @@ pub fn kernel_node(node: &Namespace, own: u8, peer: u8, number: u8) -> Machine {
 ///
 /// The ring holds a fifth of a second of the scenarios' packet rate, as two
 /// cores shared by everything do pause.
-pub fn device(number: usize, interface: &str) -> String {
+fn device(number: usize, interface: &str) -> String {
     format!("\"net_af_packet{number},iface={interface},framecnt=4096\"")
 }
 
@@ -111,8 +111,14 @@ vnis:
     )
 }
 
+/// The same objects and one more machine, plugged into the port `vif2`.
+pub fn with_vif2(objects: &str, machine: &Machine) -> String {
+    let line = tenant("vif2", &device(2, "vif2"), machine);
+    objects.replace("\nnexthops:", &format!("\n{line}\nnexthops:"))
+}
+
 /// The line of a tenant vif for a machine.
-pub fn tenant(name: &str, device: &str, machine: &Machine) -> String {
+fn tenant(name: &str, device: &str, machine: &Machine) -> String {
     format!(
         r#"  - {{name: {name}, role: tenant, device: {device}, vrf: front, mac: "{}", addresses: [{}, "{}"]}}"#,
         machine.mac, machine.ipv4, machine.ipv6

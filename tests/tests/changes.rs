@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tests::machine::Family;
-use tests::topology::{Forwarding, device, objects, tenant, two_nodes, vrouter_node};
+use tests::topology::{Forwarding, objects, two_nodes, vrouter_node, with_vif2};
 use tests::traffic::{self, Arrived, Numbered};
 use tests::{Lab, Machine, conversation, until};
 
@@ -27,9 +27,10 @@ fn vifs_come_and_go_and_nobody_else_notices() {
     left.apply(&network);
     right.apply(&objects(2, &db, 1, &web, Forwarding::Routed));
     conversation::meet(&web, &db);
+    guest.know_the_router(&[&web]);
+    web.know_the_router(&[&guest]);
 
-    let line = tenant("vif2", &device(2, "vif2"), &guest);
-    let with_guest = network.replace("\nnexthops:", &format!("{line}\nnexthops:"));
+    let with_guest = with_vif2(&network, &guest);
     std::thread::scope(|scope| {
         let background = scope.spawn(|| traffic::udp(&web, &db, Family::Ipv4, BACKGROUND));
         let mut rounds = 0;
