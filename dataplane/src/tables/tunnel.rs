@@ -177,10 +177,17 @@ impl Tables {
         cell
     }
 
-    /// The vifs of the fabric side, without neighbours and peers.
+    /// The vifs of the fabric side, without neighbours and peers. By name: which
+    /// uplink comes first must not depend on the order in which they were made,
+    /// or it would be another after a restart.
     fn underlay_links(&self) -> Underlay {
         let mut links = Underlay::default();
-        for vif in self.vifs() {
+        let mut vifs: Vec<_> = self
+            .vifs()
+            .filter(|vif| vif.role != spec::Role::Tenant)
+            .collect();
+        vifs.sort_by(|a, b| a.name.cmp(&b.name));
+        for vif in vifs {
             match vif.role {
                 spec::Role::Fabric => {
                     links.fabrics.push(vif.id);
