@@ -613,7 +613,7 @@ impl Draft {
             return;
         };
         entry.routes.insert(prefix, old);
-        let holder = self.holder(vrf, prefix, old);
+        let holder = self.holder(vrf, prefix, old, key);
         let reason = match holder == *key {
             true => format!("`{prefix}` is named twice"),
             false => format!("`{prefix}` already belongs to {holder}"),
@@ -645,8 +645,8 @@ impl Draft {
         vifs.filter(|vif| !self.gone_vifs.contains(&vif.id))
     }
 
-    /// Whose prefix it is.
-    fn holder(&self, vrf: &Name, prefix: IpNet, target: Target) -> Key {
+    /// Whose prefix it is, when `key` wants it too.
+    fn holder(&self, vrf: &Name, prefix: IpNet, target: Target, key: &Key) -> Key {
         let vif = match target {
             Target::Connected(id) => self.tables.vif(id),
             Target::Nexthop(nexthop) => match self.tables.nexthop(nexthop) {
@@ -654,9 +654,12 @@ impl Draft {
                 Some(Nexthop::Vif(id)) => self.tables.vif(*id).filter(|vif| vif.nexthop == nexthop),
                 _ => None,
             },
+            // The asking vif may be in the tables already: it comes last.
             Target::Gateway => self
                 .live_vifs()
-                .find(|vif| vif.role != Role::Tenant && vif.has_address(prefix.addr())),
+                .filter(|vif| self.tables.vrf(vif.vrf).is_some_and(|at| at.name == *vrf))
+                .filter(|vif| vif.role != Role::Tenant && vif.has_address(prefix.addr()))
+                .min_by_key(|vif| (Key::Vif(vif.name.clone()) == *key, vif.name.clone())),
         };
         match (vif, target) {
             (Some(vif), _) => Key::Vif(vif.name.clone()),
