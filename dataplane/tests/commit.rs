@@ -214,3 +214,24 @@ fn a_tunnel_behind_a_router_uses_the_router_as_its_neighbour() {
     assert!(next.underlay().neighbour(up0, ip("203.0.113.5")).is_none());
     assert!(next.underlay().peer(ip("203.0.113.5")).is_some());
 }
+
+#[test]
+fn a_routers_mac_is_not_taken_from_a_machine() {
+    let mut red = Vrf {
+        name: "red".into(),
+        gateways: vec![net("10.1.0.1/24")],
+        mode: ForwardingMode::Both,
+        mac: A,
+    };
+    assert_eq!(
+        refused(&start(), &upserts(vec![Object::Vrf(red.clone())])),
+        ["vrf red: mac: `02:00:00:00:00:0a` is already in use in vrf `red`"]
+    );
+    // both change places in one request
+    red.mac = A;
+    let swap = upserts(vec![
+        Object::Vrf(red),
+        tenant("a", "red", ROUTER, &["10.1.0.10"]),
+    ]);
+    commit(&start(), &swap).expect("a swap");
+}

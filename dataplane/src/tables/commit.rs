@@ -441,6 +441,10 @@ impl Draft {
         if let Some(vrf) = self.touch(&spec.name) {
             vrf.mode = spec.mode;
             vrf.mac = spec.mac;
+            if vrf.macs.contains_key(&spec.mac) {
+                let reason = format!("`{}` is already in use in vrf `{}`", spec.mac, spec.name);
+                refusals.push(Refusal::field(key.clone(), "mac", reason));
+            }
         }
         for gateway in &spec.gateways {
             let prefix = host(gateway.addr());
