@@ -235,3 +235,17 @@ fn a_routers_mac_is_not_taken_from_a_machine() {
     ]);
     commit(&start(), &swap).expect("a swap");
 }
+
+#[test]
+fn a_vif_that_goes_takes_only_its_own_with_it() {
+    let wide = tenant("wide", "red", B, &["10.1.0.10/16"]);
+    let (tables, _) = commit(&start(), &upserts(vec![wide])).expect("a wider prefix");
+    let gone = request(vec![Change::Delete(Key::Vif("wide".into()))]);
+    let (tables, _) = commit(&tables, &gone).expect("it exists");
+    let red = tables.vrf_named("red").expect("a vrf");
+    assert!(
+        red.routes.get(net("10.1.0.10/32")).is_some(),
+        "that of vif a"
+    );
+    assert_eq!(red.neighbours.get(&ip("10.1.0.10")), Some(&A));
+}

@@ -374,12 +374,16 @@ impl Draft {
         let device = device_name(&spec.device);
         self.tables.names.devices.remove(device);
         if let Some(vrf) = self.touch(&spec.vrf) {
+            // Only what `install_vif` claimed: the rest is another object's.
             for address in &spec.addresses {
                 vrf.routes.remove(address.trunc());
-                vrf.routes.remove(host(address.addr()));
-                vrf.neighbours.remove(&address.addr());
+                match spec.role {
+                    Role::Tenant if is_host(address) => _ = vrf.neighbours.remove(&address.addr()),
+                    Role::Tenant => {}
+                    Role::Fabric | Role::Host => _ = vrf.routes.remove(host(address.addr())),
+                }
             }
-            if let Some(mac) = spec.mac {
+            if let (Role::Tenant, Some(mac)) = (spec.role, spec.mac) {
                 vrf.macs.remove(&mac);
             }
         }
@@ -494,7 +498,7 @@ impl Draft {
                 Role::Fabric | Role::Host => {
                     let own = host(address.addr());
                     self.claim(&spec.vrf, own, Target::Gateway, &key, "addresses", refusals);
-                    if address.prefix_len() < address.max_prefix_len() {
+                    if !is_host(address) {
                         let target = Target::Connected(id);
                         self.claim(
                             &spec.vrf,
@@ -802,4 +806,9 @@ fn derived_mac(name: &str) -> MacAddr {
 
 fn host(addr: IpAddr) -> IpNet {
     IpNet::from(addr)
+}
+
+/// True for a prefix of one address.
+fn is_host(net: &IpNet) -> bool {
+    net.prefix_len() == net.max_prefix_len()
 }
