@@ -361,10 +361,16 @@ impl Draft {
                 vrf.routes.remove(host(gateway.addr()));
             }
         }
-        if gone
-            && &*spec.name != spec::UNDERLAY
-            && let Some(id) = self.tables.names.vrfs.remove(&spec.name)
-        {
+        if !gone {
+            return;
+        }
+        if &*spec.name == spec::UNDERLAY {
+            // It always exists; what was said about it is unsaid.
+            let unsaid = spec::Vrf::underlay();
+            if let Some(vrf) = self.touch(&spec.name) {
+                (vrf.mode, vrf.mac) = (unsaid.mode, unsaid.mac);
+            }
+        } else if let Some(id) = self.tables.names.vrfs.remove(&spec.name) {
             self.tables.vrfs.remove(id.0);
         }
     }

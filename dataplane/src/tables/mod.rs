@@ -187,12 +187,7 @@ impl Tables {
             vnis: Arc::default(),
             underlay: Arc::default(),
         };
-        let underlay = tables.add_vrf(&spec::Vrf {
-            name: spec::UNDERLAY.into(),
-            gateways: vec![],
-            mode: ForwardingMode::Routed,
-            mac: MacAddr::VROUTER,
-        });
+        let underlay = tables.add_vrf(&spec::Vrf::underlay());
         debug_assert_eq!(underlay, UNDERLAY);
         tables
     }
