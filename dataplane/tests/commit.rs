@@ -249,3 +249,26 @@ fn a_vif_that_goes_takes_only_its_own_with_it() {
     );
     assert_eq!(red.neighbours.get(&ip("10.1.0.10")), Some(&A));
 }
+
+#[test]
+fn an_uplink_keeps_the_addresses_that_tunnels_need() {
+    let far = Object::Nexthop(Nexthop {
+        name: "far".into(),
+        action: NexthopAction::Tunnel(Tunnel {
+            local: Some(ip("192.0.2.1")),
+            remote: ip("192.0.2.2"),
+            vni: encap::Vni::new(5001).expect("24 bits"),
+            inner_mac: None,
+        }),
+    });
+    let (tables, _) = commit(&start(), &upserts(vec![far])).expect("its own address");
+    let moved = |addr| upserts(vec![fabric("up0", B, &[addr])]);
+    assert_eq!(
+        refused(&tables, &moved("192.0.2.3/24")),
+        ["nexthop far: tunnel.local: `192.0.2.1` is no fabric vif's address"]
+    );
+    assert_eq!(
+        refused(&start(), &moved("192.0.2.2/24")),
+        ["nexthop far: tunnel.remote: `192.0.2.2` is this node's own address"]
+    );
+}

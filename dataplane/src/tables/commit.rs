@@ -85,6 +85,7 @@ impl Tables {
         draft.check_references(&steps, &mut refusals);
         draft.withdraw(&steps);
         draft.install(&steps, &mut refusals);
+        draft.check_standing_tunnels(&steps, &mut refusals);
         if refusals.is_empty() {
             Ok(draft)
         } else {
@@ -430,6 +431,25 @@ impl Draft {
                         Arc::make_mut(&mut self.tables.vnis).insert(entry.vni, vrf);
                     }
                 }
+            }
+        }
+    }
+
+    /// Tunnels that this request does not name must fit the fabric vifs it changes.
+    fn check_standing_tunnels(&self, steps: &Steps, refusals: &mut Vec<Refusal>) {
+        let is_fabric = |object: Option<&Object>| matches!(object, Some(Object::Vif(vif)) if vif.role == Role::Fabric);
+        if !steps
+            .iter()
+            .any(|(_, old, new)| is_fabric(old) || is_fabric(new))
+        {
+            return;
+        }
+        for (key, stored) in &self.tables.objects {
+            if let Object::Nexthop(nexthop) = &stored.object
+                && let NexthopAction::Tunnel(tunnel) = &nexthop.action
+                && !steps.by_key.contains_key(key)
+            {
+                self.check_tunnel(tunnel, key, refusals);
             }
         }
     }
