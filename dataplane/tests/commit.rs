@@ -272,3 +272,26 @@ fn an_uplink_keeps_the_addresses_that_tunnels_need() {
         ["nexthop far: tunnel.remote: `192.0.2.2` is this node's own address"]
     );
 }
+
+#[test]
+fn a_gateway_that_becomes_a_tunnel_is_no_way_to_other_tunnels() {
+    let spine = Object::Nexthop(Nexthop {
+        name: "spine".into(),
+        action: NexthopAction::Vif {
+            vif: "up0".into(),
+            address: Some(ip("192.0.2.254")),
+        },
+    });
+    let more = vec![
+        spine,
+        route("underlay", "0.0.0.0/0", "spine"),
+        tunnel("away", "203.0.113.5", 7, None),
+    ];
+    let (tables, _) = commit(&start(), &upserts(more)).expect("a default route");
+    let change = upserts(vec![tunnel("spine", "192.0.2.3", 8, None)]);
+    let (tables, _) = commit(&tables, &change).expect("a tunnel now");
+    let up0 = tables.vif_named("up0").expect("the uplink").id;
+    let neighbour = |addr| tables.underlay().neighbour(up0, ip(addr));
+    assert!(neighbour("192.0.2.3").is_some());
+    assert!(neighbour("192.0.2.254").is_none());
+}

@@ -55,6 +55,12 @@ impl Tables {
         for nexthop in nexthops().filter(|nexthop| !is_tunnel(nexthop)) {
             self.resolve_nexthop(nexthop, &old, &mut next);
         }
+        // One that was a gateway until now is a way for nobody any more.
+        for nexthop in nexthops().filter(is_tunnel) {
+            if let Some(id) = self.names.nexthops.get(&nexthop.name) {
+                self.nexthops.set(id.0, Nexthop::Unreachable);
+            }
+        }
         for nexthop in nexthops().filter(is_tunnel) {
             self.resolve_nexthop(nexthop, &old, &mut next);
         }
