@@ -295,3 +295,14 @@ fn a_gateway_that_becomes_a_tunnel_is_no_way_to_other_tunnels() {
     assert!(neighbour("192.0.2.3").is_some());
     assert!(neighbour("192.0.2.254").is_none());
 }
+
+#[test]
+fn an_address_is_at_one_mac_in_any_order() {
+    let entry = mac("red", B, "far", Some("10.1.0.11"));
+    let (tables, _) = commit(&start(), &upserts(vec![entry])).expect("a bridge entry");
+    let machine = tenant("b", "red", MacAddr([2; 6]), &["10.1.0.11"]);
+    assert_eq!(
+        refused(&tables, &upserts(vec![machine])),
+        ["vif b: addresses: `10.1.0.11` is already at `02:00:00:00:00:0b`"]
+    );
+}

@@ -541,12 +541,8 @@ impl Draft {
         let is_tenant = spec.role == Role::Tenant;
         if let (true, Some(mac)) = (is_tenant, spec.mac) {
             self.claim_mac(&spec.vrf, mac, nexthop, &key, refusals);
-            if let Some(vrf) = self.touch(&spec.vrf) {
-                for address in &spec.addresses {
-                    if address.prefix_len() == address.max_prefix_len() {
-                        vrf.neighbours.insert(address.addr(), mac);
-                    }
-                }
+            for address in spec.addresses.iter().filter(|net| is_host(net)) {
+                self.claim_neighbour(&spec.vrf, address.addr(), mac, &key, "addresses", refusals);
             }
         }
         self.touch(&spec.vrf);
@@ -623,12 +619,8 @@ impl Draft {
         self.underlay_changed |= &*spec.vrf == spec::UNDERLAY;
         let key = Key::Mac(spec.vrf.clone(), spec.mac);
         self.claim_mac(&spec.vrf, spec.mac, nexthop, &key, refusals);
-        if let (Some(ip), Some(vrf)) = (spec.ip, self.touch(&spec.vrf))
-            && let Some(other) = vrf.neighbours.insert(ip, spec.mac)
-            && other != spec.mac
-        {
-            let reason = format!("`{ip}` is already at `{other}`");
-            refusals.push(Refusal::field(key, "ip", reason));
+        if let Some(ip) = spec.ip {
+            self.claim_neighbour(&spec.vrf, ip, spec.mac, &key, "ip", refusals);
         }
     }
 
@@ -672,6 +664,25 @@ impl Draft {
             return;
         };
         refusals.push(Refusal::field(key.clone(), "mac", reason));
+    }
+
+    /// Says that `ip` is at `mac`, unless something else says otherwise.
+    fn claim_neighbour(
+        &mut self,
+        vrf: &Name,
+        ip: IpAddr,
+        mac: MacAddr,
+        key: &Key,
+        field: &str,
+        refusals: &mut Vec<Refusal>,
+    ) {
+        let Some(entry) = self.touch(vrf) else { return };
+        if let Some(other) = entry.neighbours.insert(ip, mac)
+            && other != mac
+        {
+            let reason = format!("`{ip}` is already at `{other}`");
+            refusals.push(Refusal::field(key.clone(), field, reason));
+        }
     }
 
     fn live_vifs(&self) -> impl Iterator<Item = &Arc<Vif>> {
