@@ -85,6 +85,7 @@ impl Tables {
         draft.check_references(&steps, &mut refusals);
         draft.withdraw(&steps);
         draft.install(&steps, &mut refusals);
+        draft.check_router_macs(&steps, &mut refusals);
         draft.check_standing_tunnels(&steps, &mut refusals);
         if refusals.is_empty() {
             Ok(draft)
@@ -435,6 +436,19 @@ impl Draft {
         }
     }
 
+    /// A router's new MAC must not be that of a machine which is there already.
+    fn check_router_macs(&self, steps: &Steps, refusals: &mut Vec<Refusal>) {
+        for (key, _, _) in steps.iter() {
+            if let Key::Vrf(name) = key
+                && let Some(vrf) = self.tables.vrf_named(name)
+                && vrf.macs.contains_key(&vrf.mac)
+            {
+                let reason = format!("`{}` is already in use in vrf `{name}`", vrf.mac);
+                refusals.push(Refusal::field(key.clone(), "mac", reason));
+            }
+        }
+    }
+
     /// Tunnels that this request does not name must fit the fabric vifs it changes.
     fn check_standing_tunnels(&self, steps: &Steps, refusals: &mut Vec<Refusal>) {
         let is_fabric = |object: Option<&Object>| matches!(object, Some(Object::Vif(vif)) if vif.role == Role::Fabric);
@@ -471,10 +485,6 @@ impl Draft {
         if let Some(vrf) = self.touch(&spec.name) {
             vrf.mode = spec.mode;
             vrf.mac = spec.mac;
-            if vrf.macs.contains_key(&spec.mac) {
-                let reason = format!("`{}` is already in use in vrf `{}`", spec.mac, spec.name);
-                refusals.push(Refusal::field(key.clone(), "mac", reason));
-            }
         }
         for gateway in &spec.gateways {
             let prefix = host(gateway.addr());
