@@ -135,6 +135,27 @@ impl Node {
             .totals()
     }
 
+    /// Every frame that came in or was made here is sent, consumed or dropped;
+    /// none must be waiting.
+    #[track_caller]
+    pub fn check_accounts(&self) {
+        assert!(!self.worker.is_waiting(), "what waits is not counted yet");
+        let mut sum = Totals::default();
+        for vif in self.publisher.current().vifs() {
+            sum += vif.counters.totals();
+        }
+        let drops: u64 = sum.drops.iter().sum();
+        assert_eq!(
+            sum.rx_packets + sum.originated,
+            sum.tx_packets + sum.consumed + drops,
+            "{sum:?}"
+        );
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        self.worker.is_waiting()
+    }
+
     pub fn drops(&self, vif: &str) -> Vec<(DropReason, u64)> {
         self.totals(vif).drops().collect()
     }
@@ -146,16 +167,7 @@ impl Drop for Node {
         if std::thread::panicking() || self.worker.is_waiting() {
             return;
         }
-        let mut sum = Totals::default();
-        for vif in self.publisher.current().vifs() {
-            sum += vif.counters.totals();
-        }
-        let drops: u64 = sum.drops.iter().sum();
-        assert_eq!(
-            sum.rx_packets + sum.originated,
-            sum.tx_packets + sum.consumed + drops,
-            "{sum:?}"
-        );
+        self.check_accounts();
     }
 }
 
