@@ -366,3 +366,19 @@ fn without_a_host_vif_the_fabric_address_answers_ping_itself() {
     let closed = udp((NODE2, "192.0.2.2"), (UPLINK, "192.0.2.1"), 64);
     assert_eq!(node.refused("up0", closed), DropReason::NoHost);
 }
+
+#[test]
+fn a_foreign_vlan_on_the_uplink_is_not_the_underlay() {
+    let mut node = resolved();
+    let tagged = |frame: &[u8]| [&frame[..12], &[0x81, 0, 0, 99], &frame[12..]].concat();
+    let inner = udp((REMOTE, "10.1.0.9"), (ROUTER, "10.1.0.10"), 64);
+    let tunnel = vxlan([(NODE2, "192.0.2.2"), (UPLINK, "192.0.2.1")], 5001, &inner);
+    assert_eq!(node.refused("up0", tagged(&tunnel)), DropReason::NoHost);
+    let question = arp(
+        1,
+        (NODE2, "192.0.2.2"),
+        (MacAddr::ZERO, "192.0.2.1"),
+        MacAddr::BROADCAST,
+    );
+    assert_eq!(node.refused("up0", tagged(&question)), DropReason::NoHost);
+}

@@ -15,6 +15,8 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
             continue;
         }
         let next = match lane.meta.network {
+            // The vif's own tag is off by now: this is another network than the underlay.
+            _ if lane.meta.tagged => Ok(host::deliver(context.tables)),
             Network::Arp => arp(context, lane, packet),
             Network::Ipv4 | Network::Ipv6 => ip(context, lane, packet),
             Network::Other => Ok(host::deliver(context.tables)),
