@@ -382,3 +382,31 @@ fn a_foreign_vlan_on_the_uplink_is_not_the_underlay() {
     );
     assert_eq!(node.refused("up0", tagged(&question)), DropReason::NoHost);
 }
+
+#[test]
+fn a_source_routed_ping_to_the_gateway_is_not_answered() {
+    let mut node = node();
+    let mut ping = Vec::new();
+    etherparse::PacketBuilder::ethernet2(A.0, ROUTER.0)
+        .ip(etherparse::IpHeaders::Ipv4(
+            {
+                let mut header = etherparse::Ipv4Header::new(
+                    0,
+                    64,
+                    etherparse::IpNumber::ICMP,
+                    [10, 1, 0, 10],
+                    [10, 1, 0, 1],
+                )
+                .expect("a length");
+                header.options =
+                    etherparse::Ipv4Options::try_from(&[131, 7, 4, 10, 1, 0, 11, 0][..])
+                        .expect("loose source route (RFC 791 §3.1)");
+                header
+            },
+            etherparse::Ipv4Extensions::default(),
+        ))
+        .icmpv4_echo_request(1, 1)
+        .write(&mut ping, &[0; 8])
+        .expect("it fits");
+    assert_eq!(node.refused("red-a", ping), DropReason::SourceRoute);
+}

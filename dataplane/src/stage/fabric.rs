@@ -50,6 +50,9 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
         return Ok(next);
     }
     if context.tables.underlay().host.is_none() && icmp::is_echo_request(meta) {
+        if meta.source_route {
+            return Err(DropReason::SourceRoute);
+        }
         let asker = source_mac(packet.bytes());
         icmp::echo_reply(packet.bytes_mut(), meta)?;
         rewrite::set_macs(packet.bytes_mut(), 0, asker, context.vif.mac);

@@ -105,6 +105,9 @@ fn answer_echo<B: Buffer>(
     if ethernet.dst() != vrf.mac || !is_gateway(vrf, target) {
         return None;
     }
+    if lane.meta.source_route {
+        return Some(Err(DropReason::SourceRoute)); // the answer would take it back
+    }
     let question = Question {
         asker,
         asker_mac,
