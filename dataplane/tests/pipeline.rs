@@ -410,3 +410,13 @@ fn a_source_routed_ping_to_the_gateway_is_not_answered() {
         .expect("it fits");
     assert_eq!(node.refused("red-a", ping), DropReason::SourceRoute);
 }
+
+#[test]
+fn the_routers_link_local_address_is_its_own() {
+    let mut node = node();
+    // modified EUI-64 of the router's MAC (RFC 4291 appendix A)
+    let frame = udp((A, "fe80::200:5eff:fe00:100"), (B, "fd01::11"), 255);
+    assert_eq!(node.refused("red-a", frame), DropReason::SpoofedSource);
+    let frame = udp((A, "fe80::a"), (B, "fd01::11"), 255);
+    node.exchange("red-a", frame, "red-b");
+}

@@ -220,7 +220,7 @@ fn is_gateway(vrf: &Vrf, addr: IpAddr) -> bool {
 }
 
 /// The router's link-local address (RFC 4291 appendix A: modified EUI-64).
-fn link_local(mac: MacAddr) -> IpAddr {
+pub fn link_local(mac: MacAddr) -> IpAddr {
     let [a, b, c, d, e, f] = mac.0;
     let id = u64::from_be_bytes([a ^ 0x02, b, c, 0xff, 0xfe, d, e, f]);
     Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(id)).into()
