@@ -85,6 +85,7 @@ impl Tables {
         draft.check_references(&steps, &mut refusals);
         draft.withdraw(&steps);
         draft.install(&steps, &mut refusals);
+        check_devices(&steps, &mut refusals);
         draft.check_router_macs(&steps, &mut refusals);
         draft.check_standing_tunnels(&steps, &mut refusals);
         if refusals.is_empty() {
@@ -831,6 +832,30 @@ fn check_vif(spec: &spec::Vif, old: Option<&Object>, key: &Key, refusals: &mut V
                 "role",
                 "cannot change while the vif exists; delete the vif and create it again",
             );
+        }
+    }
+}
+
+/// A device goes to another vif in two commits: the new vif's is opened before
+/// the old one's is closed.
+fn check_devices(steps: &Steps, refusals: &mut Vec<Refusal>) {
+    let mut leaving = BTreeMap::new();
+    for (key, old, new) in steps.iter() {
+        if let (Some(Object::Vif(old)), None) = (old, new) {
+            leaving.insert(device_name(&old.device), key);
+        }
+    }
+    for (key, old, new) in steps.iter() {
+        if let (None, Some(Object::Vif(new))) = (old, new)
+            && let Some(holder) = leaving.get(device_name(&new.device))
+        {
+            let device = device_name(&new.device);
+            let reason = format!(
+                "device `{device}` belongs to {holder} until it is deleted; \
+                 delete that in a request of its own first"
+            );
+            let refusal = Refusal::field(key.clone(), "device", reason);
+            refusals.push(refusal.with_conflict((*holder).clone()));
         }
     }
 }
