@@ -420,3 +420,15 @@ fn the_routers_link_local_address_is_its_own() {
     let frame = udp((A, "fe80::a"), (B, "fd01::11"), 255);
     node.exchange("red-a", frame, "red-b");
 }
+
+#[test]
+fn what_waits_for_an_uplink_that_goes_is_counted_where_it_came_from() {
+    let mut node = node();
+    let inner = udp((A, "10.1.0.10"), (ROUTER, "10.1.0.9"), 64);
+    node.send("red-a", &[inner]);
+    node.apply(vec![Change::Delete(Key::Vif("up0".into()))])
+        .expect("nothing mentions it");
+    node.pass(1);
+    assert_eq!(node.drops("red-a"), [(DropReason::VifGone, 1)]);
+    node.check_accounts();
+}
