@@ -25,6 +25,8 @@ pub struct ObjectFiles {
     sources: Vec<Source>,
     objects: Vec<Placed>,
     notes: Notes,
+    /// Vifs without a device get one made from their name.
+    deviceless: bool,
 }
 
 /// A file that was read.
@@ -44,6 +46,14 @@ struct Placed {
 }
 
 impl ObjectFiles {
+    /// For files whose vifs need no `device`, because none will be opened.
+    pub fn without_devices() -> ObjectFiles {
+        ObjectFiles {
+            deviceless: true,
+            ..ObjectFiles::default()
+        }
+    }
+
     /// Reads one more file; `name` is what mistakes call it. Mistakes in the
     /// text and in single objects are noted, [`Self::mistakes`] lists them.
     pub fn read(&mut self, name: &str, text: &str) {
@@ -78,6 +88,9 @@ impl ObjectFiles {
             name: name.into(),
             documents,
         });
+        if self.deviceless {
+            self.objects[first..].iter_mut().for_each(name_device);
+        }
         self.note_duplicates(first);
         for object in first..self.objects.len() {
             self.note_problems(object);
@@ -311,5 +324,13 @@ fn written(list: &str, item: &ProtoValue) -> proto::Object {
     };
     proto::Object {
         object: Some(object),
+    }
+}
+
+fn name_device(object: &mut Placed) {
+    if let Some(Written::Vif(vif)) = &mut object.written.object
+        && vif.device.is_empty()
+    {
+        vif.device = vif.name.clone();
     }
 }

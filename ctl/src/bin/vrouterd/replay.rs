@@ -22,8 +22,8 @@ use crate::{read, report};
 /// Run capture files through a configuration
 ///
 /// The packets pass the same pipeline as in the daemon, with the captures'
-/// timestamps as the clock. Needs no root and no device; what `device` says of
-/// a vif is not looked at. The same inputs give the same bytes every time.
+/// timestamps as the clock. Needs no root and no device: a vif's `device` may
+/// be left out and is not looked at. The same inputs give the same bytes every time.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
 
 /// Reads the objects file; every mistake in it is an error.
 fn configuration(path: &Path) -> Result<(ObjectFiles, Vec<Object>), String> {
-    let mut files = ObjectFiles::default();
+    let mut files = ObjectFiles::without_devices();
     files.read(&path.display().to_string(), &read(path)?);
     if !files.is_clean() {
         return Err(report(&files.mistakes(), "nothing was replayed"));
