@@ -432,3 +432,12 @@ fn what_waits_for_an_uplink_that_goes_is_counted_where_it_came_from() {
     assert_eq!(node.drops("red-a"), [(DropReason::VifGone, 1)]);
     node.check_accounts();
 }
+
+#[test]
+fn padding_beyond_what_a_vif_takes_is_not_sent() {
+    let mut node = node();
+    let frame = udp((A, "10.1.0.10"), (B, "10.1.0.11"), 64);
+    let padded = [&frame[..], &[0xee; 3_000]].concat();
+    let out = node.exchange("red-a", padded, "red-b");
+    assert_eq!((out.len(), &out[..frame.len()]), (14 + 1_500, &frame[..]));
+}
