@@ -441,3 +441,18 @@ fn padding_beyond_what_a_vif_takes_is_not_sent() {
     let out = node.exchange("red-a", padded, "red-b");
     assert_eq!((out.len(), &out[..frame.len()]), (14 + 1_500, &frame[..]));
 }
+
+#[test]
+fn a_machine_with_any_address_does_not_have_the_routers() {
+    let mut node = node();
+    let c = MacAddr([2, 0, 0, 0, 0, 0xc]);
+    node.apply(vec![Change::Upsert(tenant("red-c", "red", c, &[]))])
+        .expect("a vif without addresses");
+    node.exchange("red-c", udp((c, "10.7.7.7"), (B, "10.1.0.11"), 64), "red-b");
+    for (src, dst) in [("10.1.0.1", "10.1.0.11"), ("fd01::1", "fd01::11")] {
+        for mac in [B, ROUTER] {
+            let frame = udp((c, src), (mac, dst), 64);
+            assert_eq!(node.refused("red-c", frame), DropReason::SpoofedSource);
+        }
+    }
+}
