@@ -86,10 +86,7 @@ impl Buffer for Frame {
         match usize::from(self.0.start).checked_sub(len) {
             Some(start) => self.0.start = start as u16,
             None => {
-                return Err(Error::NoRoom {
-                    need: len as u16,
-                    have: self.0.start,
-                });
+                return Err(Error::no_room(len, self.0.start.into()));
             }
         }
         Ok(())
@@ -99,10 +96,7 @@ impl Buffer for Frame {
     fn trim_front(&mut self, len: usize) -> Result<(), Error> {
         let have = self.bytes().len();
         if len > have {
-            return Err(Error::Truncated {
-                need: len as u16,
-                have: have as u16,
-            });
+            return Err(Error::truncated(len, have));
         }
         self.0.start += len as u16;
         Ok(())
@@ -112,10 +106,7 @@ impl Buffer for Frame {
     fn append(&mut self, len: usize) -> Result<(), Error> {
         let have = self.tailroom();
         if len > have {
-            return Err(Error::NoRoom {
-                need: len as u16,
-                have: have as u16,
-            });
+            return Err(Error::no_room(len, have));
         }
         let end = usize::from(self.0.end);
         self.0.bytes[end..end + len].fill(0);

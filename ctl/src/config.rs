@@ -2,9 +2,6 @@
 
 use std::path::PathBuf;
 
-use dataplane::tables::spec::Object;
-
-use crate::convert;
 use crate::files::{Mistake, ObjectFiles, take_objects};
 use crate::proto::{self, descriptor};
 use crate::yaml::{tree, walk};
@@ -19,7 +16,6 @@ pub const DEFAULT_FLOW_TABLE_SIZE: usize = 1 << 20;
 pub const BOOT_OWNER: &str = "boot";
 
 /// How one vrouterd runs, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeConfig {
     /// One worker is pinned to each; at least one, none twice.
     pub cores: Vec<usize>,
@@ -31,8 +27,8 @@ pub struct NodeConfig {
     pub socket: PathBuf,
     /// Whether an idle worker polls without pause.
     pub busy_poll: bool,
-    /// Objects to apply at boot.
-    pub objects: Vec<Object>,
+    /// Objects to apply at boot; well-formed each for itself.
+    pub objects: ObjectFiles,
 }
 
 impl NodeConfig {
@@ -80,13 +76,13 @@ impl NodeConfig {
         mistakes.extend(files.mistakes());
         mistakes.sort_by_key(|mistake| mistake.line);
         if mistakes.is_empty() {
-            Ok(NodeConfig::checked(&written, &files))
+            Ok(NodeConfig::checked(&written, files))
         } else {
             Err(mistakes)
         }
     }
 
-    fn checked(written: &proto::NodeConfig, files: &ObjectFiles) -> NodeConfig {
+    fn checked(written: &proto::NodeConfig, objects: ObjectFiles) -> NodeConfig {
         let cores = match written.cores.as_slice() {
             [] => vec![0],
             cores => cores.iter().map(|core| *core as usize).collect(),
@@ -100,10 +96,7 @@ impl NodeConfig {
             flow_table_size,
             socket: written.socket.as_deref().unwrap_or(DEFAULT_SOCKET).into(),
             busy_poll: written.idle() == proto::Idle::Busy,
-            objects: files
-                .objects()
-                .filter_map(|object| convert::object(object).ok())
-                .collect(),
+            objects,
         }
     }
 }
@@ -142,7 +135,7 @@ mod tests {
         assert_eq!(config.flow_table_size, 1 << 20);
         assert_eq!(config.socket, PathBuf::from("/run/vrouter/ctl.sock"));
         assert!(!config.busy_poll);
-        assert!(config.objects.is_empty() && config.eal.is_empty());
+        assert!(config.objects.objects().len() == 0 && config.eal.is_empty());
     }
 
     #[test]
@@ -162,7 +155,7 @@ objects:
         assert_eq!(config.eal, ["--no-huge", "-m", "256"]);
         assert_eq!(config.flow_table_size, 65536);
         assert!(config.busy_poll);
-        assert_eq!(config.objects.len(), 1);
+        assert_eq!(config.objects.objects().len(), 1);
     }
 
     #[test]
@@ -176,7 +169,8 @@ objects:
     - {name: v, device: net_null0, role: tenent, vrf: f}
 ";
         let said: Vec<String> = NodeConfig::parse("node.yaml", text)
-            .unwrap_err()
+            .err()
+            .unwrap()
             .iter()
             .map(ToString::to_string)
             .collect();

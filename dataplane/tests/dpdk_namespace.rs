@@ -121,6 +121,28 @@ fn af_packet_closes_and_opens_again() {
 
 #[test]
 #[ignore = "in a namespace, by ports_on_kernel_interfaces"]
+fn af_packet_promises_no_frame_that_its_ring_would_cut() {
+    let mut dpdk = Dpdk::take();
+    ip("link add veth-e mtu 9000 type veth peer name veth-f mtu 9000");
+    ip("link set veth-e up");
+    ip("link set veth-f up");
+    for (device, mtu) in [
+        ("net_af_packet0,iface=veth-e", 1964),
+        ("net_af_packet0,iface=veth-e,framesz=1024", 940),
+    ] {
+        let mut sender = dpdk.open("net_af_packet1,iface=veth-f");
+        let mut port = dpdk.open(device);
+        assert_eq!(port.control.mtu(), mtu, "{device}");
+        // With a VLAN tag, which the kernel keeps elsewhere, a frame has 4 more.
+        let longest = frame(1, usize::from(mtu) + 18);
+        sender.tx[0].tx_burst(&mut [dpdk.packet(&longest)].into_iter().collect());
+        assert_eq!(receive(&mut *port.rx[0], 1)[0].bytes(), longest, "{device}");
+    }
+    ip("link del veth-e");
+}
+
+#[test]
+#[ignore = "in a namespace, by ports_on_kernel_interfaces"]
 fn a_tap_device_appears_and_disappears() {
     let mut dpdk = Dpdk::take();
     let before = dpdk.pool.available();

@@ -104,8 +104,10 @@ pub enum Error {
 }
 
 impl Error {
+    /// [`Error::Truncated`]; lengths beyond 65,535 are given as that.
     #[cold]
-    pub(crate) fn truncated(need: usize, have: usize) -> Self {
+    #[must_use]
+    pub fn truncated(need: usize, have: usize) -> Self {
         Self::Truncated {
             need: saturate(need),
             have: saturate(have),
@@ -119,8 +121,10 @@ impl Error {
         }
     }
 
+    /// [`Error::NoRoom`]; lengths beyond 65,535 are given as that.
     #[cold]
-    pub(crate) fn no_room(need: usize, have: usize) -> Self {
+    #[must_use]
+    pub fn no_room(need: usize, have: usize) -> Self {
         Self::NoRoom {
             need: saturate(need),
             have: saturate(have),

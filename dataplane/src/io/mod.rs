@@ -24,9 +24,8 @@ use encap::MacAddr;
 
 /// Packets a worker handles together.
 ///
-/// Large enough that the fixed cost of a burst disappears (about 20 cycles of
-/// call and doorbell over 64 packets), small enough that the headers of a
-/// batch stay in the first-level cache between two passes.
+/// Large enough that the fixed cost of a burst disappears, small enough that the
+/// headers of a batch stay in the first-level cache between two passes.
 pub const BATCH: usize = 64;
 
 /// The packets of one burst, in order of arrival. Never allocates.
@@ -35,7 +34,8 @@ pub type Batch<B> = ArrayVec<B, BATCH>;
 /// One receive queue; belongs to one worker.
 pub trait RxQueue<B>: Send {
     /// Appends what has arrived, up to the batch's free room, and returns how
-    /// many that were. Never waits; 0 means that nothing was there.
+    /// many that were. Never waits; 0 means that nothing was there, or that the
+    /// batch had room for less than the 4 packets some hardware delivers at once.
     fn rx_burst(&mut self, batch: &mut Batch<B>) -> usize;
 }
 
@@ -62,9 +62,9 @@ pub trait Devices<B>: Send {
     /// `net_af_packet0,iface=eth1` or `0000:00:05.0`.
     ///
     /// `queues` is how many receive and transmit queues are wanted, one for
-    /// each worker, and at least 1. The port has exactly `queues` transmit handles; where the
-    /// hardware has fewer, they share a queue behind a lock. It may have fewer
-    /// receive handles, but has at least one.
+    /// each worker, and at least 1. The port has exactly `queues` transmit
+    /// handles; where the hardware has fewer, they share a queue behind a lock.
+    /// It may have fewer receive handles, but has at least one.
     ///
     /// # Errors
     /// [`DeviceError`], which names the device and the remedy. Nothing stays

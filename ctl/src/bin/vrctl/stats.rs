@@ -38,14 +38,16 @@ fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
         stats.generation,
         span(stats.uptime_ms)
     )?;
-    let mut workers = Table::new(&["CORE>", "PACKETS>", "BATCHES>", "PER BATCH>"]);
+    let mut workers = Table::new(&["CORE>", "PACKETS>", "PER ROUND>", "BUSY ROUNDS>"]);
     for worker in &stats.workers {
-        let per_batch = worker.packets as f64 / worker.batches.max(1) as f64;
+        let per_round = worker.packets as f64 / worker.busy_rounds.max(1) as f64;
+        let rounds = worker.busy_rounds + worker.idle_rounds;
+        let busy = 100.0 * worker.busy_rounds as f64 / rounds.max(1) as f64;
         workers.row(vec![
             worker.core.to_string(),
             worker.packets.to_string(),
-            worker.batches.to_string(),
-            format!("{per_batch:.1}"),
+            format!("{per_round:.1}"),
+            format!("{busy:.1} %"),
         ]);
     }
     workers.flush(out)?;
@@ -59,18 +61,20 @@ fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
         "TX PACKETS>",
         "TX BYTES>",
         "DROPS>",
+        "LOST>",
     ]);
     for vif in &stats.vifs {
         let drops: u64 = vif.drops.iter().map(|drop| drop.packets).sum();
         vifs.row(vec![
             vif.name.clone(),
-            vif.role.clone(),
+            files::short_name("Role", vif.role().as_str_name()),
             if vif.link_up { "up" } else { "down" }.into(),
             vif.rx_packets.to_string(),
             vif.rx_bytes.to_string(),
             vif.tx_packets.to_string(),
             vif.tx_bytes.to_string(),
             drops.to_string(),
+            lost(vif).to_string(),
         ]);
     }
     vifs.flush(out)?;
@@ -81,6 +85,16 @@ fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
         "\nflows: {} of {} ({share:.1} %), at most {}, {} refused",
         flows.used, flows.limit, flows.high_water, flows.refused
     )
+}
+
+/// Frames the device itself lost, in either direction.
+fn lost(vif: &proto::VifStats) -> u64 {
+    let device = vif.device.unwrap_or_default();
+    device.rx_missed
+        + device.rx_errors
+        + device.rx_no_buffer
+        + device.rx_oversized
+        + device.tx_errors
 }
 
 pub(crate) async fn drops(

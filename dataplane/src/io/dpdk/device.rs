@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_int};
 
 use super::port::{self, OpenPort, Refusal};
-use super::{Eal, LogLevel, Mbuf, Mempool, log, needs};
+use super::{Eal, LogLevel, Mbuf, Mempool, driver, log};
 use crate::io::{self, DeviceError, Port};
 
 /// Opens DPDK ports, all of which take their buffers from one pool.
@@ -22,7 +22,7 @@ impl Devices {
 impl io::Devices<Mbuf> for Devices {
     fn open(&mut self, device: &str, queues: usize) -> Result<Port<Mbuf>, DeviceError> {
         let name = name(device)?;
-        needs::check(device, name)?;
+        driver::check(device, name, self.pool.config().frame_room())?;
         let (result, said) = log::collect(|| {
             let port = attach(device, name, &self.pool)?;
             port.start(queues, &self.pool).map_err(Failure::SetUp)
@@ -70,7 +70,7 @@ fn attach(device: &str, name: &str, pool: &Mempool) -> Result<OpenPort, Failure>
     let id = unsafe { port::find(name) }.ok_or(Failure::NoPort)?;
     drop(guard);
     // SAFETY: probing made the port, so nobody else knows it.
-    unsafe { OpenPort::new(id, name, pool) }.map_err(Failure::SetUp)
+    unsafe { OpenPort::new(id, device, name, pool) }.map_err(Failure::SetUp)
 }
 
 impl Failure {
@@ -92,7 +92,7 @@ impl Failure {
                 DeviceError::OutOfMemory { device, said }
             }
             // Many drivers answer -1 whatever happened, so the errno does not tell.
-            Self::Probe(_) | Self::SetUp(_) if needs::lacks_privilege(name) => {
+            Self::Probe(_) | Self::SetUp(_) if driver::lacks_privilege(name) => {
                 DeviceError::NotPermitted { device, said }
             }
             // No bus recognised the name, which virtual devices are by driver.

@@ -103,7 +103,7 @@ impl Buffer for Mbuf {
     fn prepend(&mut self, len: usize) -> Result<(), Error> {
         let have = self.headroom();
         if len > have {
-            return Err(no_room(len, have));
+            return Err(Error::no_room(len, have));
         }
         // Both fit u16: `len` is within the headroom, the sum within `buf_len`.
         self.head_mut().data_off -= len as u16;
@@ -114,10 +114,7 @@ impl Buffer for Mbuf {
     fn trim_front(&mut self, len: usize) -> Result<(), Error> {
         let have = self.len();
         if len > have {
-            return Err(Error::Truncated {
-                need: saturate(len),
-                have: saturate(have),
-            });
+            return Err(Error::truncated(len, have));
         }
         self.head_mut().data_off += len as u16;
         self.set_len((have - len) as u16);
@@ -127,7 +124,7 @@ impl Buffer for Mbuf {
     fn append(&mut self, len: usize) -> Result<(), Error> {
         let have = self.tailroom();
         if len > have {
-            return Err(no_room(len, have));
+            return Err(Error::no_room(len, have));
         }
         let old = self.len();
         self.set_len((old + len) as u16);
@@ -139,18 +136,6 @@ impl Buffer for Mbuf {
         let len = len.min(self.len());
         self.set_len(len as u16);
     }
-}
-
-fn no_room(need: usize, have: usize) -> Error {
-    Error::NoRoom {
-        need: saturate(need),
-        have: saturate(have),
-    }
-}
-
-/// A length for an error.
-fn saturate(len: usize) -> u16 {
-    u16::try_from(len).unwrap_or(u16::MAX)
 }
 
 impl Drop for Mbuf {

@@ -23,6 +23,13 @@ pub struct MempoolConfig {
     pub cache: u32,
 }
 
+impl MempoolConfig {
+    /// The longest frame a fresh buffer takes behind its headroom, in bytes.
+    pub fn frame_room(&self) -> usize {
+        usize::from(self.data_room).saturating_sub(dpdk_sys::RTE_PKTMBUF_HEADROOM as usize)
+    }
+}
+
 impl Default for MempoolConfig {
     fn default() -> Self {
         Self {

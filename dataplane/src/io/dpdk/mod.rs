@@ -12,10 +12,20 @@
 //! the last of its handles is dropped; a buffer until it is transmitted or
 //! dropped.
 //!
+//! What DPDK 22.11 itself does wrong, found by trying:
+//! - A memif peer that leaves during a burst takes the process with it: the
+//!   driver unmaps the shared memory under the worker. Only for trusted peers;
+//!   guests get vhost-user. Each closed memif server also leaks a descriptor.
+//! - An af_xdp port keeps 2048 buffers for each receive queue when it closes.
+//! - af_packet hands over frames cut to its `framesz` (2048 bytes by default, 66
+//!   of them its own) without a word, and a peer's unfinished checksums as they
+//!   are: `ethtool -K IFACE tx off gso off tso off` on the peer.
+//!
 //! Besides `dpdk-sys`, this is the only module with unsafe code.
 #![allow(unsafe_code, reason = "DPDK is C")]
 
 mod device;
+mod driver;
 mod eal;
 mod hugepages;
 mod interrupt;
@@ -23,7 +33,6 @@ mod kernel;
 mod log;
 mod mbuf;
 mod mempool;
-mod needs;
 mod port;
 mod queue;
 mod thread;

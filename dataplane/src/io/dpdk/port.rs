@@ -12,14 +12,14 @@ use encap::MacAddr;
 use super::eal::strerror;
 use super::log::{self, LogLevel};
 use super::queue::{Rx, SharedTx, Tx};
-use super::{Mbuf, Mempool, interrupt, kernel, needs};
+use super::{Mbuf, Mempool, driver, interrupt, kernel};
 use crate::io::{BATCH, Link, Offloads, Port, PortControl, PortStats, TxQueue};
 
 /// Descriptors in a ring where the device leaves the choice: at 10 Mpps, 1024
 /// packets are a worker's absence of 100 µs.
 const DESCRIPTORS: u16 = 1024;
 
-/// Ethernet header and frame check sequence, in bytes.
+/// Ethernet header and VLAN tag, in bytes.
 const FRAME_OVERHEAD: usize = 18;
 
 /// Attaching and detaching devices changes lists of DPDK's that have no lock.
@@ -35,6 +35,7 @@ pub(super) struct OpenPort {
     name: String,
     device: *mut rte_device,
     if_index: u32,
+    /// Longest frame that can be received whole, in bytes.
     frame_room: usize,
     /// Queues that were started, 0 before.
     rx_queues: u16,
@@ -52,17 +53,22 @@ impl OpenPort {
     ///
     /// # Safety
     /// The port exists and nobody else uses it.
-    pub(super) unsafe fn new(id: u16, name: &str, pool: &Mempool) -> Result<Self, Refusal> {
+    pub(super) unsafe fn new(
+        id: u16,
+        device: &str,
+        name: &str,
+        pool: &Mempool,
+    ) -> Result<Self, Refusal> {
         // SAFETY: the port exists.
         let info = unsafe { info(id) }?;
-        let config = pool.config();
+        let buffer_room = pool.config().frame_room();
+        let ring_room = driver::ring_room(device, name).unwrap_or(buffer_room);
         Ok(Self {
             id,
             name: name.to_owned(),
             device: info.device,
             if_index: info.if_index,
-            frame_room: usize::from(config.data_room)
-                .saturating_sub(dpdk_sys::RTE_PKTMBUF_HEADROOM as usize),
+            frame_room: buffer_room.min(ring_room),
             rx_queues: 0,
             oversized: AtomicU64::new(0),
         })
@@ -196,7 +202,7 @@ impl OpenPort {
 impl Drop for OpenPort {
     fn drop(&mut self) {
         let _guard = hotplug();
-        match needs::driver(&self.name) {
+        match driver::of(&self.name) {
             // It would leak them.
             "net_ring" => {
                 self.drain();
@@ -205,7 +211,10 @@ impl Drop for OpenPort {
             // When the peer leaves, the driver takes the connection down on the
             // interrupt thread, without a lock. Only there can both not happen
             // at once.
-            "net_memif" => interrupt::run(|| self.shut()),
+            "net_memif" => {
+                interrupt::run(|| self.shut());
+                interrupt::settle();
+            }
             _ => self.shut(),
         }
     }
@@ -223,7 +232,7 @@ impl PortControl for Control {
     }
 
     /// That of the kernel's interface where the device stands on one (DPDK
-    /// would answer 1500), and never more than a buffer holds.
+    /// would answer 1500), and never more than a buffer or the device's ring holds.
     fn mtu(&self) -> u16 {
         let mut mtu = 0;
         // SAFETY: the port exists; it fails only if it did not.

@@ -7,8 +7,8 @@ use super::eal::errno;
 
 /// The calling thread's registration with DPDK; dropping it ends it.
 ///
-/// A registered thread takes buffers from a cache of its own instead of the
-/// shared ring, which is worth about half the cost of a packet.
+/// A registered thread takes buffers from a cache of its own instead of the ring
+/// that all threads share.
 #[derive(Debug)]
 pub struct WorkerThread {
     lcore: u32,

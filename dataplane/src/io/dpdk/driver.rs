@@ -1,6 +1,7 @@
-//! What a virtual device's arguments refer to, by driver.
+//! What is known of a virtual device from its name and arguments: what it stands
+//! on, which privilege it takes, how long its frames are.
 //!
-//! Drivers check this too, but report only that something failed. DPDK
+//! Drivers check the first two, but report only that something failed. DPDK
 //! documents the arguments in its Network Interface Controller Drivers guide.
 
 use std::path::Path;
@@ -54,19 +55,26 @@ impl Need {
     }
 }
 
-/// Checks the arguments of `device`, whose name is `name`.
-pub(super) fn check(device: &str, name: &str) -> Result<(), DeviceError> {
-    let driver = driver(name);
-    let arguments = device.split(',').skip(1);
-    let mut pairs = arguments.filter_map(|argument| argument.split_once('='));
-    if matches!(driver, "net_af_packet" | "net_af_xdp") && !pairs.clone().any(|(k, _)| k == "iface")
-    {
-        return Err(DeviceError::Malformed {
-            device: device.to_owned(),
-            reason: "it needs iface=INTERFACE".to_owned(),
-        });
+/// Checks the arguments of `device`, whose name is `name` and whose frames go into
+/// buffers with `buffer_room` bytes for them.
+pub(super) fn check(device: &str, name: &str, buffer_room: usize) -> Result<(), DeviceError> {
+    let driver = of(name);
+    let malformed = |reason: String| {
+        let device = device.to_owned();
+        Err(DeviceError::Malformed { device, reason })
+    };
+    let on_interface = matches!(driver, "net_af_packet" | "net_af_xdp");
+    if on_interface && !arguments(device).any(|(key, _)| key == "iface") {
+        return malformed("it needs iface=INTERFACE".to_owned());
     }
-    let missing = pairs.find_map(|(key, value)| Need::of(driver, key, device)?.missing(value));
+    if driver == "net_af_packet" && frame_size(device) > buffer_room + RING_HEADER {
+        let most = buffer_room + RING_HEADER;
+        return malformed(format!(
+            "framesz may be {most} at most, for buffers of {buffer_room} bytes"
+        ));
+    }
+    let missing =
+        arguments(device).find_map(|(key, value)| Need::of(driver, key, device)?.missing(value));
     match missing {
         Some(missing) => Err(DeviceError::NotFound {
             device: device.to_owned(),
@@ -76,10 +84,28 @@ pub(super) fn check(device: &str, name: &str) -> Result<(), DeviceError> {
     }
 }
 
+/// The longest frame that the device's own ring holds, in bytes, where it has one
+/// that would cut a longer frame.
+pub(super) fn ring_room(device: &str, name: &str) -> Option<usize> {
+    // After the header, the kernel leaves space for an aligned Ethernet header.
+    (of(name) == "net_af_packet").then(|| frame_size(device).saturating_sub(RING_HEADER + 14))
+}
+
+/// What the kernel puts before a frame in the ring of af_packet, in bytes: its
+/// own header and an address (packet(7)).
+const RING_HEADER: usize = 32 + 20;
+
+/// Bytes for a frame and what goes before it in the ring of an af_packet device.
+fn frame_size(device: &str) -> usize {
+    let argument = arguments(device).find(|(key, _)| *key == "framesz");
+    let size = argument.and_then(|(_, value)| value.parse().ok());
+    size.unwrap_or(2048)
+}
+
 /// Whether a device of that name asks the kernel for something that this process
 /// may not do.
 pub(super) fn lacks_privilege(name: &str) -> bool {
-    let needed: &[Capability] = match driver(name) {
+    let needed: &[Capability] = match of(name) {
         "net_af_packet" | "net_pcap" => &[Capability::NetRaw],
         "net_af_xdp" => &[Capability::NetRaw, Capability::NetAdmin],
         "net_tap" => &[Capability::NetAdmin],
@@ -88,8 +114,14 @@ pub(super) fn lacks_privilege(name: &str) -> bool {
     !needed.iter().all(|&capability| kernel::may(capability))
 }
 
+/// The `key=value` arguments of a device.
+fn arguments(device: &str) -> impl Iterator<Item = (&str, &str)> {
+    let arguments = device.split(',').skip(1);
+    arguments.filter_map(|argument| argument.split_once('='))
+}
+
 /// The driver's name: the device's without its number.
-pub(super) fn driver(name: &str) -> &str {
+pub(super) fn of(name: &str) -> &str {
     name.trim_end_matches(|c: char| c.is_ascii_digit())
 }
 
@@ -99,7 +131,9 @@ mod tests {
 
     fn refusal(device: &str) -> Option<String> {
         let name = device.split(',').next().unwrap();
-        check(device, name).err().map(|error| error.to_string())
+        check(device, name, 2048)
+            .err()
+            .map(|error| error.to_string())
     }
 
     #[test]
@@ -130,6 +164,21 @@ mod tests {
         ] {
             assert_eq!(refusal(device), None);
         }
+    }
+
+    #[test]
+    fn only_af_packet_has_a_ring_that_cuts() {
+        let room = |device: &str| ring_room(device, device.split(',').next().unwrap());
+        assert_eq!(room("net_af_packet0,iface=lo"), Some(1982));
+        assert_eq!(room("net_af_packet0,iface=lo,framesz=4096"), Some(4030));
+        assert_eq!(room("net_ring0"), None);
+    }
+
+    #[test]
+    fn a_ring_frame_larger_than_a_buffer_is_malformed() {
+        assert_eq!(refusal("net_af_packet0,iface=lo,framesz=2100"), None);
+        let said = refusal("net_af_packet0,iface=lo,framesz=4096").unwrap();
+        assert!(said.contains("framesz may be 2100 at most"), "{said}");
     }
 
     #[test]

@@ -1,0 +1,237 @@
+//! The daemon: node file, socket, DPDK, engine, server, in this order, so that a
+//! second daemon fails before it touches a device.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use ctl::config::{BOOT_OWNER, NodeConfig};
+use ctl::proto::Outcome;
+use ctl::server::{self, ControlSocket};
+use dataplane::engine::{Config, Engine, Idle};
+use dataplane::io::Pool;
+use dataplane::io::dpdk::{
+    Devices, Eal, EalOptions, LogLevel, Mbuf, Memory, Mempool, MempoolConfig,
+};
+use flowtable::Timeouts;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{debug, info, warn};
+
+use crate::{read, report};
+
+/// Packet buffers, shared by all ports: enough for some 20 receive queues of
+/// 1024. On ordinary pages each takes a page, 96 MiB together, so that with a
+/// full flow table of the default size the process stays under 512 MiB.
+const BUFFERS: u32 = 24_575;
+
+/// Memory for the buffers and the rings of virtual devices, in MiB.
+const MEGABYTES: u32 = 160;
+
+pub(crate) fn run(path: &Path) -> Result<(), String> {
+    start_log();
+    let name = path.display().to_string();
+    let config = NodeConfig::parse(&name, &read(path)?)
+        .map_err(|mistakes| report(&mistakes, "not started"))?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))?
+        .block_on(run_node(config))
+}
+
+async fn run_node(mut config: NodeConfig) -> Result<(), String> {
+    let stopped = stop_signal()?;
+    let socket = ControlSocket::bind(&config.socket).map_err(|error| error.to_string())?;
+    let memory = DpdkMemory::new(&config.eal);
+    let mut engine = start_engine(&config, &memory)?;
+    boot(&mut engine, &mut config)?;
+    announce(&engine, &config, &memory);
+    let engine = server::serve(engine, socket, stopped)
+        .await
+        .map_err(|error| format!("socket {}: {error}", config.socket.display()))?;
+    if let Some(engine) = engine {
+        engine.stop();
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Completes when the process is told to end. Signals count from this call on,
+/// so one that arrives during the start is not lost.
+fn stop_signal() -> Result<impl Future<Output = ()>, String> {
+    let listen = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => info!("SIGINT: stopping"),
+        }
+    })
+}
+
+/// What DPDK's memory is made of, and the EAL arguments besides.
+struct DpdkMemory {
+    pages: Memory,
+    megabytes: u32,
+    extra: Vec<String>,
+}
+
+impl DpdkMemory {
+    /// `--no-huge` and `-m` in the node file decide; otherwise hugepages are
+    /// taken when there are enough.
+    fn new(eal: &[String]) -> DpdkMemory {
+        let mut memory = DpdkMemory {
+            pages: Memory::Huge,
+            megabytes: MEGABYTES,
+            extra: Vec::new(),
+        };
+        let mut no_huge = false;
+        let mut arguments = eal.iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--no-huge" => no_huge = true,
+                "-m" => match arguments.next().map(|value| value.parse()) {
+                    Some(Ok(megabytes)) => memory.megabytes = megabytes,
+                    // DPDK says what is wrong with it.
+                    _ => memory.extra.push(argument.clone()),
+                },
+                _ => memory.extra.push(argument.clone()),
+            }
+        }
+        if no_huge {
+            memory.pages = Memory::NoHuge;
+        } else {
+            let (pages, reason) = Memory::detect(memory.megabytes);
+            memory.pages = pages;
+            if let Some(reason) = reason {
+                warn!("{reason}");
+            }
+        }
+        memory
+    }
+}
+
+fn start_engine(config: &NodeConfig, memory: &DpdkMemory) -> Result<Engine<Mbuf>, String> {
+    let eal = Eal::start(&EalOptions {
+        memory: memory.pages,
+        megabytes: memory.megabytes,
+        pci: !memory.extra.iter().any(|argument| argument == "--no-pci"),
+        control_cores: control_cores(&config.cores),
+        log: log_dpdk,
+        extra: memory.extra.clone(),
+        ..EalOptions::default()
+    })
+    .map_err(|error| error.to_string())?;
+    let buffers = MempoolConfig {
+        count: BUFFERS,
+        ..MempoolConfig::default()
+    };
+    let pool = Mempool::new(eal, buffers).map_err(|error| error.to_string())?;
+    let pools = config
+        .cores
+        .iter()
+        .map(|_| Box::new(pool) as Box<dyn Pool<Mbuf>>);
+    let engine = Config {
+        cores: config.cores.clone(),
+        flows: config.flow_table_size,
+        seed: random_seed()?,
+        timeouts: Timeouts::default(),
+        idle: if config.busy_poll {
+            Idle::Busy
+        } else {
+            Idle::Adaptive
+        },
+        pools: pools.collect(),
+        on_thread: Arc::new(move || match eal.register_worker() {
+            Ok(registration) => Box::new(registration),
+            Err(error) => {
+                warn!("a worker shares the common buffer cache: {error}");
+                Box::new(())
+            }
+        }),
+    };
+    Engine::start(engine, Box::new(Devices::new(eal, pool))).map_err(|error| error.to_string())
+}
+
+/// The cores that no worker has; all, when the workers have all.
+fn control_cores(workers: &[usize]) -> Vec<usize> {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let free = cores.into_iter().map(|core| core.id);
+    free.filter(|core| !workers.contains(core)).collect()
+}
+
+/// A key for the flow hash that nobody outside can know.
+fn random_seed() -> Result<[u64; 4], String> {
+    let mut seed = [0; 32];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut seed))
+        .map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
+    let (words, _) = seed.as_chunks::<8>();
+    Ok(std::array::from_fn(|i| u64::from_ne_bytes(words[i])))
+}
+
+/// Applies the objects of the node file.
+fn boot(engine: &mut Engine<Mbuf>, config: &mut NodeConfig) -> Result<(), String> {
+    let response = server::apply(engine, &config.objects.request(BOOT_OWNER));
+    if response.outcome() == Outcome::Refused {
+        config.objects.add_refusals(&response.refusals);
+        return Err(report(&config.objects.mistakes(), "not started"));
+    }
+    Ok(())
+}
+
+fn announce(engine: &Engine<Mbuf>, config: &NodeConfig, memory: &DpdkMemory) {
+    let stats = engine.stats();
+    let pages = match memory.pages {
+        Memory::Huge => "hugepages",
+        Memory::NoHuge => "ordinary pages",
+    };
+    info!(
+        "vrouter {} forwards: cores {:?}, {} vifs, {} flows in {} MiB, buffers in {} MiB of {pages}, socket {}",
+        env!("CARGO_PKG_VERSION"),
+        config.cores,
+        stats.vifs.len(),
+        stats.flows.limit,
+        stats.flows.memory_bytes >> 20,
+        memory.megabytes,
+        config.socket.display(),
+    );
+}
+
+/// Events go to stderr, one line each; VROUTER_LOG chooses which.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("VROUTER_LOG")
+        .with_default_directive(tracing::Level::INFO.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(|| Quiet(std::io::stderr()))
+        .init();
+}
+
+/// A log nobody reads any more is no reason to die.
+struct Quiet(std::io::Stderr);
+
+impl Write for Quiet {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn log_dpdk(level: LogLevel, message: &str) {
+    match level {
+        LogLevel::Error => tracing::error!("DPDK: {message}"),
+        LogLevel::Warning => warn!("DPDK: {message}"),
+        LogLevel::Notice | LogLevel::Info | LogLevel::Debug => debug!("DPDK: {message}"),
+    }
+}

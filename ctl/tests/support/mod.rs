@@ -1,0 +1,136 @@
+//! A vrouterd within the test: the real engine and server over devices in
+//! memory, on a socket in a directory of its own.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use ctl::client::Client;
+use ctl::server::{ControlSocket, serve};
+use dataplane::engine::{Config, Engine, Idle};
+use dataplane::io::memory;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+/// A running daemon; it stops when dropped.
+pub(crate) struct Daemon {
+    pub(crate) dir: TempDir,
+    pub(crate) devices: memory::Devices,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Daemon {
+    pub(crate) fn start() -> Daemon {
+        let dir = tempfile::tempdir().unwrap();
+        let devices = memory::Devices::new();
+        let config = Config {
+            cores: vec![core_affinity::get_core_ids().unwrap()[0].id],
+            flows: 1024,
+            seed: [1, 2, 3, 4],
+            timeouts: flowtable::Timeouts::default(),
+            idle: Idle::Adaptive,
+            pools: vec![Box::new(memory::Pool)],
+            on_thread: Arc::new(|| Box::new(())),
+        };
+        let engine = Engine::start(config, Box::new(devices.clone())).unwrap();
+        let socket = ControlSocket::bind(&dir.path().join("ctl.sock")).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let serving = serve(engine, socket, async { _ = stopped.await });
+            let engine = runtime().block_on(serving).unwrap();
+            engine.unwrap().stop();
+        });
+        Daemon {
+            dir,
+            devices,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("ctl.sock")
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(&self.socket()).await.unwrap()
+    }
+
+    /// Writes a file and returns its path.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// Runs vrctl to its end.
+    pub(crate) fn vrctl(&self, args: &[&str]) -> Said {
+        Said::of(self.vrctl_command().args(args).output().unwrap())
+    }
+
+    pub(crate) fn vrctl_command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vrctl"));
+        command.arg("--socket").arg(self.socket());
+        command
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.stop();
+        }
+    }
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) status: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Said {
+    pub(crate) fn of(output: Output) -> Said {
+        Said {
+            status: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Two tenants with the same addresses.
+pub(crate) const NET: &str = r#"
+vrfs:
+  - {name: front, gateways: [10.1.0.1/24, "fd01::1/64"]}
+  - {name: back, gateways: [10.1.0.1/24], mode: routed}
+nexthops:
+  - {name: nowhere, discard: {}}
+  - {name: kernel, host: true}
+routes:
+  - {vrf: front, prefix: 10.2.0.0/16, nexthop: nowhere}
+  - {vrf: back, prefix: "fd02::/64", nexthop: nowhere}
+macs:
+  - {vrf: front, mac: "02:00:00:00:09:09", nexthop: nowhere, ip: 10.1.0.9}
+vnis:
+  - {vni: 5001, vrf: front}
+"#;

@@ -1,0 +1,372 @@
+//! vrctl as a user types it: what it prints and how it exits.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use support::{Daemon, NET, Said};
+
+#[test]
+fn a_file_is_applied_once() {
+    let daemon = Daemon::start();
+    let file = daemon.file("net.yaml", NET);
+    let said = daemon.vrctl(&["apply", "-f", &file]);
+    assert_eq!(said.status, Some(0), "{said:?}");
+    assert_eq!(said.out, "generation 1: 8 created\n");
+    let said = daemon.vrctl(&["apply", "-f", &file]);
+    assert_eq!(said.out, "unchanged: generation 1\n");
+    let changed = daemon.file("net.yaml", &NET.replace("mode: routed", "mode: both"));
+    let said = daemon.vrctl(&["apply", "-f", &changed]);
+    assert_eq!(said.out, "generation 2: 1 updated, 7 unchanged\n");
+}
+
+#[test]
+fn five_mistakes_are_five_lines_and_status_1() {
+    let daemon = Daemon::start();
+    let file = daemon.file(
+        "bad.yaml",
+        "\
+vrfs:
+  - {name: front, gatway: 10.1.0.1/24}
+nexthops:
+  - {name: n, tunnel: {encap: vxlan, remote: 192.0.2.300, vni: 1}}
+routes:
+  - {vrf: front, prefix: 10.2.0.0/16, nexthop: missing}
+  - {vrf: front, prefix: 10.3.0.0/16, nexthop: n}
+  - {vrf: front, prefix: 10.3.0.0/16, nexthop: n}
+vnis:
+  - {vni: five, vrf: front}
+",
+    );
+    let said = daemon.vrctl(&["apply", "-f", &file]);
+    assert_eq!(said.status, Some(1), "{said:?}");
+    let lines: Vec<&str> = said
+        .err
+        .lines()
+        .map(|line| line.trim_start_matches(&file))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            ":2: vrf front: gatway: is not a key of a vrf; did you mean `gateways`?",
+            ":4: nexthop n: tunnel.remote: `192.0.2.300` is not an IP address; write one like 10.1.0.5 or fd01::5",
+            ":6: route front 10.2.0.0/16: nexthop: there is no nexthop named `missing`",
+            ":8: route front 10.3.0.0/16: is already on line 7; keep one",
+            ":10: vni number 1 of vnis: vni: wants a whole number, not `five`",
+            "5 mistakes; nothing was changed",
+        ]
+    );
+    assert!(daemon.vrctl(&["stats"]).out.contains("generation 0"));
+}
+
+#[test]
+fn what_get_prints_apply_takes() {
+    let daemon = Daemon::start();
+    let file = daemon.file("net.yaml", NET);
+    daemon.vrctl(&["apply", "-f", &file]);
+    for form in ["yaml", "json"] {
+        let said = daemon.vrctl(&["get", "all", "-o", form]);
+        assert_eq!(said.status, Some(0), "{said:?}");
+        let again = daemon.file("again", &said.out);
+        let said = daemon.vrctl(&["apply", "--replace", "-f", &again]);
+        assert_eq!(said.out, "unchanged: generation 1\n", "{said:?}");
+    }
+}
+
+#[test]
+fn standard_input_is_a_file() {
+    let daemon = Daemon::start();
+    let mut command = daemon.vrctl_command();
+    command.args(["apply", "-f", "-", "--dry-run"]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"vrfs: [{name: a}]")
+        .unwrap();
+    let said = Said::of(child.wait_with_output().unwrap());
+    assert_eq!(
+        said.out, "+ vrf a\ndry run: would be generation 1: 1 created\n",
+        "{said:?}"
+    );
+}
+
+#[test]
+fn objects_are_shown_and_deleted_by_kind_and_name() {
+    let daemon = Daemon::start();
+    let file = daemon.file("net.yaml", NET);
+    daemon.vrctl(&["apply", "-f", &file]);
+    let said = daemon.vrctl(&["get", "routes"]);
+    assert_eq!(
+        said.out,
+        "\
+VRF    PREFIX       NEXTHOP  OWNER
+back   fd02::/64    nowhere  vrctl
+front  10.2.0.0/16  nowhere  vrctl
+"
+    );
+    let said = daemon.vrctl(&["get", "route", "front", "10.2.0.0/16", "-o", "yaml"]);
+    assert_eq!(
+        said.out,
+        "# generation 1\nroutes:\n  - {vrf: front, prefix: 10.2.0.0/16, nexthop: nowhere}\n"
+    );
+    let said = daemon.vrctl(&["get", "vif", "web-9"]);
+    assert_eq!(
+        (said.status, said.err.as_str()),
+        (Some(1), "there is no vif web-9\n")
+    );
+
+    let said = daemon.vrctl(&["delete", "nexthop", "nowhere"]);
+    assert_eq!(said.status, Some(1));
+    assert!(
+        said.err.contains("nexthop nowhere: is still used by"),
+        "{said:?}"
+    );
+    let said = daemon.vrctl(&["delete", "vni", "5001"]);
+    assert_eq!(
+        (said.status, said.out.as_str()),
+        (Some(0), "generation 2: 1 deleted\n")
+    );
+    let said = daemon.vrctl(&["delete", "vni", "5001"]);
+    assert_eq!(
+        (said.status, said.err.as_str()),
+        (Some(1), "vni 5001: does not exist\n")
+    );
+}
+
+#[test]
+fn counters_and_flows_are_shown_in_every_form() {
+    let daemon = Daemon::start();
+    let said = daemon.vrctl(&["stats"]);
+    assert!(said.out.contains("flows: 0 of 1024"), "{said:?}");
+    let said = daemon.vrctl(&["stats", "-o", "json"]);
+    let stats: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(stats["flow_table"]["limit"], 1024);
+    assert_eq!(stats["vifs"], serde_json::json!([]));
+    assert_eq!(daemon.vrctl(&["drops"]).out, "nothing was dropped\n");
+    assert_eq!(daemon.vrctl(&["flows", "proto=tcp"]).out, "no flows\n");
+    assert_eq!(daemon.vrctl(&["flows", "-o", "json"]).out, "[\n]\n");
+    let said = daemon.vrctl(&["flows", "vrf=nobody"]);
+    assert_eq!(
+        (said.status, said.err.as_str()),
+        (Some(1), "there is no vrf `nobody`\n")
+    );
+}
+
+/// A UDP packet of 10.1.0.`from` to 10.1.0.6, sent to the virtual router
+/// (RFC 768 with no checksum, RFC 791).
+fn udp_frame(from: u8) -> Vec<u8> {
+    let mut frame = vec![0, 0, 0x5e, 0, 1, 0, 2, 0, 0, 0, 1, 5, 0x08, 0];
+    let mut ip = [
+        0x45, 0, 0, 32, 0, 1, 0, 0, 64, 17, 0, 0, 10, 1, 0, from, 10, 1, 0, 6,
+    ];
+    let words = ip
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    ip[10..12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+    frame.extend(ip);
+    frame.extend([0x10, 0, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4]);
+    frame
+}
+
+#[test]
+fn traffic_is_seen_in_flows_and_drops() {
+    let daemon = Daemon::start();
+    let web_1 = daemon.devices.plug("memory:1", 1);
+    let web_2 = daemon.devices.plug("memory:2", 1);
+    let file = daemon.file(
+        "net.yaml",
+        r#"
+vrfs:
+  - {name: front, gateways: [10.1.0.1/24]}
+vifs:
+  - {name: web-1, role: tenant, device: "memory:1", vrf: front, mac: "02:00:00:00:01:05", addresses: [10.1.0.5]}
+  - {name: web-2, role: tenant, device: "memory:2", vrf: front, mac: "02:00:00:00:01:06", addresses: [10.1.0.6]}
+"#,
+    );
+    assert_eq!(
+        daemon.vrctl(&["apply", "-f", &file]).out,
+        "generation 1: 3 created\n"
+    );
+    web_1.send(&udp_frame(5));
+    web_1.send(&udp_frame(5));
+    web_1.send(&udp_frame(7));
+    let received = (0..500).map_while(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        (daemon.vrctl(&["drops"]).out == "nothing was dropped\n").then_some(())
+    });
+    assert!(received.count() < 500, "the spoofed packet was not dropped");
+    assert_eq!(web_2.recv_all().len(), 2);
+
+    let said = daemon.vrctl(&["drops"]);
+    assert_eq!(
+        said.out,
+        "REASON          VIF    PACKETS\nspoofed_source  web-1        1\n"
+    );
+    let said = daemon.vrctl(&[
+        "flows",
+        "vrf=front",
+        "proto=udp",
+        "port=53",
+        "addr=10.1.0.6",
+    ]);
+    let cells: Vec<_> = said
+        .out
+        .lines()
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    assert_eq!(
+        cells[..5],
+        ["front", "udp", "10.1.0.5:4096", "10.1.0.6:53", "udp"],
+        "{said:?}"
+    );
+    assert_eq!(
+        cells[7..],
+        ["2", "92", "0", "0", "vif", "web-2", "vif", "web-1"],
+        "{said:?}"
+    );
+    let said = daemon.vrctl(&["flows", "-o", "json"]);
+    let flows: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(flows[0]["forward"]["packets"], 2);
+    assert_eq!(daemon.vrctl(&["flows", "port=54"]).out, "no flows\n");
+}
+
+#[test]
+fn nobody_to_ask_is_status_2_and_one_sentence() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vrctl"));
+    let said = Said::of(
+        command
+            .args(["--socket", "/nonexistent/s", "get", "all"])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(said.status, Some(2));
+    assert_eq!(
+        said.err,
+        "no vrouterd listens on /nonexistent/s: there is no such socket; start vrouterd, or name its socket with --socket\n"
+    );
+}
+
+#[test]
+fn mistakes_are_reported_without_a_daemon_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bad.yaml");
+    std::fs::write(&file, "vrfs: [{nam: a}]").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vrctl"));
+    command
+        .args(["--socket", "/nonexistent/s", "apply", "-f"])
+        .arg(&file);
+    let said = Said::of(command.output().unwrap());
+    assert_eq!(said.status, Some(1));
+    assert!(said.err.contains("did you mean `name`?"), "{said:?}");
+    assert!(
+        said.err
+            .contains("references were not checked: no vrouterd listens"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn what_makes_no_sense_to_type_is_status_2() {
+    let daemon = Daemon::start();
+    for args in [
+        &["get", "vfi"][..],
+        &["get", "all", "x"],
+        &["delete", "route", "front"],
+        &["get", "vni", "five"],
+        &["get", "vif", "a b"],
+        &["flows", "front"],
+        &["apply"],
+        &["apply", "-f", "/nonexistent.yaml"],
+        &["nonsense"],
+    ] {
+        let said = daemon.vrctl(args);
+        assert_eq!(said.status, Some(2), "{args:?}: {said:?}");
+        assert!(!said.err.is_empty());
+    }
+}
+
+#[test]
+fn help_and_completions_are_printed() {
+    let daemon = Daemon::start();
+    assert!(
+        daemon
+            .vrctl(&["--help"])
+            .out
+            .contains("vrctl apply -f net.yaml")
+    );
+    assert!(
+        daemon
+            .vrctl(&["completions", "bash"])
+            .out
+            .contains("_vrctl")
+    );
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let daemon = Daemon::start();
+    let mut command = daemon.vrctl_command();
+    command
+        .args(["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let said = Said::of(child.wait_with_output().unwrap());
+    assert_eq!((said.status, said.err.as_str()), (Some(0), ""));
+}
+
+/// A SIGKILL at any moment of an apply leaves all of it or nothing.
+#[test]
+fn a_client_killed_in_the_middle_leaves_nothing_half_done() {
+    const ROUTES: usize = 20_000;
+    let daemon = Daemon::start();
+    let routes: String = (0..ROUTES)
+        .map(|i| {
+            format!(
+                "  - {{vrf: a, prefix: 10.{}.{}.{}/32, nexthop: n}}\n",
+                i >> 16,
+                i >> 8 & 255,
+                i & 255
+            )
+        })
+        .collect();
+    let text =
+        format!("vrfs: [{{name: a}}]\nnexthops: [{{name: n, discard: {{}}}}]\nroutes:\n{routes}");
+    let file = daemon.file("large.yaml", &text);
+    for pause_ms in [0, 20, 50, 100, 150, 200, 300, 400] {
+        let mut command = daemon.vrctl_command();
+        command.args(["apply", "-f", &file]);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let said = daemon.vrctl(&["get", "all", "-o", "json"]);
+        assert_eq!(said.status, Some(0), "{said:?}");
+        let data: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        let routes = data["routes"].as_array().map_or(0, Vec::len);
+        assert!(
+            routes == 0 || routes == ROUTES,
+            "{routes} routes after {pause_ms} ms"
+        );
+    }
+    assert_eq!(daemon.vrctl(&["apply", "-f", &file]).status, Some(0));
+}

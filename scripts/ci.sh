@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# The one list of checks. What passes here passes anywhere.
+#
+#   scripts/ci.sh             all of them
+#   scripts/ci.sh PATTERN     those whose name contains it, e.g. clippy
+#
+# Each check's output is kept in target/ci/, and shown if it fails.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+PATH=$PATH:$HOME/.cargo/bin
+export CARGO_TERM_COLOR=never
+
+pattern=${1-}
+logs=target/ci
+passed=0
+failed=()
+left_out=()
+
+# check NAME COMMAND…: one line with its outcome and time.
+check() {
+    local name=$1 log start status=ok
+    shift
+    [[ $name == *"$pattern"* ]] || return 0
+    log=$logs/${name// /-}.log
+    start=$SECONDS
+    printf '%-28s' "$name"
+    if "$@" >"$log" 2>&1; then
+        ((passed++))
+    else
+        status=FAILED
+        failed+=("$name")
+    fi
+    printf '%-7s %4d s' $status $((SECONDS - start))
+    local tests
+    tests=$(awk '/^test result:/ { sum += $4 } END { if (sum) print sum }' "$log")
+    echo "${tests:+   $tests tests}"
+    if [[ $status == FAILED ]]; then
+        grep -nE '^(error|warning: unused|---- |test .*FAILED|thread .*panicked)' "$log" | head -n 40
+        echo "  … the end of $log:"
+        tail -n 40 "$log" | sed 's/^/  | /'
+    fi
+    local line
+    while read -r line; do
+        left_out+=("$name: $line")
+    done < <(grep -h '^left out' "$log" | sort | uniq -c | sed 's/^ *//')
+}
+
+# leave_out NAME WHY: a check that cannot run here.
+leave_out() {
+    [[ $1 == *"$pattern"* ]] || return 0
+    printf '%-28sleft out: %s\n' "$1" "$2"
+    left_out+=("$1: $2")
+}
+
+docs() {
+    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps "$@"
+}
+
+# Scripts parse, and stay free of what shellcheck finds, where there is one.
+scripts() {
+    local script
+    for script in .ci/run scripts/{setup,test,demo,ci.sh}; do
+        bash -n "$script" && [[ -x $script ]] || return 1
+    done
+    if command -v shellcheck >/dev/null; then
+        shellcheck .ci/run scripts/{setup,test,demo,ci.sh}
+    fi
+    # Only the syntax; no compiled files beside the sources.
+    /usr/bin/python3 -B -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' tests/scapy/*.py
+}
+
+without_dpdk=(--workspace --exclude dpdk-sys --no-default-features)
+
+if ! command -v cargo >/dev/null; then
+    echo "ci: cargo is missing; run scripts/setup" >&2
+    exit 1
+fi
+mkdir -p $logs
+
+check "scripts" scripts
+check "format" cargo fmt --all --check
+check "clippy without dpdk" cargo clippy "${without_dpdk[@]}" --all-targets -- -D warnings
+check "tests without dpdk" cargo test "${without_dpdk[@]}" -- --nocapture
+if pkg-config --exists libdpdk; then
+    check "clippy" cargo clippy --workspace --all-targets -- -D warnings
+    check "tests" cargo test --workspace --exclude tests
+    # One at a time: they pin workers to cores and count lost packets.
+    check "scenarios" cargo test --package tests -- --nocapture --test-threads=1
+    check "docs" docs
+else
+    for name in "clippy" "tests" "scenarios"; do
+        leave_out "$name" "libdpdk-dev is not installed; run scripts/setup"
+    done
+    check "docs" docs "${without_dpdk[@]:1}"
+fi
+
+echo
+if ((${#left_out[@]})); then
+    printf 'left out: %s\n' "${left_out[@]}"
+fi
+if ((${#failed[@]})); then
+    printf 'failed: %s\n' "${failed[@]}"
+fi
+printf '%d passed, %d failed in %d min %d s\n' $passed ${#failed[@]} $((SECONDS / 60)) $((SECONDS % 60))
+((${#failed[@]} == 0))

@@ -1,0 +1,101 @@
+//! `vrouterd replay`, and the scapy scripts that feed and judge it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::command::{Output, run, try_run};
+use crate::programs;
+
+/// Runs a script of `scapy/` with Debian's Python; `None`, with a line that
+/// says so, where scapy is not installed.
+///
+/// # Panics
+/// With all it said, if it fails.
+pub fn scapy(script: &str, args: &[&str]) -> Option<String> {
+    if python(&["-c", "import scapy"]).status != Some(0) {
+        eprintln!("left out: python3-scapy is not installed; run scripts/setup");
+        return None;
+    }
+    let path = format!("{}/scapy/{script}", env!("CARGO_MANIFEST_DIR"));
+    let output = python(&[&[path.as_str()], args].concat());
+    assert!(output.status == Some(0), "{output}");
+    Some(output.stdout)
+}
+
+/// Another Python may come first on the path, without Debian's packages.
+fn python(args: &[&str]) -> Output {
+    try_run(
+        Command::new("/usr/bin/python3")
+            .args(["-B", "-W", "ignore"])
+            .args(args),
+    )
+}
+
+/// Runs captures, each `VIF.pcap` in `inputs`, through the configuration in
+/// `objects`. Writes `out/VIF.pcap` and `report.json` into `directory` and
+/// returns the report.
+///
+/// # Panics
+/// If it fails, or its report is not JSON.
+pub fn replay(objects: &Path, inputs: &[&Path], directory: &Path) -> Value {
+    let report = directory.join("report.json");
+    let mut command = Command::new(programs::vrouterd());
+    command.arg("replay").arg("--config").arg(objects);
+    for input in inputs {
+        let vif = input.file_stem().unwrap_or_default().to_string_lossy();
+        command
+            .arg("--in")
+            .arg(format!("{vif}={}", input.display()));
+    }
+    command.arg("--out").arg(directory.join("out"));
+    command.arg("--report").arg(&report).args(["--seed", "1"]);
+    run(&mut command);
+    let text = fs::read_to_string(&report).expect("the report was written");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{report:?}: {error}"))
+}
+
+/// Packets by what became of them, over all vifs of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Received.
+    pub rx: u64,
+    /// Made by the vrouter itself.
+    pub originated: u64,
+    /// Sent.
+    pub tx: u64,
+    /// For the vrouter itself, without an answer.
+    pub consumed: u64,
+    /// Dropped, for whatever reason.
+    pub drops: u64,
+}
+
+impl Ledger {
+    /// Adds up a report.
+    ///
+    /// # Panics
+    /// If a counter is missing.
+    pub fn of(report: &Value) -> Ledger {
+        let mut ledger = Ledger::default();
+        for (name, vif) in report["vifs"].as_object().expect("a report has vifs") {
+            let read = |key: &str| {
+                let counter = vif[key].as_u64();
+                counter.unwrap_or_else(|| panic!("vif {name} has no counter {key}: {vif}"))
+            };
+            ledger.rx += read("rx_packets");
+            ledger.originated += read("originated");
+            ledger.tx += read("tx_packets");
+            ledger.consumed += read("consumed");
+            let drops = vif["drops"].as_object().expect("drops are by reason");
+            ledger.drops += drops.values().filter_map(Value::as_u64).sum::<u64>();
+        }
+        ledger
+    }
+
+    /// Whether every packet is accounted for.
+    pub fn is_balanced(&self) -> bool {
+        self.rx + self.originated == self.tx + self.consumed + self.drops
+    }
+}

@@ -1,0 +1,72 @@
+//! Two nodes, one overlay: a vrouterd with a Linux kernel as the other node, and
+//! with a vrouterd as the other node.
+#![cfg(feature = "dpdk")]
+
+use tests::topology::{Forwarding, kernel_node, objects, two_nodes, vrouter_node};
+use tests::{Lab, Machine, Vrouter, conversation};
+
+const GIB: usize = 1 << 30;
+
+/// Machines say more than we ask them to: reports of IPv6 group membership go
+/// to everybody (RFC 3810 §5.2), and this network does not replicate.
+const NOISE: &[&str] = &["multicast"];
+
+#[test]
+fn a_kernel_is_the_other_node_and_packets_are_routed() {
+    with_a_kernel(Forwarding::Routed, GIB);
+}
+
+#[test]
+fn a_kernel_is_the_other_node_and_frames_are_bridged() {
+    with_a_kernel(Forwarding::Bridged, GIB / 16);
+}
+
+fn with_a_kernel(forwarding: Forwarding, bulk: usize) {
+    let Some(lab) = Lab::enter() else { return };
+    let (one, two) = two_nodes(&lab);
+    let web = Machine::plug(&lab, "web", 5, (&one, "vif1"));
+    let vrouter = vrouter_node(&one, 0);
+    let kernel = kernel_node(&two, 2, 1, 9);
+    vrouter.apply(&objects(1, &web, 2, &kernel, forwarding));
+    conversation::hold(&web, &kernel, bulk);
+    check(&vrouter);
+}
+
+#[test]
+fn both_nodes_are_ours_and_packets_are_routed() {
+    with_two_of_ours(Forwarding::Routed, GIB);
+}
+
+#[test]
+fn both_nodes_are_ours_and_frames_are_bridged() {
+    with_two_of_ours(Forwarding::Bridged, GIB / 16);
+}
+
+fn with_two_of_ours(forwarding: Forwarding, bulk: usize) {
+    let Some(lab) = Lab::enter() else { return };
+    let (one, two) = two_nodes(&lab);
+    let web = Machine::plug(&lab, "web", 5, (&one, "vif1"));
+    let db = Machine::plug(&lab, "db", 9, (&two, "vif1"));
+    let (left, right) = (vrouter_node(&one, 0), vrouter_node(&two, 1));
+    left.apply(&objects(1, &web, 2, &db, forwarding));
+    right.apply(&objects(2, &db, 1, &web, forwarding));
+    conversation::hold(&web, &db, bulk);
+    check(&left);
+    check(&right);
+}
+
+/// Nothing was dropped that should not be, and what came in went out: the
+/// fabric carries what the machine's port does, and the vrouter's own ARP.
+fn check(vrouter: &Vrouter) {
+    vrouter.assert_only_drops(NOISE);
+    let packets = |vif, counter| vrouter.counter(vif, counter);
+    let noise: u64 = vrouter.drops().values().sum();
+    for (from, to) in [("vif1", "up0"), ("up0", "vif1")] {
+        let (rx, tx) = (packets(from, "rx_packets"), packets(to, "tx_packets"));
+        let difference = rx.abs_diff(tx);
+        assert!(
+            rx > 100_000 && difference <= noise + 1_000,
+            "{from} received {rx} packets, {to} sent {tx}"
+        );
+    }
+}
