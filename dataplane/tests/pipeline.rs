@@ -432,3 +432,27 @@ fn what_waits_for_an_uplink_that_goes_is_counted_where_it_came_from() {
     assert_eq!(node.drops("red-a"), [(DropReason::VifGone, 1)]);
     node.check_accounts();
 }
+
+#[test]
+fn padding_beyond_what_a_vif_takes_is_not_sent() {
+    let mut node = node();
+    let frame = udp((A, "10.1.0.10"), (B, "10.1.0.11"), 64);
+    let padded = [&frame[..], &[0xee; 3_000]].concat();
+    let out = node.exchange("red-a", padded, "red-b");
+    assert_eq!((out.len(), &out[..frame.len()]), (14 + 1_500, &frame[..]));
+}
+
+#[test]
+fn a_machine_with_any_address_does_not_have_the_routers() {
+    let mut node = node();
+    let c = MacAddr([2, 0, 0, 0, 0, 0xc]);
+    node.apply(vec![Change::Upsert(tenant("red-c", "red", c, &[]))])
+        .expect("a vif without addresses");
+    node.exchange("red-c", udp((c, "10.7.7.7"), (B, "10.1.0.11"), 64), "red-b");
+    for (src, dst) in [("10.1.0.1", "10.1.0.11"), ("fd01::1", "fd01::11")] {
+        for mac in [B, ROUTER] {
+            let frame = udp((c, src), (mac, dst), 64);
+            assert_eq!(node.refused("red-c", frame), DropReason::SpoofedSource);
+        }
+    }
+}

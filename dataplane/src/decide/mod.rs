@@ -127,7 +127,8 @@ fn check_spoofed(
         IpAddr::V6(addr) if addr.is_unicast_link_local() => headers.layer == Layer::Bridged,
         _ => false,
     };
-    if headers.src_addr == respond::link_local(vrf.mac) {
+    // Not the router's, whatever the vif is allowed.
+    if respond::is_gateway(vrf, headers.src_addr) {
         return Err(DropReason::SpoofedSource);
     }
     if vif.may_send_from(headers.src_addr) || link_local {

@@ -86,6 +86,8 @@ fn to_vif<B: Buffer>(
     if usize::from(lane.meta.end.saturating_sub(lane.meta.l3)) > usize::from(vif.mtu) {
         return Err(DropReason::TooBig);
     }
+    // What stands behind the datagram may be longer still, and is nobody's.
+    packet.truncate(usize::from(lane.meta.l3) + usize::from(vif.mtu));
     if layer == Layer::Routed {
         let vrf = context.tables.vrf(lane.vrf).ok_or(DropReason::VifGone)?;
         encap::rewrite::set_macs(packet.bytes_mut(), 0, vif.mac, vrf.mac);

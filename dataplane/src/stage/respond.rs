@@ -215,12 +215,13 @@ fn way_out(
     Ok(Next::Forward(nexthop, Layer::Bridged))
 }
 
-fn is_gateway(vrf: &Vrf, addr: IpAddr) -> bool {
+/// True if the address is the virtual router's own in this vrf.
+pub fn is_gateway(vrf: &Vrf, addr: IpAddr) -> bool {
     vrf.routes.lookup(addr) == Some(Target::Gateway) || addr == link_local(vrf.mac)
 }
 
 /// The router's link-local address (RFC 4291 appendix A: modified EUI-64).
-pub fn link_local(mac: MacAddr) -> IpAddr {
+pub(super) fn link_local(mac: MacAddr) -> IpAddr {
     let [a, b, c, d, e, f] = mac.0;
     let id = u64::from_be_bytes([a ^ 0x02, b, c, 0xff, 0xfe, d, e, f]);
     Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(id)).into()
