@@ -113,17 +113,19 @@ impl Client {
         }
     }
 
-    /// All objects of `kinds` (none named: of every kind) and their generation.
+    /// All objects of `kinds` (none named: of every kind) and of `owner` (none
+    /// named: of everybody), and their generation.
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::Status`].
     pub async fn list(
         &mut self,
         kinds: &[proto::Kind],
+        owner: Option<String>,
     ) -> Result<(Vec<proto::StoredObject>, u64), Error> {
         let request = proto::ListRequest {
             kinds: kinds.iter().map(|kind| (*kind).into()).collect(),
-            owner: None,
+            owner,
         };
         let mut stream = self.inner.list(request).await?.into_inner();
         let mut objects = Vec::new();

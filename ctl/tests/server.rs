@@ -8,6 +8,7 @@ use ctl::client::{Client, Error};
 use ctl::files::ObjectFiles;
 use ctl::proto::refusal::Code;
 use ctl::proto::{self, ApplyRequest, Change, Mode, Outcome};
+use prost::Message;
 use support::{Daemon, NET, runtime};
 use tonic::Code as Grpc;
 
@@ -43,7 +44,7 @@ fn the_same_request_twice_makes_one_generation() {
         let mut client = daemon.client().await;
         let first = client.apply(upserts(NET)).await.unwrap();
         assert_eq!(first.outcome(), Outcome::Committed);
-        assert_eq!((first.generation, first.created.len()), (1, 8));
+        assert_eq!((first.generation, first.created), (1, 8));
         let second = client.apply(upserts(NET)).await.unwrap();
         assert_eq!(second.outcome(), Outcome::Unchanged);
         assert_eq!((second.generation, second.unchanged), (1, 8));
@@ -56,10 +57,10 @@ fn what_was_applied_is_listed_with_its_owner_and_got_by_key() {
     runtime().block_on(async {
         let mut client = daemon.client().await;
         client.apply(upserts(NET)).await.unwrap();
-        let (objects, generation) = client.list(&[]).await.unwrap();
+        let (objects, generation) = client.list(&[], None).await.unwrap();
         assert_eq!((objects.len(), generation), (8, 1));
         assert!(objects.iter().all(|stored| stored.owner == "tester"));
-        let (routes, _) = client.list(&[proto::Kind::Route]).await.unwrap();
+        let (routes, _) = client.list(&[proto::Kind::Route], None).await.unwrap();
         assert_eq!(routes.len(), 2);
         let key = |vni| proto::Key {
             key: Some(proto::key::Key::Vni(vni)),
@@ -81,7 +82,7 @@ fn a_list_longer_than_a_message_is_whole_and_in_order() {
             .collect();
         let text = format!("vrfs: [{{name: a}}]\nvnis:\n{vnis}");
         client.apply(upserts(&text)).await.unwrap();
-        let (objects, _) = client.list(&[proto::Kind::Vni]).await.unwrap();
+        let (objects, _) = client.list(&[proto::Kind::Vni], None).await.unwrap();
         assert_eq!(objects.len(), 1024);
         let numbers: Vec<_> = objects
             .iter()
@@ -110,9 +111,11 @@ fn a_replacing_request_deletes_what_it_does_not_name_of_its_owner_only() {
             ..upserts("vrfs: [{name: front, gateways: [10.1.0.1/24, 'fd01::1/64']}]")
         };
         let response = client.apply(less).await.unwrap();
-        assert_eq!((response.deleted.len(), response.unchanged), (7, 1));
-        let (left, _) = client.list(&[]).await.unwrap();
+        assert_eq!((response.deleted, response.unchanged), (7, 1));
+        let (left, _) = client.list(&[], None).await.unwrap();
         assert_eq!(left.len(), 2);
+        let (others, _) = client.list(&[], Some("other".into())).await.unwrap();
+        assert_eq!(others.len(), 1);
     });
 }
 
@@ -127,7 +130,8 @@ fn a_dry_run_tells_and_changes_nothing() {
         };
         let response = client.apply(dry).await.unwrap();
         assert_eq!(response.outcome(), Outcome::Checked);
-        assert_eq!(response.created.len(), 8);
+        assert_eq!(response.created, 8);
+        assert_eq!(response.plan.unwrap().create.len(), 8);
         assert_eq!(client.stats().await.unwrap().generation, 0);
     });
 }
@@ -233,6 +237,42 @@ vifs: [{name: v, role: tenant, device: 'memory:v', vrf: a, mac: '02:00:00:00:00:
         let stats = client.stats().await.unwrap();
         assert_eq!(stats.vifs[0].name, "v");
         assert!(stats.vifs[0].link_up);
+    });
+}
+
+/// A client with gRPC's usual limit of 4 MiB must get an answer to any request.
+#[test]
+fn answers_stay_small_however_long_the_request() {
+    let daemon = Daemon::start();
+    let macs: String = (0..50_000)
+        .map(|i| {
+            format!(
+                "  - {{vrf: a, mac: '02:00:00:{:02x}:{:02x}:00', nexthop: n}}\n",
+                i >> 8,
+                i & 255
+            )
+        })
+        .collect();
+    let good =
+        format!("vrfs: [{{name: a}}]\nnexthops: [{{name: n, discard: {{}}}}]\nmacs:\n{macs}");
+    let bad = good.replace("nexthop: n}", "nexthop: m}");
+    runtime().block_on(async {
+        let mut client = daemon.client().await;
+        let refused = client.apply(upserts(&bad)).await.unwrap();
+        assert_eq!(
+            refused.refusals.len() as u64 + refused.refusals_left_out,
+            50_000
+        );
+        let dry = ApplyRequest {
+            dry_run: true,
+            ..upserts(&good)
+        };
+        let planned = client.apply(dry).await.unwrap();
+        let committed = client.apply(upserts(&good)).await.unwrap();
+        assert_eq!((planned.created, committed.created), (50_002, 50_002));
+        for response in [refused, planned, committed] {
+            assert!(response.encoded_len() < 2 << 20);
+        }
     });
 }
 

@@ -162,6 +162,88 @@ fn counters_and_flows_are_shown_in_every_form() {
     );
 }
 
+/// A UDP packet of 10.1.0.`from` to 10.1.0.6, sent to the virtual router
+/// (RFC 768 with no checksum, RFC 791).
+fn udp_frame(from: u8) -> Vec<u8> {
+    let mut frame = vec![0, 0, 0x5e, 0, 1, 0, 2, 0, 0, 0, 1, 5, 0x08, 0];
+    let mut ip = [
+        0x45, 0, 0, 32, 0, 1, 0, 0, 64, 17, 0, 0, 10, 1, 0, from, 10, 1, 0, 6,
+    ];
+    let words = ip
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    ip[10..12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+    frame.extend(ip);
+    frame.extend([0x10, 0, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4]);
+    frame
+}
+
+#[test]
+fn traffic_is_seen_in_flows_and_drops() {
+    let daemon = Daemon::start();
+    let web_1 = daemon.devices.plug("memory:1", 1);
+    let web_2 = daemon.devices.plug("memory:2", 1);
+    let file = daemon.file(
+        "net.yaml",
+        r#"
+vrfs:
+  - {name: front, gateways: [10.1.0.1/24]}
+vifs:
+  - {name: web-1, role: tenant, device: "memory:1", vrf: front, mac: "02:00:00:00:01:05", addresses: [10.1.0.5]}
+  - {name: web-2, role: tenant, device: "memory:2", vrf: front, mac: "02:00:00:00:01:06", addresses: [10.1.0.6]}
+"#,
+    );
+    assert_eq!(
+        daemon.vrctl(&["apply", "-f", &file]).out,
+        "generation 1: 3 created\n"
+    );
+    web_1.send(&udp_frame(5));
+    web_1.send(&udp_frame(5));
+    web_1.send(&udp_frame(7));
+    let received = (0..500).map_while(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        (daemon.vrctl(&["drops"]).out == "nothing was dropped\n").then_some(())
+    });
+    assert!(received.count() < 500, "the spoofed packet was not dropped");
+    assert_eq!(web_2.recv_all().len(), 2);
+
+    let said = daemon.vrctl(&["drops"]);
+    assert_eq!(
+        said.out,
+        "REASON          VIF    PACKETS\nspoofed_source  web-1        1\n"
+    );
+    let said = daemon.vrctl(&[
+        "flows",
+        "vrf=front",
+        "proto=udp",
+        "port=53",
+        "addr=10.1.0.6",
+    ]);
+    let cells: Vec<_> = said
+        .out
+        .lines()
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    assert_eq!(
+        cells[..5],
+        ["front", "udp", "10.1.0.5:4096", "10.1.0.6:53", "udp"],
+        "{said:?}"
+    );
+    assert_eq!(
+        cells[7..],
+        ["2", "92", "0", "0", "vif", "web-2", "vif", "web-1"],
+        "{said:?}"
+    );
+    let said = daemon.vrctl(&["flows", "-o", "json"]);
+    let flows: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(flows[0]["forward"]["packets"], 2);
+    assert_eq!(daemon.vrctl(&["flows", "port=54"]).out, "no flows\n");
+}
+
 #[test]
 fn nobody_to_ask_is_status_2_and_one_sentence() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vrctl"));

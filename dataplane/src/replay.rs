@@ -24,6 +24,9 @@ const STEP_MS: u64 = 500;
 /// Steps after which nothing can be waiting any more.
 const STEPS: usize = 10;
 
+/// The longest time that passes at once: 20 days. Ticks compare up to 24.8.
+const MAX_STRIDE_NS: u64 = 20 * 86_400 * 1_000_000_000;
+
 /// A sent packet.
 pub struct Sent<'a> {
     /// The vif it left by.
@@ -115,7 +118,7 @@ struct Source {
 struct Clock {
     first_ns: Option<u64>,
     now_ns: u64,
-    aged: u32,
+    aged: Ticks,
 }
 
 impl Replay {
@@ -177,6 +180,7 @@ impl Replay {
             };
             source.advance()?;
             self.wait_until(time_ns, &mut sink)?;
+            self.catch_up(time_ns, &mut sink)?;
             self.clock.advance_to(time_ns);
             lock(&source.queue).push_back(packet);
             self.poll(&mut sink)?;
@@ -201,15 +205,32 @@ impl Replay {
         Ok(())
     }
 
+    /// Lets a long silence pass in strides that ticks can measure.
+    fn catch_up(
+        &mut self,
+        time_ns: u64,
+        sink: &mut impl FnMut(Sent<'_>) -> Result<(), PcapError>,
+    ) -> Result<(), Error> {
+        while self.clock.first_ns.is_some()
+            && time_ns.saturating_sub(self.clock.now_ns) > MAX_STRIDE_NS
+        {
+            self.clock.advance_to(self.clock.now_ns + MAX_STRIDE_NS);
+            self.poll(sink)?;
+        }
+        Ok(())
+    }
+
     fn poll(
         &mut self,
         sink: &mut impl FnMut(Sent<'_>) -> Result<(), PcapError>,
     ) -> Result<(), Error> {
         let now = self.clock.ticks();
-        if now.0 - self.clock.aged >= 1_000 {
+        if now.since(self.clock.aged) >= 1_000 {
             // The worker ages by the millisecond; a capture may skip hours.
-            self.clock.aged = now.0;
-            self.worker.age_all(now);
+            self.clock.aged = now;
+            if !self.flows.is_empty() {
+                self.worker.age_all(now);
+            }
         }
         self.worker.poll(now);
         for (vif, packet) in lock(&self.departures).drain(..) {

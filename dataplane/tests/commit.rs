@@ -214,3 +214,95 @@ fn a_tunnel_behind_a_router_uses_the_router_as_its_neighbour() {
     assert!(next.underlay().neighbour(up0, ip("203.0.113.5")).is_none());
     assert!(next.underlay().peer(ip("203.0.113.5")).is_some());
 }
+
+#[test]
+fn a_routers_mac_is_not_taken_from_a_machine() {
+    let mut red = Vrf {
+        name: "red".into(),
+        gateways: vec![net("10.1.0.1/24")],
+        mode: ForwardingMode::Both,
+        mac: A,
+    };
+    assert_eq!(
+        refused(&start(), &upserts(vec![Object::Vrf(red.clone())])),
+        ["vrf red: mac: `02:00:00:00:00:0a` is already in use in vrf `red`"]
+    );
+    // both change places in one request
+    red.mac = A;
+    let swap = upserts(vec![
+        Object::Vrf(red),
+        tenant("a", "red", ROUTER, &["10.1.0.10"]),
+    ]);
+    commit(&start(), &swap).expect("a swap");
+}
+
+#[test]
+fn a_vif_that_goes_takes_only_its_own_with_it() {
+    let wide = tenant("wide", "red", B, &["10.1.0.10/16"]);
+    let (tables, _) = commit(&start(), &upserts(vec![wide])).expect("a wider prefix");
+    let gone = request(vec![Change::Delete(Key::Vif("wide".into()))]);
+    let (tables, _) = commit(&tables, &gone).expect("it exists");
+    let red = tables.vrf_named("red").expect("a vrf");
+    assert!(
+        red.routes.get(net("10.1.0.10/32")).is_some(),
+        "that of vif a"
+    );
+    assert_eq!(red.neighbours.get(&ip("10.1.0.10")), Some(&A));
+}
+
+#[test]
+fn an_uplink_keeps_the_addresses_that_tunnels_need() {
+    let far = Object::Nexthop(Nexthop {
+        name: "far".into(),
+        action: NexthopAction::Tunnel(Tunnel {
+            local: Some(ip("192.0.2.1")),
+            remote: ip("192.0.2.2"),
+            vni: encap::Vni::new(5001).expect("24 bits"),
+            inner_mac: None,
+        }),
+    });
+    let (tables, _) = commit(&start(), &upserts(vec![far])).expect("its own address");
+    let moved = |addr| upserts(vec![fabric("up0", B, &[addr])]);
+    assert_eq!(
+        refused(&tables, &moved("192.0.2.3/24")),
+        ["nexthop far: tunnel.local: `192.0.2.1` is no fabric vif's address"]
+    );
+    assert_eq!(
+        refused(&start(), &moved("192.0.2.2/24")),
+        ["nexthop far: tunnel.remote: `192.0.2.2` is this node's own address"]
+    );
+}
+
+#[test]
+fn a_gateway_that_becomes_a_tunnel_is_no_way_to_other_tunnels() {
+    let spine = Object::Nexthop(Nexthop {
+        name: "spine".into(),
+        action: NexthopAction::Vif {
+            vif: "up0".into(),
+            address: Some(ip("192.0.2.254")),
+        },
+    });
+    let more = vec![
+        spine,
+        route("underlay", "0.0.0.0/0", "spine"),
+        tunnel("away", "203.0.113.5", 7, None),
+    ];
+    let (tables, _) = commit(&start(), &upserts(more)).expect("a default route");
+    let change = upserts(vec![tunnel("spine", "192.0.2.3", 8, None)]);
+    let (tables, _) = commit(&tables, &change).expect("a tunnel now");
+    let up0 = tables.vif_named("up0").expect("the uplink").id;
+    let neighbour = |addr| tables.underlay().neighbour(up0, ip(addr));
+    assert!(neighbour("192.0.2.3").is_some());
+    assert!(neighbour("192.0.2.254").is_none());
+}
+
+#[test]
+fn an_address_is_at_one_mac_in_any_order() {
+    let entry = mac("red", B, "far", Some("10.1.0.11"));
+    let (tables, _) = commit(&start(), &upserts(vec![entry])).expect("a bridge entry");
+    let machine = tenant("b", "red", MacAddr([2; 6]), &["10.1.0.11"]);
+    assert_eq!(
+        refused(&tables, &upserts(vec![machine])),
+        ["vif b: addresses: `10.1.0.11` is already at `02:00:00:00:00:0b`"]
+    );
+}

@@ -366,3 +366,69 @@ fn without_a_host_vif_the_fabric_address_answers_ping_itself() {
     let closed = udp((NODE2, "192.0.2.2"), (UPLINK, "192.0.2.1"), 64);
     assert_eq!(node.refused("up0", closed), DropReason::NoHost);
 }
+
+#[test]
+fn a_foreign_vlan_on_the_uplink_is_not_the_underlay() {
+    let mut node = resolved();
+    let tagged = |frame: &[u8]| [&frame[..12], &[0x81, 0, 0, 99], &frame[12..]].concat();
+    let inner = udp((REMOTE, "10.1.0.9"), (ROUTER, "10.1.0.10"), 64);
+    let tunnel = vxlan([(NODE2, "192.0.2.2"), (UPLINK, "192.0.2.1")], 5001, &inner);
+    assert_eq!(node.refused("up0", tagged(&tunnel)), DropReason::NoHost);
+    let question = arp(
+        1,
+        (NODE2, "192.0.2.2"),
+        (MacAddr::ZERO, "192.0.2.1"),
+        MacAddr::BROADCAST,
+    );
+    assert_eq!(node.refused("up0", tagged(&question)), DropReason::NoHost);
+}
+
+#[test]
+fn a_source_routed_ping_to_the_gateway_is_not_answered() {
+    let mut node = node();
+    let mut ping = Vec::new();
+    etherparse::PacketBuilder::ethernet2(A.0, ROUTER.0)
+        .ip(etherparse::IpHeaders::Ipv4(
+            {
+                let mut header = etherparse::Ipv4Header::new(
+                    0,
+                    64,
+                    etherparse::IpNumber::ICMP,
+                    [10, 1, 0, 10],
+                    [10, 1, 0, 1],
+                )
+                .expect("a length");
+                header.options =
+                    etherparse::Ipv4Options::try_from(&[131, 7, 4, 10, 1, 0, 11, 0][..])
+                        .expect("loose source route (RFC 791 §3.1)");
+                header
+            },
+            etherparse::Ipv4Extensions::default(),
+        ))
+        .icmpv4_echo_request(1, 1)
+        .write(&mut ping, &[0; 8])
+        .expect("it fits");
+    assert_eq!(node.refused("red-a", ping), DropReason::SourceRoute);
+}
+
+#[test]
+fn the_routers_link_local_address_is_its_own() {
+    let mut node = node();
+    // modified EUI-64 of the router's MAC (RFC 4291 appendix A)
+    let frame = udp((A, "fe80::200:5eff:fe00:100"), (B, "fd01::11"), 255);
+    assert_eq!(node.refused("red-a", frame), DropReason::SpoofedSource);
+    let frame = udp((A, "fe80::a"), (B, "fd01::11"), 255);
+    node.exchange("red-a", frame, "red-b");
+}
+
+#[test]
+fn what_waits_for_an_uplink_that_goes_is_counted_where_it_came_from() {
+    let mut node = node();
+    let inner = udp((A, "10.1.0.10"), (ROUTER, "10.1.0.9"), 64);
+    node.send("red-a", &[inner]);
+    node.apply(vec![Change::Delete(Key::Vif("up0".into()))])
+        .expect("nothing mentions it");
+    node.pass(1);
+    assert_eq!(node.drops("red-a"), [(DropReason::VifGone, 1)]);
+    node.check_accounts();
+}

@@ -5,13 +5,18 @@ use std::collections::{HashMap, HashSet};
 use dataplane::engine::{Applied, Engine};
 use dataplane::tables::Tables;
 use dataplane::tables::change::{self, Change, Request};
+use dataplane::tables::commit::Changed;
 use dataplane::tables::spec::Key;
 use encap::Buffer;
 
 use crate::convert::{self, Problem};
 use crate::proto::change::Change as Written;
 use crate::proto::refusal::Code;
-use crate::proto::{self, ApplyRequest, ApplyResponse, Mode, Outcome, Refusal};
+use crate::proto::{self, ApplyRequest, ApplyResponse, Mode, Outcome, Plan, Refusal};
+
+/// Refusals or keys in one response: some hundred KiB, while most gRPC clients
+/// take 4 MiB. A commit must not fail because its answer is too long.
+const MAX_LISTED: usize = 4096;
 
 /// Commits a request or says why not. Opens and closes devices, so it may take
 /// some milliseconds.
@@ -191,25 +196,42 @@ fn accepted(applied: &Applied, dry_run: bool) -> ApplyResponse {
         (false, true) => Outcome::Unchanged,
         (false, false) => Outcome::Committed,
     };
-    let keys = |keys: &[Key]| keys.iter().map(Into::into).collect();
     ApplyResponse {
         outcome: outcome.into(),
         generation: applied.generation,
-        created: keys(&changed.created),
-        updated: keys(&changed.updated),
-        deleted: keys(&changed.deleted),
+        created: changed.created.len() as u64,
+        updated: changed.updated.len() as u64,
+        deleted: changed.deleted.len() as u64,
         unchanged: changed.unchanged as u64,
-        refusals: Vec::new(),
+        plan: dry_run.then(|| plan(changed)),
+        ..Default::default()
+    }
+}
+
+fn plan(changed: &Changed) -> Plan {
+    let mut room = MAX_LISTED;
+    let mut some = |keys: &[Key]| {
+        let keys = &keys[..keys.len().min(room)];
+        room -= keys.len();
+        keys.iter().map(Into::into).collect()
+    };
+    Plan {
+        create: some(&changed.created),
+        update: some(&changed.updated),
+        delete: some(&changed.deleted),
     }
 }
 
 fn refused(mut refusals: Vec<Refusal>, generation: u64) -> ApplyResponse {
     // In the order of the request; what is about all of it comes first.
     refusals.sort_by_key(|refusal| refusal.change);
+    let left_out = refusals.len().saturating_sub(MAX_LISTED);
+    refusals.truncate(MAX_LISTED);
     ApplyResponse {
         outcome: Outcome::Refused.into(),
         generation,
         refusals,
+        refusals_left_out: left_out as u64,
         ..Default::default()
     }
 }

@@ -63,17 +63,21 @@ where
         engine: engine.clone(),
     })
     .max_decoding_message_size(MAX_MESSAGE_LEN);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(io::Error::other)?;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+    };
+    // Both versions of the same thing: grpcurl asks for v1, Python's client for v1alpha.
+    let reflection_v1 = reflection().build_v1().map_err(io::Error::other)?;
+    let reflection_v1alpha = reflection().build_v1alpha().map_err(io::Error::other)?;
     let incoming = UnixListenerStream::new(UnixListener::from_std(socket.listener()?)?);
     let server = Server::builder()
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW)
         .layer(limits::Layer)
         .add_service(service)
-        .add_service(reflection)
+        .add_service(reflection_v1)
+        .add_service(reflection_v1alpha)
         .serve_with_incoming(incoming);
     tokio::select! {
         result = server => result.map_err(io::Error::other)?,
@@ -132,9 +136,9 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
         if response.outcome() == proto::Outcome::Committed {
             tracing::info!(
                 generation = response.generation,
-                created = response.created.len(),
-                updated = response.updated.len(),
-                deleted = response.deleted.len(),
+                created = response.created,
+                updated = response.updated,
+                deleted = response.deleted,
                 "committed"
             );
         }

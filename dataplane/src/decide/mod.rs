@@ -12,8 +12,8 @@ use std::net::IpAddr;
 use encap::MacAddr;
 
 use crate::reason::DropReason;
-use crate::stage::{Ingress, Layer};
-use crate::tables::{Nexthop, NexthopId, Tables, VrfId};
+use crate::stage::{Ingress, Layer, respond};
+use crate::tables::{Nexthop, NexthopId, Tables, Vrf, VrfId};
 
 /// What a decision looks at.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,7 @@ pub fn decide(
 ) -> Result<Decision, DropReason> {
     let vrf = tables.vrf(headers.vrf).ok_or(DropReason::VifGone)?;
     check_martian(headers)?;
-    check_spoofed(tables, headers, ingress)?;
+    check_spoofed(tables, vrf, headers, ingress)?;
     let (forward, back) = match headers.layer {
         Layer::Routed => routed::decide(tables, vrf, headers, ingress)?,
         Layer::Bridged => bridged::decide(tables, vrf, headers, ingress)?,
@@ -113,13 +113,24 @@ fn check_martian(headers: &Headers) -> Result<(), DropReason> {
 
 /// A vif sends from its own addresses only. Stage `tenant` checks this too; here
 /// it keeps the decision complete without it.
-fn check_spoofed(tables: &Tables, headers: &Headers, ingress: Ingress) -> Result<(), DropReason> {
+fn check_spoofed(
+    tables: &Tables,
+    vrf: &Vrf,
+    headers: &Headers,
+    ingress: Ingress,
+) -> Result<(), DropReason> {
     let Some(vif) = ingress.as_vif() else {
         return Ok(());
     };
     let vif = tables.vif(vif).ok_or(DropReason::VifGone)?;
-    let link_local = matches!(headers.src_addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
-    if vif.may_send_from(headers.src_addr) || link_local && headers.layer == Layer::Bridged {
+    let link_local = match headers.src_addr {
+        IpAddr::V6(addr) if addr.is_unicast_link_local() => headers.layer == Layer::Bridged,
+        _ => false,
+    };
+    if headers.src_addr == respond::link_local(vrf.mac) {
+        return Err(DropReason::SpoofedSource);
+    }
+    if vif.may_send_from(headers.src_addr) || link_local {
         Ok(())
     } else {
         Err(DropReason::SpoofedSource)

@@ -15,6 +15,8 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
             continue;
         }
         let next = match lane.meta.network {
+            // The vif's own tag is off by now: this is another network than the underlay.
+            _ if lane.meta.tagged => Ok(host::deliver(context.tables)),
             Network::Arp => arp(context, lane, packet),
             Network::Ipv4 | Network::Ipv6 => ip(context, lane, packet),
             Network::Other => Ok(host::deliver(context.tables)),
@@ -48,6 +50,9 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
         return Ok(next);
     }
     if context.tables.underlay().host.is_none() && icmp::is_echo_request(meta) {
+        if meta.source_route {
+            return Err(DropReason::SourceRoute);
+        }
         let asker = source_mac(packet.bytes());
         icmp::echo_reply(packet.bytes_mut(), meta)?;
         rewrite::set_macs(packet.bytes_mut(), 0, asker, context.vif.mac);

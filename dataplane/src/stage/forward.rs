@@ -115,9 +115,14 @@ fn through_tunnel<B: Buffer>(
             tunnel.header.push(&mut packet, mac, lane.entropy, class)?;
             emit(context.tables, tunnel.egress, packet, exits)
         }
-        None => exits
-            .waiting
-            .hold(packet, tunnel, lane.entropy, class, context.now),
+        None => exits.waiting.hold(
+            packet,
+            context.vif,
+            tunnel,
+            lane.entropy,
+            class,
+            context.now,
+        ),
     }
 }
 

@@ -105,6 +105,9 @@ fn answer_echo<B: Buffer>(
     if ethernet.dst() != vrf.mac || !is_gateway(vrf, target) {
         return None;
     }
+    if lane.meta.source_route {
+        return Some(Err(DropReason::SourceRoute)); // the answer would take it back
+    }
     let question = Question {
         asker,
         asker_mac,
@@ -217,7 +220,7 @@ fn is_gateway(vrf: &Vrf, addr: IpAddr) -> bool {
 }
 
 /// The router's link-local address (RFC 4291 appendix A: modified EUI-64).
-fn link_local(mac: MacAddr) -> IpAddr {
+pub fn link_local(mac: MacAddr) -> IpAddr {
     let [a, b, c, d, e, f] = mac.0;
     let id = u64::from_be_bytes([a ^ 0x02, b, c, 0xff, 0xfe, d, e, f]);
     Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(id)).into()

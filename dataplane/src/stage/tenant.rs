@@ -5,9 +5,8 @@ use std::net::IpAddr;
 
 use encap::{ArpPacket, Buffer, EthernetHeader, Network};
 
-use super::{Burst, Context, Lane, Next, overlay};
+use super::{Burst, Context, Lane, Next, overlay, respond};
 use crate::reason::DropReason;
-use crate::tables::Vif;
 
 /// Admits or drops each packet, then asks the overlay what becomes of it.
 pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
@@ -15,14 +14,15 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
         if matches!(lane.next, Next::Drop(_)) {
             continue;
         }
-        lane.next = match admit(context.vif, lane, packet.bytes()) {
+        lane.next = match admit(context, lane, packet.bytes()) {
             Ok(()) => overlay::classify(context, lane, packet),
             Err(reason) => Next::Drop(reason),
         };
     }
 }
 
-fn admit(vif: &Vif, lane: &Lane, frame: &[u8]) -> Result<(), DropReason> {
+fn admit(context: &Context, lane: &Lane, frame: &[u8]) -> Result<(), DropReason> {
+    let vif = context.vif;
     let (ethernet, _) = EthernetHeader::split(frame)?;
     if ethernet.src() != vif.mac {
         return Err(DropReason::SpoofedMac);
@@ -35,9 +35,12 @@ fn admit(vif: &Vif, lane: &Lane, frame: &[u8]) -> Result<(), DropReason> {
                 && (arp.sender_ip().is_unspecified() || vif.may_send_from(arp.sender_ip().into()))
         }
         Network::Ipv4 | Network::Ipv6 => match lane.meta.src_addr(frame) {
-            Some(IpAddr::V6(addr)) if addr.is_unspecified() || addr.is_unicast_link_local() => {
-                // Neighbour discovery and the like; routed packets are checked again.
-                true
+            // Neighbour discovery and the like; routed packets are checked again.
+            Some(IpAddr::V6(addr)) if addr.is_unspecified() => true,
+            // Whoever speaks as the router could redirect its neighbours (RFC 4861 §8.1).
+            Some(addr @ IpAddr::V6(v6)) if v6.is_unicast_link_local() => {
+                let vrf = context.tables.vrf(vif.vrf).ok_or(DropReason::VifGone)?;
+                addr != respond::link_local(vrf.mac)
             }
             Some(addr) => vif.may_send_from(addr),
             None => false,

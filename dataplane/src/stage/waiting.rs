@@ -8,9 +8,10 @@ use encap::Buffer;
 use flowtable::Ticks;
 
 use super::outbox::Outbox;
+use crate::counters::VifCounters;
 use crate::reason::DropReason;
 use crate::tables::neighbour::Neighbour;
-use crate::tables::{Tables, Tunnel, VifId};
+use crate::tables::{Tables, Tunnel, Vif};
 
 /// Packets one worker holds at most.
 const MAX_PACKETS: usize = 256;
@@ -26,6 +27,8 @@ pub struct Waiting<B> {
 
 struct Held<B> {
     packet: B,
+    /// Of the vif it came from.
+    counters: Arc<VifCounters>,
     tunnel: Arc<Tunnel>,
     entropy: u32,
     traffic_class: u8,
@@ -47,6 +50,7 @@ impl<B: Buffer> Waiting<B> {
     pub fn hold(
         &mut self,
         packet: B,
+        from: &Vif,
         tunnel: &Arc<Tunnel>,
         entropy: u32,
         traffic_class: u8,
@@ -62,6 +66,7 @@ impl<B: Buffer> Waiting<B> {
         }
         self.packets.push_back(Held {
             packet,
+            counters: from.counters.clone(),
             tunnel: tunnel.clone(),
             entropy,
             traffic_class,
@@ -81,13 +86,18 @@ impl<B: Buffer> Waiting<B> {
     }
 
     /// Sends what can go now and drops what waited too long, in order of arrival.
-    /// Drops count on the uplink it would have left by.
+    /// Drops count on the uplink it would have left by, or where it came from if
+    /// that uplink is gone.
     pub fn release(&mut self, tables: &Tables, worker: usize, now: Ticks, outbox: &mut Outbox<B>) {
         for _ in 0..self.packets.len() {
             let Some(mut held) = self.packets.pop_front() else {
                 return;
             };
-            let egress = held.tunnel.egress;
+            let Some(uplink) = tables.vif(held.tunnel.egress) else {
+                let counters = held.counters.block(worker);
+                counters.dropped(DropReason::VifGone, 1);
+                continue;
+            };
             let outcome = match held.tunnel.neighbour.mac() {
                 Some(mac) => {
                     let header = &held.tunnel.header;
@@ -95,7 +105,7 @@ impl<B: Buffer> Waiting<B> {
                         .push(&mut held.packet, mac, held.entropy, held.traffic_class)
                         .map_err(DropReason::from)
                         .and_then(|()| {
-                            let pushed = outbox.push(tables, egress, held.packet);
+                            let pushed = outbox.push(tables, uplink.id, held.packet);
                             pushed.map_err(|_packet| DropReason::VifGone)
                         })
                 }
@@ -106,7 +116,7 @@ impl<B: Buffer> Waiting<B> {
                 None => Err(DropReason::NeighbourUnresolved),
             };
             if let Err(reason) = outcome {
-                count(tables, egress, worker, reason);
+                uplink.counters.block(worker).dropped(reason, 1);
             }
         }
     }
@@ -115,11 +125,5 @@ impl<B: Buffer> Waiting<B> {
 impl<B: Buffer> Default for Waiting<B> {
     fn default() -> Self {
         Waiting::new()
-    }
-}
-
-fn count(tables: &Tables, vif: VifId, worker: usize, reason: DropReason) {
-    if let Some(vif) = tables.vif(vif) {
-        vif.counters.block(worker).dropped(reason, 1);
     }
 }

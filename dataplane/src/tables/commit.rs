@@ -85,6 +85,9 @@ impl Tables {
         draft.check_references(&steps, &mut refusals);
         draft.withdraw(&steps);
         draft.install(&steps, &mut refusals);
+        check_devices(&steps, &mut refusals);
+        draft.check_router_macs(&steps, &mut refusals);
+        draft.check_standing_tunnels(&steps, &mut refusals);
         if refusals.is_empty() {
             Ok(draft)
         } else {
@@ -361,10 +364,16 @@ impl Draft {
                 vrf.routes.remove(host(gateway.addr()));
             }
         }
-        if gone
-            && &*spec.name != spec::UNDERLAY
-            && let Some(id) = self.tables.names.vrfs.remove(&spec.name)
-        {
+        if !gone {
+            return;
+        }
+        if &*spec.name == spec::UNDERLAY {
+            // It always exists; what was said about it is unsaid.
+            let unsaid = spec::Vrf::underlay();
+            if let Some(vrf) = self.touch(&spec.name) {
+                (vrf.mode, vrf.mac) = (unsaid.mode, unsaid.mac);
+            }
+        } else if let Some(id) = self.tables.names.vrfs.remove(&spec.name) {
             self.tables.vrfs.remove(id.0);
         }
     }
@@ -374,12 +383,16 @@ impl Draft {
         let device = device_name(&spec.device);
         self.tables.names.devices.remove(device);
         if let Some(vrf) = self.touch(&spec.vrf) {
+            // Only what `install_vif` claimed: the rest is another object's.
             for address in &spec.addresses {
                 vrf.routes.remove(address.trunc());
-                vrf.routes.remove(host(address.addr()));
-                vrf.neighbours.remove(&address.addr());
+                match spec.role {
+                    Role::Tenant if is_host(address) => _ = vrf.neighbours.remove(&address.addr()),
+                    Role::Tenant => {}
+                    Role::Fabric | Role::Host => _ = vrf.routes.remove(host(address.addr())),
+                }
             }
-            if let Some(mac) = spec.mac {
+            if let (Role::Tenant, Some(mac)) = (spec.role, spec.mac) {
                 vrf.macs.remove(&mac);
             }
         }
@@ -420,6 +433,38 @@ impl Draft {
                         Arc::make_mut(&mut self.tables.vnis).insert(entry.vni, vrf);
                     }
                 }
+            }
+        }
+    }
+
+    /// A router's new MAC must not be that of a machine which is there already.
+    fn check_router_macs(&self, steps: &Steps, refusals: &mut Vec<Refusal>) {
+        for (key, _, _) in steps.iter() {
+            if let Key::Vrf(name) = key
+                && let Some(vrf) = self.tables.vrf_named(name)
+                && vrf.macs.contains_key(&vrf.mac)
+            {
+                let reason = format!("`{}` is already in use in vrf `{name}`", vrf.mac);
+                refusals.push(Refusal::field(key.clone(), "mac", reason));
+            }
+        }
+    }
+
+    /// Tunnels that this request does not name must fit the fabric vifs it changes.
+    fn check_standing_tunnels(&self, steps: &Steps, refusals: &mut Vec<Refusal>) {
+        let is_fabric = |object: Option<&Object>| matches!(object, Some(Object::Vif(vif)) if vif.role == Role::Fabric);
+        if !steps
+            .iter()
+            .any(|(_, old, new)| is_fabric(old) || is_fabric(new))
+        {
+            return;
+        }
+        for (key, stored) in &self.tables.objects {
+            if let Object::Nexthop(nexthop) = &stored.object
+                && let NexthopAction::Tunnel(tunnel) = &nexthop.action
+                && !steps.by_key.contains_key(key)
+            {
+                self.check_tunnel(tunnel, key, refusals);
             }
         }
     }
@@ -490,7 +535,7 @@ impl Draft {
                 Role::Fabric | Role::Host => {
                     let own = host(address.addr());
                     self.claim(&spec.vrf, own, Target::Gateway, &key, "addresses", refusals);
-                    if address.prefix_len() < address.max_prefix_len() {
+                    if !is_host(address) {
                         let target = Target::Connected(id);
                         self.claim(
                             &spec.vrf,
@@ -507,12 +552,8 @@ impl Draft {
         let is_tenant = spec.role == Role::Tenant;
         if let (true, Some(mac)) = (is_tenant, spec.mac) {
             self.claim_mac(&spec.vrf, mac, nexthop, &key, refusals);
-            if let Some(vrf) = self.touch(&spec.vrf) {
-                for address in &spec.addresses {
-                    if address.prefix_len() == address.max_prefix_len() {
-                        vrf.neighbours.insert(address.addr(), mac);
-                    }
-                }
+            for address in spec.addresses.iter().filter(|net| is_host(net)) {
+                self.claim_neighbour(&spec.vrf, address.addr(), mac, &key, "addresses", refusals);
             }
         }
         self.touch(&spec.vrf);
@@ -589,12 +630,8 @@ impl Draft {
         self.underlay_changed |= &*spec.vrf == spec::UNDERLAY;
         let key = Key::Mac(spec.vrf.clone(), spec.mac);
         self.claim_mac(&spec.vrf, spec.mac, nexthop, &key, refusals);
-        if let (Some(ip), Some(vrf)) = (spec.ip, self.touch(&spec.vrf))
-            && let Some(other) = vrf.neighbours.insert(ip, spec.mac)
-            && other != spec.mac
-        {
-            let reason = format!("`{ip}` is already at `{other}`");
-            refusals.push(Refusal::field(key, "ip", reason));
+        if let Some(ip) = spec.ip {
+            self.claim_neighbour(&spec.vrf, ip, spec.mac, &key, "ip", refusals);
         }
     }
 
@@ -613,7 +650,7 @@ impl Draft {
             return;
         };
         entry.routes.insert(prefix, old);
-        let holder = self.holder(vrf, prefix, old);
+        let holder = self.holder(vrf, prefix, old, key);
         let reason = match holder == *key {
             true => format!("`{prefix}` is named twice"),
             false => format!("`{prefix}` already belongs to {holder}"),
@@ -640,13 +677,32 @@ impl Draft {
         refusals.push(Refusal::field(key.clone(), "mac", reason));
     }
 
+    /// Says that `ip` is at `mac`, unless something else says otherwise.
+    fn claim_neighbour(
+        &mut self,
+        vrf: &Name,
+        ip: IpAddr,
+        mac: MacAddr,
+        key: &Key,
+        field: &str,
+        refusals: &mut Vec<Refusal>,
+    ) {
+        let Some(entry) = self.touch(vrf) else { return };
+        if let Some(other) = entry.neighbours.insert(ip, mac)
+            && other != mac
+        {
+            let reason = format!("`{ip}` is already at `{other}`");
+            refusals.push(Refusal::field(key.clone(), field, reason));
+        }
+    }
+
     fn live_vifs(&self) -> impl Iterator<Item = &Arc<Vif>> {
         let vifs = self.tables.vifs();
         vifs.filter(|vif| !self.gone_vifs.contains(&vif.id))
     }
 
-    /// Whose prefix it is.
-    fn holder(&self, vrf: &Name, prefix: IpNet, target: Target) -> Key {
+    /// Whose prefix it is, when `key` wants it too.
+    fn holder(&self, vrf: &Name, prefix: IpNet, target: Target, key: &Key) -> Key {
         let vif = match target {
             Target::Connected(id) => self.tables.vif(id),
             Target::Nexthop(nexthop) => match self.tables.nexthop(nexthop) {
@@ -654,9 +710,12 @@ impl Draft {
                 Some(Nexthop::Vif(id)) => self.tables.vif(*id).filter(|vif| vif.nexthop == nexthop),
                 _ => None,
             },
+            // The asking vif may be in the tables already: it comes last.
             Target::Gateway => self
                 .live_vifs()
-                .find(|vif| vif.role != Role::Tenant && vif.has_address(prefix.addr())),
+                .filter(|vif| self.tables.vrf(vif.vrf).is_some_and(|at| at.name == *vrf))
+                .filter(|vif| vif.role != Role::Tenant && vif.has_address(prefix.addr()))
+                .min_by_key(|vif| (Key::Vif(vif.name.clone()) == *key, vif.name.clone())),
         };
         match (vif, target) {
             (Some(vif), _) => Key::Vif(vif.name.clone()),
@@ -777,6 +836,30 @@ fn check_vif(spec: &spec::Vif, old: Option<&Object>, key: &Key, refusals: &mut V
     }
 }
 
+/// A device goes to another vif in two commits: the new vif's is opened before
+/// the old one's is closed.
+fn check_devices(steps: &Steps, refusals: &mut Vec<Refusal>) {
+    let mut leaving = BTreeMap::new();
+    for (key, old, new) in steps.iter() {
+        if let (Some(Object::Vif(old)), None) = (old, new) {
+            leaving.insert(device_name(&old.device), key);
+        }
+    }
+    for (key, old, new) in steps.iter() {
+        if let (None, Some(Object::Vif(new))) = (old, new)
+            && let Some(holder) = leaving.get(device_name(&new.device))
+        {
+            let device = device_name(&new.device);
+            let reason = format!(
+                "device `{device}` belongs to {holder} until it is deleted; \
+                 delete that in a request of its own first"
+            );
+            let refusal = Refusal::field(key.clone(), "device", reason);
+            refusals.push(refusal.with_conflict((*holder).clone()));
+        }
+    }
+}
+
 /// The device's own name: what stands before its arguments.
 pub fn device_name(device: &str) -> &str {
     device.split(',').next().unwrap_or(device)
@@ -795,4 +878,9 @@ fn derived_mac(name: &str) -> MacAddr {
 
 fn host(addr: IpAddr) -> IpNet {
     IpNet::from(addr)
+}
+
+/// True for a prefix of one address.
+fn is_host(net: &IpNet) -> bool {
+    net.prefix_len() == net.max_prefix_len()
 }

@@ -150,9 +150,9 @@ pub enum Nexthop {
 /// What the node has towards the fabric and its own kernel.
 #[derive(Clone, Debug, Default)]
 pub struct Underlay {
-    /// Fabric vifs, by index.
+    /// Fabric vifs, by name. What the host sends leaves by the first.
     pub fabrics: Vec<VifId>,
-    /// The vif to the node's kernel.
+    /// The vif to the node's kernel; of several, the first by name.
     pub host: Option<VifId>,
     /// Addresses of the fabric vifs.
     pub addresses: Vec<(IpAddr, VifId)>,
@@ -187,12 +187,7 @@ impl Tables {
             vnis: Arc::default(),
             underlay: Arc::default(),
         };
-        let underlay = tables.add_vrf(&spec::Vrf {
-            name: spec::UNDERLAY.into(),
-            gateways: vec![],
-            mode: ForwardingMode::Routed,
-            mac: MacAddr::VROUTER,
-        });
+        let underlay = tables.add_vrf(&spec::Vrf::underlay());
         debug_assert_eq!(underlay, UNDERLAY);
         tables
     }

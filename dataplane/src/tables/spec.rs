@@ -183,6 +183,18 @@ pub struct VniEntry {
     pub vrf: Name,
 }
 
+impl Vrf {
+    /// The underlay as it is when nobody says anything about it.
+    pub fn underlay() -> Vrf {
+        Vrf {
+            name: UNDERLAY.into(),
+            gateways: vec![],
+            mode: ForwardingMode::Routed,
+            mac: MacAddr::VROUTER,
+        }
+    }
+}
+
 impl Object {
     /// What this object is found by.
     pub fn key(&self) -> Key {

@@ -55,6 +55,12 @@ impl Tables {
         for nexthop in nexthops().filter(|nexthop| !is_tunnel(nexthop)) {
             self.resolve_nexthop(nexthop, &old, &mut next);
         }
+        // One that was a gateway until now is a way for nobody any more.
+        for nexthop in nexthops().filter(is_tunnel) {
+            if let Some(id) = self.names.nexthops.get(&nexthop.name) {
+                self.nexthops.set(id.0, Nexthop::Unreachable);
+            }
+        }
         for nexthop in nexthops().filter(is_tunnel) {
             self.resolve_nexthop(nexthop, &old, &mut next);
         }
@@ -177,10 +183,17 @@ impl Tables {
         cell
     }
 
-    /// The vifs of the fabric side, without neighbours and peers.
+    /// The vifs of the fabric side, without neighbours and peers. By name: which
+    /// uplink comes first must not depend on the order in which they were made,
+    /// or it would be another after a restart.
     fn underlay_links(&self) -> Underlay {
         let mut links = Underlay::default();
-        for vif in self.vifs() {
+        let mut vifs: Vec<_> = self
+            .vifs()
+            .filter(|vif| vif.role != spec::Role::Tenant)
+            .collect();
+        vifs.sort_by(|a, b| a.name.cmp(&b.name));
+        for vif in vifs {
             match vif.role {
                 spec::Role::Fabric => {
                     links.fabrics.push(vif.id);

@@ -135,6 +135,27 @@ impl Node {
             .totals()
     }
 
+    /// Every frame that came in or was made here is sent, consumed or dropped;
+    /// none must be waiting.
+    #[track_caller]
+    pub fn check_accounts(&self) {
+        assert!(!self.worker.is_waiting(), "what waits is not counted yet");
+        let mut sum = Totals::default();
+        for vif in self.publisher.current().vifs() {
+            sum += vif.counters.totals();
+        }
+        let drops: u64 = sum.drops.iter().sum();
+        assert_eq!(
+            sum.rx_packets + sum.originated,
+            sum.tx_packets + sum.consumed + drops,
+            "{sum:?}"
+        );
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        self.worker.is_waiting()
+    }
+
     pub fn drops(&self, vif: &str) -> Vec<(DropReason, u64)> {
         self.totals(vif).drops().collect()
     }
@@ -146,16 +167,7 @@ impl Drop for Node {
         if std::thread::panicking() || self.worker.is_waiting() {
             return;
         }
-        let mut sum = Totals::default();
-        for vif in self.publisher.current().vifs() {
-            sum += vif.counters.totals();
-        }
-        let drops: u64 = sum.drops.iter().sum();
-        assert_eq!(
-            sum.rx_packets + sum.originated,
-            sum.tx_packets + sum.consumed + drops,
-            "{sum:?}"
-        );
+        self.check_accounts();
     }
 }
 
@@ -299,4 +311,31 @@ pub fn arp(op: u16, sender: (MacAddr, &str), target: (MacAddr, &str), dst: MacAd
         .concat(),
     );
     frame
+}
+
+/// A small deterministic generator (xorshift64*).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() >> 33) as usize % bound
+    }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    /// One of several.
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
 }

@@ -38,7 +38,7 @@ pub(crate) async fn run(
     let response = client.apply(request).await?;
     if response.outcome() == proto::Outcome::Refused {
         files.add_refusals(&response.refusals);
-        return Err(refused(&files, None));
+        return Err(refused(&files, response.refusals_left_out, None));
     }
     Ok(print_outcome(&response, out)?)
 }
@@ -56,24 +56,26 @@ async fn report_all(
         Ok(mut client) => client.apply(request).await,
         Err(error) => Err(error),
     };
-    let note = match response {
+    let (left_out, note) = match response {
         Ok(response) => {
             files.add_refusals(&response.refusals);
-            None
+            (response.refusals_left_out, None)
         }
-        Err(error) => Some(format!("references were not checked: {error}")),
+        Err(error) => (0, Some(format!("references were not checked: {error}"))),
     };
-    refused(&files, note)
+    refused(&files, left_out, note)
 }
 
-fn refused(files: &ObjectFiles, note: Option<String>) -> Failure {
+/// `left_out` is how many more reasons the daemon has than it listed.
+fn refused(files: &ObjectFiles, left_out: u64, note: Option<String>) -> Failure {
     let mistakes = files.mistakes();
     let mut lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    if left_out > 0 {
+        lines.push(format!("… and {left_out} more"));
+    }
     lines.extend(note);
-    lines.push(format!(
-        "{}; nothing was changed",
-        count(mistakes.len(), "mistake")
-    ));
+    let all = count(mistakes.len() + left_out as usize, "mistake");
+    lines.push(format!("{all}; nothing was changed"));
     Failure::Refused(lines.join("\n"))
 }
 
@@ -98,38 +100,43 @@ pub(crate) fn print_outcome(
     out: &mut dyn Write,
 ) -> std::io::Result<()> {
     let generation = response.generation;
-    let changes = [
-        ("created", '+', &response.created),
-        ("updated", '~', &response.updated),
-        ("deleted", '-', &response.deleted),
-    ];
-    let mut parts: Vec<String> = changes
-        .iter()
-        .filter(|(_, _, keys)| !keys.is_empty())
-        .map(|(verb, _, keys)| format!("{} {verb}", keys.len()))
-        .collect();
-    if response.unchanged > 0 {
-        parts.push(format!("{} unchanged", response.unchanged));
-    }
+    let parts: Vec<String> = [
+        (response.created, "created"),
+        (response.updated, "updated"),
+        (response.deleted, "deleted"),
+        (response.unchanged, "unchanged"),
+    ]
+    .iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, verb)| format!("{count} {verb}"))
+    .collect();
     let parts = parts.join(", ");
     match response.outcome() {
         proto::Outcome::Unchanged => writeln!(out, "unchanged: generation {generation}"),
         proto::Outcome::Checked => {
-            if changes.iter().all(|(_, _, keys)| keys.is_empty()) {
-                return writeln!(out, "dry run: unchanged: generation {generation}");
-            }
-            for (_, sign, keys) in changes {
-                for key in keys.iter().filter_map(|key| convert::key(key).ok()) {
-                    writeln!(out, "{sign} {key}")?;
-                }
-            }
-            let parts = if parts.is_empty() {
-                "no change"
-            } else {
-                &parts
-            };
+            print_plan(response, out)?;
             writeln!(out, "dry run: would be generation {generation}: {parts}")
         }
         _ => writeln!(out, "generation {generation}: {parts}"),
+    }
+}
+
+fn print_plan(response: &proto::ApplyResponse, out: &mut dyn Write) -> std::io::Result<()> {
+    let plan = response.plan.clone().unwrap_or_default();
+    let changes = [
+        ('+', &plan.create),
+        ('~', &plan.update),
+        ('-', &plan.delete),
+    ];
+    let mut listed = 0;
+    for (sign, keys) in changes {
+        for key in keys.iter().filter_map(|key| convert::key(key).ok()) {
+            writeln!(out, "{sign} {key}")?;
+            listed += 1;
+        }
+    }
+    match response.created + response.updated + response.deleted - listed {
+        0 => Ok(()),
+        more => writeln!(out, "… and {more} more"),
     }
 }

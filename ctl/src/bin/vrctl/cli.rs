@@ -93,7 +93,7 @@ Examples:
   vrctl get vif web-1 -o yaml
   vrctl get routes front                   the routes of one vrf
   vrctl get route front 10.1.0.9/32
-  vrctl get all -o yaml > backup.yaml")]
+  vrctl get all --owner vrctl -o yaml > backup.yaml")]
 pub(crate) struct GetArgs {
     /// vrf, vif, nexthop, route, mac, vni (or their plurals), or all
     #[arg(value_enum, ignore_case = true)]
@@ -101,6 +101,9 @@ pub(crate) struct GetArgs {
     /// The object's name; for a route VRF PREFIX, for a mac VRF MAC
     #[arg(value_name = "NAME", num_args = 0..=2)]
     pub(crate) name: Vec<String>,
+    /// Only the objects of this owner
+    #[arg(long, value_name = "NAME")]
+    pub(crate) owner: Option<String>,
     /// In which form
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: Output,
@@ -173,7 +176,7 @@ pub(crate) struct DropsArgs {
 pub(crate) enum Output {
     /// Aligned columns for people
     Table,
-    /// For files that `apply` reads again
+    /// In the form of the files that `apply` reads
     Yaml,
     /// For programs
     Json,

@@ -12,37 +12,29 @@ use proto::object::Object;
 use crate::Failure;
 use crate::apply::print_outcome;
 use crate::cli::{Cli, DeleteArgs, GetArgs, Kind, Output};
-use crate::table::{Table, count};
-
-const KINDS: [Kind; 6] = [
-    Kind::Vrf,
-    Kind::Vif,
-    Kind::Nexthop,
-    Kind::Route,
-    Kind::Mac,
-    Kind::Vni,
-];
+use crate::objects;
 
 pub(crate) async fn get(socket: &Path, args: GetArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let wanted = Wanted::of(args.kind, &args.name)?;
     let mut client = Client::connect(socket).await?;
     let (objects, generation) = match wanted {
         Wanted::One(key) => {
-            let Some(found) = client.get(key.clone()).await? else {
+            let found = client.get(key.clone()).await?;
+            let Some(found) = found.filter(|found| is_of(found, args.owner.as_deref())) else {
                 return Err(Failure::Refused(format!("there is no {}", shown(&key))));
             };
             (found.object.into_iter().collect(), found.generation)
         }
-        Wanted::All => client.list(&[]).await?,
+        Wanted::All => client.list(&[], args.owner).await?,
         Wanted::Kind(vrf) => {
-            let (mut objects, generation) = client.list(&[args.kind.proto()]).await?;
+            let (mut objects, generation) = client.list(&[args.kind.proto()], args.owner).await?;
             objects.retain(|stored| vrf.as_ref().is_none_or(|vrf| is_in(stored, vrf)));
             (objects, generation)
         }
     };
     let plain = || objects.iter().filter_map(|stored| stored.object.clone());
     match args.output {
-        Output::Table => print_tables(&objects, args.kind, out)?,
+        Output::Table => objects::print(&objects, args.kind, out)?,
         Output::Yaml => {
             writeln!(out, "# generation {generation}")?;
             out.write_all(files::to_yaml(&plain().collect::<Vec<_>>()).as_bytes())?;
@@ -161,6 +153,11 @@ fn shown(key: &proto::Key) -> String {
     convert::key(key).map_or_else(|_| "such object".into(), |key| key.to_string())
 }
 
+fn is_of(found: &proto::GetResponse, owner: Option<&str>) -> bool {
+    let found = found.object.as_ref().map(|stored| stored.owner.as_str());
+    owner.is_none() || found == owner
+}
+
 fn is_in(stored: &proto::StoredObject, vrf: &str) -> bool {
     match stored
         .object
@@ -170,158 +167,5 @@ fn is_in(stored: &proto::StoredObject, vrf: &str) -> bool {
         Some(Object::Route(route)) => route.vrf == vrf,
         Some(Object::Mac(mac)) => mac.vrf == vrf,
         _ => true,
-    }
-}
-
-fn print_tables(
-    objects: &[proto::StoredObject],
-    kind: Kind,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    if kind != Kind::All {
-        return Ok(table(kind, objects).0.flush(out)?);
-    }
-    let mut first = true;
-    for kind in KINDS {
-        let (mut table, rows) = table(kind, objects);
-        if rows == 0 {
-            continue;
-        }
-        if !std::mem::take(&mut first) {
-            writeln!(out)?;
-        }
-        writeln!(out, "{}", count(rows, kind.noun()))?;
-        table.flush(out)?;
-    }
-    if first {
-        writeln!(out, "no objects")?;
-    }
-    Ok(())
-}
-
-impl Kind {
-    fn noun(self) -> &'static str {
-        match self {
-            Kind::Vrf => "vrf",
-            Kind::Vif => "vif",
-            Kind::Nexthop => "nexthop",
-            Kind::Route => "route",
-            Kind::Mac => "mac",
-            Kind::Vni => "vni",
-            Kind::All => "object",
-        }
-    }
-
-    fn titles(self) -> &'static [&'static str] {
-        match self {
-            Kind::Vrf => &["VRF", "MODE", "MAC", "GATEWAYS", "OWNER"],
-            Kind::Vif => &[
-                "VIF",
-                "ROLE",
-                "VRF",
-                "MAC",
-                "ADDRESSES",
-                "VLAN>",
-                "MTU>",
-                "DEVICE",
-                "OWNER",
-            ],
-            Kind::Nexthop => &["NEXTHOP", "ACTION", "OWNER"],
-            Kind::Route => &["VRF", "PREFIX", "NEXTHOP", "OWNER"],
-            Kind::Mac => &["VRF", "MAC", "IP", "NEXTHOP", "OWNER"],
-            Kind::Vni => &["VNI>", "VRF", "OWNER"],
-            Kind::All => &[],
-        }
-    }
-}
-
-/// The objects of one kind as a table, and how many rows it has.
-fn table(kind: Kind, objects: &[proto::StoredObject]) -> (Table, usize) {
-    let mut table = Table::new(kind.titles());
-    let mut rows = 0;
-    for stored in objects {
-        let Some(object) = stored
-            .object
-            .as_ref()
-            .and_then(|object| object.object.as_ref())
-        else {
-            continue;
-        };
-        if let Some(mut cells) = cells(kind, object) {
-            cells.push(stored.owner.clone());
-            table.row(cells);
-            rows += 1;
-        }
-    }
-    (table, rows)
-}
-
-/// The row of an object, if it is of this kind; the owner is not in it.
-fn cells(kind: Kind, object: &Object) -> Option<Vec<String>> {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let number = |number: Option<u32>| number.map(|n| n.to_string()).unwrap_or_default();
-    Some(match (kind, object) {
-        (Kind::Vrf, Object::Vrf(vrf)) => vec![
-            vrf.name.clone(),
-            files::short_name("ForwardingMode", vrf.mode().as_str_name()),
-            text(&vrf.mac),
-            vrf.gateways.join(" "),
-        ],
-        (Kind::Vif, Object::Vif(vif)) => vec![
-            vif.name.clone(),
-            files::short_name("Role", vif.role().as_str_name()),
-            vif.vrf.clone(),
-            text(&vif.mac),
-            vif.addresses.join(" "),
-            number(vif.vlan),
-            number(vif.mtu),
-            vif.device.clone(),
-        ],
-        (Kind::Nexthop, Object::Nexthop(nexthop)) => vec![nexthop.name.clone(), action(nexthop)],
-        (Kind::Route, Object::Route(route)) => {
-            vec![
-                route.vrf.clone(),
-                route.prefix.clone(),
-                route.nexthop.clone(),
-            ]
-        }
-        (Kind::Mac, Object::Mac(mac)) => vec![
-            mac.vrf.clone(),
-            mac.mac.clone(),
-            text(&mac.ip),
-            mac.nexthop.clone(),
-        ],
-        (Kind::Vni, Object::Vni(vni)) => vec![number(vni.vni), vni.vrf.clone()],
-        _ => return None,
-    })
-}
-
-fn action(nexthop: &proto::Nexthop) -> String {
-    use proto::nexthop::Action;
-    match &nexthop.action {
-        Some(Action::Vif(vif)) => match &nexthop.address {
-            Some(address) => format!("vif {vif} to {address}"),
-            None => format!("vif {vif}"),
-        },
-        Some(Action::Tunnel(tunnel)) => {
-            let mut text = format!(
-                "{} to {}",
-                files::short_name("Encap", tunnel.encap().as_str_name()),
-                tunnel.remote
-            );
-            let with = [("from", &tunnel.local), ("inner mac", &tunnel.inner_mac)];
-            if let Some(vni) = tunnel.vni {
-                text.push_str(&format!(" vni {vni}"));
-            }
-            for (word, value) in with {
-                if let Some(value) = value {
-                    text.push_str(&format!(" {word} {value}"));
-                }
-            }
-            text
-        }
-        Some(Action::Host(_)) => "host".into(),
-        Some(Action::Discard(_)) => "discard".into(),
-        None => String::new(),
     }
 }

@@ -6,6 +6,7 @@ mod apply;
 mod cli;
 mod flows;
 mod get;
+mod objects;
 mod stats;
 mod table;
 

@@ -1,55 +1,30 @@
 //! Objects files: YAML text to the changes of a request, every mistake with
 //! its line, and refusals from the daemon put back to the lines they are about.
 
+mod notes;
+mod write;
+
 use std::collections::HashMap;
-use std::fmt;
 
 use dataplane::tables::spec::Key;
 use prost_reflect::{DynamicMessage, ReflectMessage, Value as ProtoValue};
 
+pub use notes::Mistake;
+use notes::{Noted, Notes};
+pub use write::{data_to_yaml, short_name, to_data, to_yaml};
+
 use crate::convert;
 use crate::proto::object::Object as Written;
-use crate::proto::refusal::Code;
 use crate::proto::{self, descriptor};
-use crate::yaml::emit;
 use crate::yaml::tree::{self, Entry, Node, Value};
 use crate::yaml::walk::{self, Misfit};
-
-/// A mistake in a file. Displays as `FILE:LINE: OBJECT: FIELD: REASON`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// The file as the user named it.
-    pub file: String,
-    /// Counted from 1; 0 when it is about the request, not a place in a file.
-    pub line: usize,
-    /// Kind and name, e.g. `vif web-1`; empty outside of objects.
-    pub object: String,
-    /// E.g. `tunnel.remote`; empty when it is about the whole object.
-    pub field: String,
-    /// What is wrong and what would be right, as a sentence without its full stop.
-    pub reason: String,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line > 0 {
-            write!(f, "{}:{}: ", self.file, self.line)?;
-        }
-        for part in [&self.object, &self.field] {
-            if !part.is_empty() {
-                write!(f, "{part}: ")?;
-            }
-        }
-        f.write_str(&self.reason)
-    }
-}
 
 /// The objects of some files, in the order read, and the mistakes in them.
 #[derive(Default)]
 pub struct ObjectFiles {
     sources: Vec<Source>,
     objects: Vec<Placed>,
-    mistakes: Vec<Noted>,
+    notes: Notes,
 }
 
 /// A file that was read.
@@ -68,16 +43,6 @@ struct Placed {
     index: usize,
 }
 
-/// A mistake and what it is about, for telling whether another says the same.
-struct Noted {
-    source: usize,
-    line: usize,
-    object: Option<usize>,
-    field: String,
-    meant: Option<String>,
-    reason: String,
-}
-
 impl ObjectFiles {
     /// Reads one more file; `name` is what mistakes call it. Mistakes in the
     /// text and in single objects are noted, [`Self::mistakes`] lists them.
@@ -86,7 +51,7 @@ impl ObjectFiles {
             Ok(documents) => self.read_documents(name, documents),
             Err(error) => {
                 self.read_documents(name, Vec::new());
-                self.mistakes.push(Noted {
+                self.notes.push(Noted {
                     source: self.sources.len() - 1,
                     line: error.line,
                     object: None,
@@ -156,7 +121,7 @@ impl ObjectFiles {
             Some((object, field)) => (Some(object), field),
             None => (None, misfit.path),
         };
-        self.mistakes.push(Noted {
+        self.notes.push(Noted {
             source,
             line: misfit.line,
             object,
@@ -192,7 +157,7 @@ impl ObjectFiles {
             return;
         };
         for problem in problems {
-            if !self.is_said(object, &problem.field, problem.code) {
+            if !self.notes.say(object, &problem.field, problem.code) {
                 self.note(object, &problem.field, problem.reason);
             }
         }
@@ -207,7 +172,7 @@ impl ObjectFiles {
                 let words = subject.map(|key| key.to_string()).into_iter();
                 let words = words.chain([refusal.field.clone()]);
                 let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
-                self.mistakes.push(Noted {
+                self.notes.push(Noted {
                     source: usize::MAX,
                     line: 0,
                     object: None,
@@ -217,7 +182,7 @@ impl ObjectFiles {
                 });
                 continue;
             };
-            if !self.is_said(object, &refusal.field, refusal.code()) {
+            if !self.notes.say(object, &refusal.field, refusal.code()) {
                 self.note(object, &refusal.field, refusal.reason.clone());
             }
         }
@@ -249,14 +214,13 @@ impl ObjectFiles {
 
     /// Every mistake so far, in the order of files and lines.
     pub fn mistakes(&self) -> Vec<Mistake> {
-        let mut order: Vec<&Noted> = self.mistakes.iter().collect();
-        order.sort_by_key(|noted| (noted.source, noted.line));
-        order.into_iter().map(|noted| self.mistake(noted)).collect()
+        let notes = self.notes.in_order().into_iter();
+        notes.map(|noted| self.mistake(noted)).collect()
     }
 
     /// Whether the files are free of mistakes so far.
     pub fn is_clean(&self) -> bool {
-        self.mistakes.is_empty()
+        self.notes.is_empty()
     }
 
     fn mistake(&self, noted: &Noted) -> Mistake {
@@ -271,26 +235,9 @@ impl ObjectFiles {
         }
     }
 
-    /// Whether a mistake already noted explains this one. A field that is
-    /// missing because its key or value was refused is not missing as well.
-    fn is_said(&self, object: usize, field: &str, code: Code) -> bool {
-        let about = self.mistakes.iter().filter(|m| m.object == Some(object));
-        about.into_iter().any(|m| match code {
-            Code::Missing => {
-                m.field.is_empty()
-                    || field.is_empty()
-                    || is_within(field, &m.field)
-                    || m.meant
-                        .as_deref()
-                        .is_some_and(|meant| is_within(field, meant))
-            }
-            _ => m.field == field,
-        })
-    }
-
     fn note(&mut self, object: usize, field: &str, reason: String) {
         let (_, line) = self.place(object, field);
-        self.mistakes.push(Noted {
+        self.notes.push(Noted {
             source: self.objects[object].source,
             line,
             object: Some(object),
@@ -343,13 +290,6 @@ pub(crate) fn take_objects(node: &mut Node) -> Option<Node> {
     Some(std::mem::replace(node, empty))
 }
 
-/// Whether `field` is `whole` or a part of it.
-fn is_within(field: &str, whole: &str) -> bool {
-    field
-        .strip_prefix(whole)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-}
-
 /// An item of the list `list` as an object of the protocol.
 fn written(list: &str, item: &ProtoValue) -> proto::Object {
     fn typed<T: prost::Message + Default>(message: &DynamicMessage) -> T {
@@ -372,36 +312,4 @@ fn written(list: &str, item: &ProtoValue) -> proto::Object {
     proto::Object {
         object: Some(object),
     }
-}
-
-/// Objects as data in the shape of an objects file: lists by kind, in order.
-pub fn to_data(objects: &[proto::Object]) -> serde_json::Value {
-    let mut lists = proto::Objects::default();
-    for object in objects {
-        match object.object.clone() {
-            Some(Written::Vrf(w)) => lists.vrfs.push(w),
-            Some(Written::Vif(w)) => lists.vifs.push(w),
-            Some(Written::Nexthop(w)) => lists.nexthops.push(w),
-            Some(Written::Route(w)) => lists.routes.push(w),
-            Some(Written::Mac(w)) => lists.macs.push(w),
-            Some(Written::Vni(w)) => lists.vnis.push(w),
-            None => {}
-        }
-    }
-    emit::data(&proto::dynamic("Objects", &lists))
-}
-
-/// Objects as the text of an objects file, one to a line.
-pub fn to_yaml(objects: &[proto::Object]) -> String {
-    emit::yaml(&to_data(objects))
-}
-
-/// Data as YAML text, list items one to a line.
-pub fn data_to_yaml(data: &serde_json::Value) -> String {
-    emit::yaml(data)
-}
-
-/// The word for an enum value in files and tables: `ROLE_TENANT` of `Role` is `tenant`.
-pub fn short_name(enum_name: &str, value_name: &str) -> String {
-    walk::short_name(enum_name, value_name)
 }

@@ -1,0 +1,166 @@
+//! The way back: checked objects, keys and refusals in the words of the protocol.
+
+use dataplane::tables::Stored;
+use dataplane::tables::change::Refusal;
+use dataplane::tables::spec::{self, ForwardingMode, Key, NexthopAction, Object, Role};
+
+use super::text;
+use crate::proto;
+use crate::proto::refusal::Code;
+
+/// What the engine says against a request, in the words of the protocol;
+/// `change` is the place of the object in the request.
+pub fn refusal(refusal: &Refusal, change: Option<usize>) -> proto::Refusal {
+    let is_stale = refusal.object.is_none() && refusal.field == "if_generation";
+    let code = if is_stale {
+        Code::StaleGeneration
+    } else {
+        Code::Conflict
+    };
+    proto::Refusal {
+        change: change.map(|change| change as u32),
+        object: refusal.object.as_ref().map(Into::into),
+        field: refusal.field.clone(),
+        code: code.into(),
+        reason: refusal.reason.clone(),
+        conflict: refusal.conflict.as_ref().map(Into::into),
+    }
+}
+
+/// A role in the words of the protocol.
+pub fn role(role: Role) -> proto::Role {
+    match role {
+        Role::Tenant => proto::Role::Tenant,
+        Role::Fabric => proto::Role::Fabric,
+        Role::Host => proto::Role::Host,
+    }
+}
+
+/// The kind of the object with this key.
+pub fn kind(key: &Key) -> proto::Kind {
+    match key {
+        Key::Vrf(_) => proto::Kind::Vrf,
+        Key::Vif(_) => proto::Kind::Vif,
+        Key::Nexthop(_) => proto::Kind::Nexthop,
+        Key::Route(..) => proto::Kind::Route,
+        Key::Mac(..) => proto::Kind::Mac,
+        Key::Vni(_) => proto::Kind::Vni,
+    }
+}
+
+impl From<&Stored> for proto::StoredObject {
+    fn from(stored: &Stored) -> Self {
+        proto::StoredObject {
+            object: Some((&stored.object).into()),
+            owner: stored.owner.to_string(),
+        }
+    }
+}
+
+impl From<&Object> for proto::Object {
+    fn from(object: &Object) -> Self {
+        use proto::object::Object as Written;
+        let object = match object {
+            Object::Vrf(vrf) => Written::Vrf(vrf.into()),
+            Object::Vif(vif) => Written::Vif(vif.into()),
+            Object::Nexthop(nexthop) => Written::Nexthop(nexthop.into()),
+            Object::Route(route) => Written::Route(proto::Route {
+                vrf: route.vrf.to_string(),
+                prefix: route.prefix.to_string(),
+                nexthop: route.nexthop.to_string(),
+            }),
+            Object::Mac(mac) => Written::Mac(proto::Mac {
+                vrf: mac.vrf.to_string(),
+                mac: mac.mac.to_string(),
+                nexthop: mac.nexthop.to_string(),
+                ip: mac.ip.map(|ip| ip.to_string()),
+            }),
+            Object::Vni(entry) => Written::Vni(proto::Vni {
+                vni: Some(entry.vni.get()),
+                vrf: entry.vrf.to_string(),
+            }),
+        };
+        proto::Object {
+            object: Some(object),
+        }
+    }
+}
+
+impl From<&spec::Vrf> for proto::Vrf {
+    fn from(vrf: &spec::Vrf) -> Self {
+        let mode = match vrf.mode {
+            ForwardingMode::Routed => proto::ForwardingMode::Routed,
+            ForwardingMode::Bridged => proto::ForwardingMode::Bridged,
+            ForwardingMode::Both => proto::ForwardingMode::Both,
+        };
+        proto::Vrf {
+            name: vrf.name.to_string(),
+            gateways: vrf.gateways.iter().map(text::interface_text).collect(),
+            mode: mode.into(),
+            mac: Some(vrf.mac.to_string()),
+        }
+    }
+}
+
+impl From<&spec::Vif> for proto::Vif {
+    fn from(vif: &spec::Vif) -> Self {
+        proto::Vif {
+            name: vif.name.to_string(),
+            device: vif.device.to_string(),
+            role: role(vif.role).into(),
+            vrf: vif.vrf.to_string(),
+            mac: vif.mac.map(|mac| mac.to_string()),
+            addresses: vif.addresses.iter().map(text::interface_text).collect(),
+            vlan: vif.vlan.map(|vlan| vlan.get().into()),
+            mtu: vif.mtu.map(u32::from),
+        }
+    }
+}
+
+impl From<&spec::Nexthop> for proto::Nexthop {
+    fn from(nexthop: &spec::Nexthop) -> Self {
+        use proto::nexthop::{Action, Discard, Host};
+        let mut address = None;
+        let action = match &nexthop.action {
+            NexthopAction::Vif { vif, address: to } => {
+                address = to.map(|addr| addr.to_string());
+                Action::Vif(vif.to_string())
+            }
+            NexthopAction::Tunnel(tunnel) => Action::Tunnel(proto::Tunnel {
+                encap: proto::Encap::Vxlan.into(),
+                local: tunnel.local.map(|addr| addr.to_string()),
+                remote: tunnel.remote.to_string(),
+                vni: Some(tunnel.vni.get()),
+                inner_mac: tunnel.inner_mac.map(|mac| mac.to_string()),
+            }),
+            NexthopAction::Host => Action::Host(Host {}),
+            NexthopAction::Discard => Action::Discard(Discard {}),
+        };
+        proto::Nexthop {
+            name: nexthop.name.to_string(),
+            action: Some(action),
+            address,
+        }
+    }
+}
+
+impl From<&Key> for proto::Key {
+    fn from(key: &Key) -> Self {
+        use proto::key::Key as Written;
+        let key = match key {
+            Key::Vrf(name) => Written::Vrf(name.to_string()),
+            Key::Vif(name) => Written::Vif(name.to_string()),
+            Key::Nexthop(name) => Written::Nexthop(name.to_string()),
+            Key::Route(vrf, prefix) => Written::Route(proto::RouteKey {
+                vrf: vrf.to_string(),
+                prefix: prefix.to_string(),
+            }),
+            Key::Mac(vrf, mac) => Written::Mac(proto::MacKey {
+                vrf: vrf.to_string(),
+                mac: mac.to_string(),
+            }),
+            Key::Vni(vni) => Written::Vni(vni.get()),
+        };
+        proto::Key { key: Some(key) }
+    }
+}

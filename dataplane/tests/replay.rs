@@ -1,0 +1,66 @@
+//! Replays of captures whose clocks do as they please.
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::*;
+use dataplane::io::pcap::{PcapReader, PcapWriter};
+use dataplane::replay;
+use encap::MacAddr;
+
+const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
+const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
+
+const SECOND: u64 = 1_000_000_000;
+const DAY: u64 = 86_400 * SECOND;
+
+/// Packets of one flow at these times; returns the flows that live at the end
+/// with how many packets they saw.
+fn replay(name: &str, times: &[u64]) -> Vec<u64> {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut writer = PcapWriter::create(&path).expect("a writable directory");
+    let frame = udp((A, "10.1.0.10"), (ROUTER, "10.1.0.11"), 64);
+    for time in times {
+        writer.write(*time, &frame).expect("room on the disk");
+    }
+    writer.finish().expect("room on the disk");
+    let objects = vec![
+        vrf("red", &["10.1.0.1/24"]),
+        tenant("a", "red", A, &["10.1.0.10"]),
+        tenant("b", "red", B, &["10.1.0.11"]),
+    ];
+    let input = PcapReader::open(&path).expect("it was just written");
+    let mut sent = 0;
+    let report = replay::run(objects, vec![("a".into(), input)], 1, |_| {
+        sent += 1;
+        Ok(())
+    });
+    assert_eq!(sent, times.len());
+    let report = report.expect("a valid configuration");
+    report
+        .flows
+        .iter()
+        .map(|flow| flow.forward_counters.packets)
+        .collect()
+}
+
+#[test]
+fn a_flow_lives_as_long_as_its_packets_come() {
+    assert_eq!(replay("steady.pcap", &[0, SECOND, 2 * SECOND]), [3]);
+    assert_eq!(replay("pause.pcap", &[0, SECOND, 3_600 * SECOND]), [1]);
+}
+
+#[test]
+fn a_clock_that_jumps_by_weeks_or_years_ends_flows_and_nothing_else() {
+    for days in [20, 26, 49, 50, 60, 365, 20_000] {
+        let times = [
+            0,
+            SECOND,
+            days * DAY,
+            days * DAY + SECOND,
+            (days + 50) * DAY,
+        ];
+        assert_eq!(replay("jump.pcap", &times), [1], "{days} days");
+    }
+}
