@@ -8,6 +8,7 @@
 pub mod command;
 pub mod conversation;
 pub mod lab;
+pub mod ledger;
 pub mod machine;
 pub mod process;
 pub mod programs;
@@ -20,6 +21,7 @@ pub mod wait;
 
 pub use command::{Output, run, try_run};
 pub use lab::{Lab, Namespace};
+pub use ledger::Ledger;
 pub use machine::Machine;
 pub use process::Process;
 pub use scratch::Scratch;

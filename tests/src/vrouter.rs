@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::command::{Output, run, try_run};
 use crate::lab::Namespace;
+use crate::ledger::{Ledger, number};
 use crate::process::Process;
 use crate::programs;
 use crate::scratch::Scratch;
@@ -166,6 +167,16 @@ impl Vrouter {
         drops
     }
 
+    /// Checks that every packet is accounted for, as soon as none is under way.
+    ///
+    /// # Panics
+    /// If that does not become so within 5 s.
+    pub fn assert_balanced(&self) {
+        until(Duration::from_secs(5), "the counters to add up", || {
+            Ledger::of_stats(&self.stats()).is_balanced().then_some(())
+        });
+    }
+
     /// Checks that nothing was dropped but for the reasons named.
     ///
     /// # Panics
@@ -175,13 +186,4 @@ impl Vrouter {
         drops.retain(|reason, _| !expected.contains(&reason.as_str()));
         assert!(drops.is_empty(), "unexpected drops: {drops:?}");
     }
-}
-
-/// A counter; 64-bit numbers are strings in protobuf's JSON.
-pub fn number(value: &Value) -> u64 {
-    match value {
-        Value::String(text) => text.parse().ok(),
-        other => other.as_u64(),
-    }
-    .unwrap_or_default()
 }

@@ -6,8 +6,8 @@ use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use tests::ledger::number;
 use tests::topology::{Forwarding, objects, two_nodes, with_vif2};
-use tests::vrouter::number;
 use tests::{Lab, Machine, Vrouter, programs, until};
 
 const MEMORY_KIB: u64 = 512 << 10;

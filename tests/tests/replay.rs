@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tests::replay::{Ledger, replay, scapy};
-use tests::{Scratch, run};
+use tests::replay::{replay, scapy};
+use tests::{Ledger, Scratch, run};
 
 #[test]
 fn golden_captures_come_out_as_scapy_expects() {
@@ -90,7 +90,7 @@ fn malformed_frames_are_all_accounted_for() {
         fs::create_dir(&directory).expect("the directory is ours");
         let input = scratch.join(format!("{vif}.pcap"));
         let report = replay(&scratch.join("objects.yaml"), &[&input], &directory);
-        let ledger = Ledger::of(&report);
+        let ledger = Ledger::of_report(&report);
         println!("{vif}: {ledger:?}");
         assert!(ledger.rx > 20_000 && ledger.tx > 0, "{ledger:?}");
         assert!(ledger.is_balanced(), "{ledger:?}");
