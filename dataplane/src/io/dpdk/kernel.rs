@@ -5,8 +5,8 @@ use std::ffi::{CString, c_int};
 use std::fs;
 use std::io;
 use std::mem;
-use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixDatagram;
 
 /// The CPUs that the calling thread may run on, ascending.
 pub(super) fn affinity() -> io::Result<Vec<usize>> {
@@ -91,8 +91,8 @@ pub(super) fn interface_runs(index: u32) -> bool {
 
 /// One question about an interface (netdevice(7)).
 fn ask(index: u32, request: libc::c_ulong) -> Option<libc::ifreq> {
-    // Any socket will do; it need not be connected or reachable.
-    let socket = UdpSocket::bind(("127.0.0.1", 0)).ok()?;
+    // Any socket will do; this kind needs no interface that is up, not even loopback.
+    let socket = UnixDatagram::unbound().ok()?;
     // SAFETY: all zeroes are a valid request with an empty name.
     let mut question: libc::ifreq = unsafe { mem::zeroed() };
     // SAFETY: the name has the IF_NAMESIZE bytes that the call may write.
