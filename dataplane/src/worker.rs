@@ -1,6 +1,6 @@
 //! A worker: polls its queues and takes each batch through the stages.
 //!
-//! Everything a packet meets stands in [`Worker::process`], top to bottom. A
+//! Everything a packet meets stands in `Worker::process`, top to bottom. A
 //! worker owns its queues and counters; it shares the snapshot (read) and the
 //! flow table (lock-free) with the others, and nothing else. Time is an argument.
 
