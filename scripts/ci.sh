@@ -42,7 +42,7 @@ check() {
     local line
     while read -r line; do
         left_out+=("$name: $line")
-    done < <(grep -h '^left out' "$log" | sort | uniq -c | sed 's/^ *//')
+    done < <(grep -ohP '(?<=left out: ).*' "$log" | sort -u)
 }
 
 # leave_out NAME WHY: a check that cannot run here.
