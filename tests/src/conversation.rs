@@ -15,7 +15,7 @@ const PACKETS: u32 = 100_000;
 const RATES: [u32; 3] = [20_000, 10_000, 5_000];
 
 /// Holds the whole conversation in both directions, IPv4 and IPv6; the bulk
-/// transfers move `bulk` bytes one way and an eighth of it the other ways.
+/// transfers move `bulk` bytes each way.
 ///
 /// # Panics
 /// At the first thing that does not go as it should.
@@ -25,19 +25,9 @@ pub fn hold(left: &Machine, right: &Machine, bulk: usize) {
         for family in Family::BOTH {
             echo(from, to, family);
             datagrams(from, to, family);
+            stream(from, to, family, bulk);
+            numbered(from, to, family);
         }
-    }
-    let rounds = [
-        (left, right, Family::Ipv4, bulk),
-        (right, left, Family::Ipv4, bulk / 8),
-        (left, right, Family::Ipv6, bulk / 8),
-        (right, left, Family::Ipv6, bulk / 8),
-    ];
-    for (from, to, family, len) in rounds {
-        stream(from, to, family, len);
-    }
-    for (from, to, family) in [(left, right, Family::Ipv4), (right, left, Family::Ipv6)] {
-        numbered(from, to, family);
     }
 }
 
