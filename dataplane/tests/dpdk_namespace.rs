@@ -83,9 +83,12 @@ fn af_packet_carries_frames_over_a_veth() {
     b.tx[1].tx_burst(&mut dpdk.numbered(2..3));
     assert_eq!(numbers(&receive(&mut *a.rx[0], 2)), [1, 2]);
 
-    // The link follows the interface, and its loss is harmless.
+    // The link follows the interface, which the kernel tells up to a second
+    // later, and its loss is harmless.
     ip("link set veth-b down");
-    assert!(!a.control.link().up);
+    wait_for("the link to go down", || {
+        (!a.control.link().up).then_some(())
+    });
     ip("link del veth-a");
     assert!(!a.control.link().up);
     a.tx[0].tx_burst(&mut dpdk.numbered(0..5));
