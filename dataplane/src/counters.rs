@@ -41,7 +41,8 @@ pub struct Totals {
     pub tx_packets: u64,
     /// Their bytes, without the frame check sequence.
     pub tx_bytes: u64,
-    /// Frames received that were for the vrouter itself and needed no answer.
+    /// Frames received that were for the vrouter itself and needed no answer, such
+    /// as the ARP replies that it waited for.
     pub consumed: u64,
     /// Frames the vrouter made itself, such as ARP requests.
     pub originated: u64,

@@ -115,6 +115,8 @@ reasons! {
     ToGateway = "to_gateway",
     /// Nobody known has the address that ARP or ND asked for.
     NeighbourUnanswered = "neighbour_unanswered",
+    /// An ARP or ND announcement that nobody asked for: what is known comes from the controller.
+    NeighbourUnsolicited = "neighbour_unsolicited",
     /// The TTL or hop limit ran out.
     TtlExpired = "ttl_expired",
     /// The nexthop says `discard`.

@@ -138,8 +138,7 @@ def arp_for_free_addresses_is_not_answered():
             ("red_a", arp(RED_A, "10.1.0.77")),
             ("red_a", arp(RED_A, RED_A.v4)),
         ],
-        drops={("red_a", "neighbour_unanswered"): 2},
-        consumed=1,
+        drops={("red_a", "neighbour_unanswered"): 2, ("red_a", "neighbour_unsolicited"): 1},
     )
 
 

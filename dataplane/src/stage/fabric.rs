@@ -91,14 +91,15 @@ fn decap<B: Buffer>(
 
 fn arp<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<Next, DropReason> {
     let (arp, _) = ArpPacket::split(&packet.bytes()[lane.meta.l3.into()..])?;
-    learn(context, arp.sender_ip().into(), arp.sender_mac());
+    let learned = learn(context, arp.sender_ip().into(), arp.sender_mac());
     if arp.is_request() && context.vif.has_address(arp.target_ip().into()) {
         arp::reply(packet.bytes_mut(), 0, context.vif.mac);
         return Ok(Next::Emit(context.vif.id));
     }
     Ok(match host::deliver(context.tables) {
         Next::Drop(_) if arp.is_request() => Next::Drop(DropReason::NotForUs),
-        Next::Drop(_) => Next::Consumed,
+        Next::Drop(_) if learned => Next::Consumed,
+        Next::Drop(_) => Next::Drop(DropReason::NeighbourUnsolicited),
         to_host => to_host,
     })
 }
@@ -109,11 +110,12 @@ fn neighbour_discovery<B: Buffer>(
     packet: &mut B,
 ) -> Result<Option<Next>, DropReason> {
     if let Some(heard) = nd::advertisement(packet.bytes(), &lane.meta)? {
-        if let Some(mac) = heard.target_mac {
-            learn(context, heard.target.into(), mac);
-        }
+        let learned = heard
+            .target_mac
+            .is_some_and(|mac| learn(context, heard.target.into(), mac));
         return Ok(Some(match host::deliver(context.tables) {
-            Next::Drop(_) => Next::Consumed,
+            Next::Drop(_) if learned => Next::Consumed,
+            Next::Drop(_) => Next::Drop(DropReason::NeighbourUnsolicited),
             to_host => to_host,
         }));
     }
@@ -135,12 +137,15 @@ fn neighbour_discovery<B: Buffer>(
     Ok(Some(Next::Emit(context.vif.id)))
 }
 
-/// Updates a neighbour that some nexthop needs; others are nobody's business.
-fn learn(context: &Context, addr: IpAddr, mac: MacAddr) {
-    if mac.is_unicast()
-        && let Some(neighbour) = context.tables.underlay().neighbour(context.vif.id, addr)
-    {
-        neighbour.learn(mac, context.now);
+/// Updates a neighbour that some nexthop needs; true if there is such a one.
+fn learn(context: &Context, addr: IpAddr, mac: MacAddr) -> bool {
+    let neighbour = context.tables.underlay().neighbour(context.vif.id, addr);
+    match neighbour {
+        Some(neighbour) if mac.is_unicast() => {
+            neighbour.learn(mac, context.now);
+            true
+        }
+        _ => false,
     }
 }
 

@@ -48,7 +48,7 @@ fn answer_arp<B: Buffer>(
         target: arp.target_ip().into(),
     };
     if !arp.is_request() || question.asker == question.target {
-        return Ok(Next::Consumed); // announcements: what we know, we know from the controller
+        return Err(DropReason::NeighbourUnsolicited);
     }
     let answer = resolve(context, vrf, lane.ingress, &question)?;
     let back = way_out(context, vrf, lane, &question)?;
@@ -66,7 +66,7 @@ fn answer_nd<B: Buffer>(
         Ok(Some(solicitation)) => solicitation,
         Ok(None) => {
             return match nd::advertisement(packet.bytes(), &lane.meta) {
-                Ok(Some(_)) => Some(Ok(Next::Consumed)),
+                Ok(Some(_)) => Some(Err(DropReason::NeighbourUnsolicited)),
                 Ok(None) => None,
                 Err(error) => Some(Err(error.into())),
             };
