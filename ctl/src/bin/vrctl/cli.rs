@@ -150,7 +150,7 @@ pub(crate) struct FlowsArgs {
     pub(crate) watch: bool,
     /// In which form
     #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
+    pub(crate) output: FlowsOutput,
 }
 
 /// Show counters: workers, vifs, the flow table
@@ -176,8 +176,17 @@ pub(crate) struct DropsArgs {
 pub(crate) enum Output {
     /// Aligned columns for people
     Table,
-    /// In the form of the files that `apply` reads
+    /// For files; of `get`, in the form that `apply` reads
     Yaml,
+    /// For programs
+    Json,
+}
+
+/// Flows are written as they are read, without end: no YAML.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FlowsOutput {
+    /// Aligned columns for people
+    Table,
     /// For programs
     Json,
 }

@@ -8,7 +8,7 @@ use ctl::client::Client;
 use ctl::proto::{self, Flow, FlowSide, FlowsRequest};
 
 use crate::Failure;
-use crate::cli::{FlowsArgs, Output};
+use crate::cli::{FlowsArgs, FlowsOutput};
 use crate::table::{Table, span};
 
 pub(crate) async fn run(
@@ -24,13 +24,8 @@ pub(crate) async fn run(
             clear_screen(out)?;
         }
         match args.output {
-            Output::Table => print_table(&mut client, &request, out).await?,
-            Output::Json => print_json(&mut client, &request, out).await?,
-            Output::Yaml => {
-                return Err(Failure::CouldNotAsk(
-                    "flows come as a table or as json; use -o json".into(),
-                ));
-            }
+            FlowsOutput::Table => print_table(&mut client, &request, out).await?,
+            FlowsOutput::Json => print_json(&mut client, &request, out).await?,
         }
         if !args.watch {
             return Ok(());
