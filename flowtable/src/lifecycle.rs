@@ -32,8 +32,8 @@ impl FlowTable {
     #[inline]
     pub fn touch(&self, hit: &Hit, packets: u32, bytes: u32, now: Ticks) {
         let entry = self.entry(hit.id);
-        if entry.stamp(Relaxed).version() == hit.version {
-            entry.touch(hit.version, packets, bytes, now);
+        if entry.stamp(Relaxed).version() == hit.version() {
+            entry.touch(hit.version(), packets, bytes, now);
         }
     }
 
@@ -69,7 +69,7 @@ impl Worker<'_> {
         let renewed = hit.with_words(action.pack_for(ipv6));
         let mut stamp = Stamp(word.load(Acquire));
         loop {
-            if !stamp.is_live(hit.version) {
+            if !stamp.is_live(hit.version()) {
                 return None;
             }
             if stamp.is_writing() {
@@ -98,7 +98,7 @@ impl Worker<'_> {
         let [forward, reverse] = table.entries_of(pair);
         let mut stamp = forward.stamp(Acquire);
         loop {
-            if !stamp.is_live(hit.version) {
+            if !stamp.is_live(hit.version()) {
                 return false;
             }
             // Whose it is, if the exchange below finds it still the same flow.
@@ -128,13 +128,13 @@ impl Worker<'_> {
         // reverse entry follow.
         loop {
             let decided = forward.stamp(SeqCst).class();
-            if !follow_class(reverse, hit.version, decided)
+            if !follow_class(reverse, hit.version(), decided)
                 || forward.stamp(SeqCst).class() == decided
             {
                 break;
             }
         }
-        table.hasten(pair, hit.version, class);
+        table.hasten(pair, hit.version(), class);
         true
     }
 
@@ -180,9 +180,8 @@ impl Worker<'_> {
         for entry in entries.iter().rev() {
             entry.stamp_word().store(free.0, Release);
         }
-        for (hash, forward) in hashes.into_iter().zip([true, false]) {
-            let id = FlowId::new(pair, forward);
-            table.index().clear(hash, id.index() as u32);
+        for (hash, entry) in hashes.into_iter().zip(entries) {
+            table.index().clear(hash, entry.place());
         }
         table.free().put(self.shard, pair);
         self.dismiss(vif, vrf, class);
@@ -261,7 +260,7 @@ impl FlowTable {
 
 /// Brings the reverse entry's state up to the pair's, unless it is there or
 /// the entry has a new flow by now.
-pub(crate) fn follow(reverse: &Entry, version: u32, state: State) {
+pub(crate) fn follow(reverse: Entry<'_>, version: u32, state: State) {
     change(reverse, version, |stamp| {
         (stamp.state() < state).then(|| stamp.with_state(state))
     });
@@ -269,20 +268,20 @@ pub(crate) fn follow(reverse: &Entry, version: u32, state: State) {
 
 /// Does for a worker that made a pair dead what it may not have come to yet:
 /// lookups must not find the reverse entry once others act on its death.
-pub(crate) fn bury(reverse: &Entry, version: u32, pair: Stamp) {
+pub(crate) fn bury(reverse: Entry<'_>, version: u32, pair: Stamp) {
     if pair.version() == version && pair.state() == State::Dead {
         follow(reverse, version, State::Dead);
     }
 }
 
 /// Sets an entry's class; false if it has a new flow by now.
-fn follow_class(entry: &Entry, version: u32, class: Class) -> bool {
+fn follow_class(entry: Entry<'_>, version: u32, class: Class) -> bool {
     change(entry, version, |stamp| Some(stamp.with_class(class)))
 }
 
 /// Exchanges the stamp of that version for a new one until it worked or there
 /// is none to have; false if the entry has a new flow by now.
-fn change(entry: &Entry, version: u32, new: impl Fn(Stamp) -> Option<Stamp>) -> bool {
+fn change(entry: Entry<'_>, version: u32, new: impl Fn(Stamp) -> Option<Stamp>) -> bool {
     let word = entry.stamp_word();
     let mut stamp = Stamp(word.load(Relaxed));
     while stamp.version() == version {
