@@ -26,6 +26,7 @@
 //! owner before or after; it asks the entry for the key in any case.
 
 use crate::memory::Arrays;
+use crate::simd::{equal_bytes, prefetch};
 use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release};
 
 /// Slots per bucket.
@@ -37,9 +38,6 @@ const ENTRIES_PER_BUCKET: usize = 7;
 const REACH: usize = 16;
 /// Added to the second word of tags to count one entry that passed.
 const PASSED: u64 = 1 << 32;
-/// One in each byte.
-const ONES: u64 = 0x0101_0101_0101_0101;
-
 #[cfg_attr(
     not(loom),
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout)
@@ -53,9 +51,9 @@ pub(crate) struct Bucket {
     entries: [AtomicU32; SLOTS],
 }
 
-/// What [`Bucket::probe`] says when no entry has this hash; there is no entry
-/// of this number.
-pub(crate) const ABSENT: u32 = u32::MAX;
+/// The number of a bucket of an index.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Home(u32);
 
 /// Where an entry is in the index: slot 4 | buckets from home 5.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,38 +79,43 @@ impl<'a> Index<'a> {
         Index(arrays.buckets)
     }
 
-    /// The number of the bucket in which a hash is at home: from the upper half
-    /// of the hash, without a division.
+    /// The bucket in which a hash is at home: from the upper half of the hash,
+    /// without a division.
     #[inline]
-    pub(crate) fn home(self, hash: u64) -> usize {
-        (((hash >> 32) * self.0.len() as u64) >> 32) as usize
+    pub(crate) fn home(self, hash: u64) -> Home {
+        Home((((hash >> 32) * self.0.len() as u64) >> 32) as u32)
     }
 
+    /// The bucket that is the home of some hash in this index.
     #[inline]
-    pub(crate) fn bucket(self, number: usize) -> &'a Bucket {
-        &self.0[number]
+    #[expect(unsafe_code, reason = "one in ten instructions of a lookup")]
+    pub(crate) fn bucket(self, home: Home) -> &'a Bucket {
+        debug_assert!((home.0 as usize) < self.0.len());
+        // SAFETY: a `Home` is made by `home` alone, of this index, and less than
+        // 2^32 times the length, divided by 2^32, is below the length.
+        unsafe { self.0.get_unchecked(home.0 as usize) }
     }
 
     /// Brings the home bucket of a hash near.
     #[inline]
     pub(crate) fn prefetch(self, hash: u64) {
-        prefetch_at(self.0.as_ptr().wrapping_add(self.home(hash)));
+        prefetch(self.0.as_ptr().wrapping_add(self.home(hash).0 as usize));
     }
 
     /// Offers every entry whose tag agrees to `accept` until it returns
     /// something. Entries placed or cleared meanwhile may be offered or not.
     #[inline]
     pub(crate) fn find<T>(self, hash: u64, mut accept: impl FnMut(u32) -> Option<T>) -> Option<T> {
-        let mut at = self.home(hash);
+        let mut at = self.home(hash).0 as usize;
         for _ in 0..=self.reach() {
             let bucket = &self.0[at];
-            let (matches, passed) = bucket.matches(tag(hash));
+            let matches = bucket.matches(tag(hash));
             let mut entries = slots(matches).map(|slot| bucket.entries[slot].load(Acquire));
             let found = entries.find_map(&mut accept);
             if found.is_some() {
                 return found;
             }
-            if passed == 0 {
+            if bucket.passed() == 0 {
                 return None;
             }
             at = self.after(at);
@@ -123,7 +126,7 @@ impl<'a> Index<'a> {
     /// Puts an entry where its hash will find it; `None` if there is no room
     /// within reach. The entry's words must have been written before.
     pub(crate) fn place(self, hash: u64, entry: u32) -> Option<Place> {
-        let home = self.home(hash);
+        let home = self.home(hash).0 as usize;
         let mut at = home;
         for distance in 0..=self.reach() {
             if let Some(slot) = self.0[at].place(tag(hash), entry) {
@@ -144,7 +147,7 @@ impl<'a> Index<'a> {
         if place == Place::NONE {
             return;
         }
-        let home = self.home(hash);
+        let home = self.home(hash).0 as usize;
         let (slot, distance) = (usize::from(place.0 & 15), usize::from(place.0 >> 4));
         let at = (0..distance).fold(home, |at, _| self.after(at));
         let lane = 0xff_u64 << (8 * (slot % 8));
@@ -177,29 +180,33 @@ impl<'a> Index<'a> {
 
 impl Bucket {
     /// The first entry whose tag agrees, of those at home in this bucket or
-    /// displaced into it. Reads this one line.
+    /// displaced into it. Reads this one line. `None` if no entry has this hash.
     ///
     /// It may hold another key; then, and if entries are elsewhere, which makes
     /// it any entry, only [`Index::find`] can tell.
     #[inline]
-    pub(crate) fn probe(&self, hash: u64) -> u32 {
-        let (matches, passed) = self.matches(tag(hash));
+    pub(crate) fn probe(&self, hash: u64) -> Option<u32> {
+        let matches = self.matches(tag(hash));
         if matches != 0 {
             let slot = matches.trailing_zeros() as usize;
-            self.entries[slot].load(Acquire)
-        } else if passed == 0 {
-            ABSENT
+            Some(self.entries[slot].load(Acquire))
+        } else if self.passed() == 0 {
+            None
         } else {
-            0
+            Some(0)
         }
     }
 
-    /// The slots with this tag, as bits, and how many entries passed.
+    /// The slots with this tag, as bits.
     #[inline]
-    fn matches(&self, tag: u8) -> (u32, u32) {
-        let words = [self.tags[0].load(Acquire), self.tags[1].load(Acquire)];
-        let matches = equal_bytes(words, tag) & ((1 << SLOTS) - 1);
-        (matches, (words[1] >> 32) as u32)
+    fn matches(&self, tag: u8) -> u32 {
+        equal_bytes(&self.tags, tag) & ((1 << SLOTS) - 1)
+    }
+
+    /// How many entries at home here or before went on to later buckets.
+    #[inline]
+    fn passed(&self) -> u32 {
+        (self.tags[1].load(Acquire) >> 32) as u32
     }
 
     fn place(&self, tag: u8, entry: u32) -> Option<usize> {
@@ -210,17 +217,13 @@ impl Bucket {
 
     /// Writes the tag into an empty slot of one of the two words of tags.
     fn take_slot(&self, word: usize, tag: u8) -> Option<usize> {
-        let in_word = [0xff, 0x0f][word];
+        let lanes = [8, SLOTS - 8][word];
         let mut tags = self.tags[word].load(Relaxed);
         loop {
-            let empty = equal_bytes([tags, 0], 0) & in_word;
-            if empty == 0 {
-                return None;
-            }
-            let lane = empty.trailing_zeros();
+            let lane = (0..lanes).find(|lane| tags >> (8 * lane) & 0xff == 0)?;
             let taken = tags | u64::from(tag) << (8 * lane);
             match self.tags[word].compare_exchange_weak(tags, taken, AcqRel, Relaxed) {
-                Ok(_) => return Some(8 * word + lane as usize),
+                Ok(_) => return Some(8 * word + lane),
                 Err(now) => tags = now,
             }
         }
@@ -244,68 +247,9 @@ fn tag(hash: u64) -> u8 {
     (hash as u8).max(1)
 }
 
-/// Which of the sixteen bytes, lowest first, equal `byte`.
-#[cfg(all(target_arch = "x86_64", not(loom)))]
-#[inline]
-fn equal_bytes(words: [u64; 2], byte: u8) -> u32 {
-    use core::arch::x86_64::*;
-    #[expect(unsafe_code, reason = "one comparison instead of twelve")]
-    // SAFETY: these are arithmetic on values; SSE2 is in every x86-64.
-    unsafe {
-        let bytes = _mm_set_epi64x(words[1] as i64, words[0] as i64);
-        let equal = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8));
-        _mm_movemask_epi8(equal) as u32
-    }
-}
-
-#[cfg(not(all(target_arch = "x86_64", not(loom))))]
-use equal_bytes_portable as equal_bytes;
-
-/// The same in ordinary arithmetic.
-#[cfg_attr(all(target_arch = "x86_64", not(test), not(loom)), expect(dead_code))]
-#[inline]
-fn equal_bytes_portable(words: [u64; 2], byte: u8) -> u32 {
-    const LOW: u64 = 0x7f * ONES;
-    let in_word = |word: u64| {
-        let differ = word ^ u64::from(byte) * ONES;
-        // The top bit of each byte: set unless all eight are 0.
-        let differ = (differ & LOW).wrapping_add(LOW) | differ;
-        let equal = !differ >> 7 & ONES;
-        // Gathers the lowest bits of the bytes in the topmost byte.
-        (equal.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
-    };
-    in_word(words[0]) | in_word(words[1]) << 8
-}
-
-/// Starts to bring a line near.
-#[inline]
-pub(crate) fn prefetch<T>(line: &T) {
-    prefetch_at(line);
-}
-
-/// The same for what is there or not.
-///
-/// Into the second-level cache: the first level has room for 24 lines on their
-/// way at once (Zen 4), which a batch of 32 exceeds, and then stands still. A
-/// hit in a table of a million flows costs 46 cycles so, and 72 with a prefetch
-/// into all levels; in one of ten thousand a cycle more.
-#[inline]
-#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
-fn prefetch_at<T>(line: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    #[expect(unsafe_code, reason = "there is no safe one")]
-    // SAFETY: a prefetch reads nothing into the program and cannot fault,
-    // whatever the address.
-    unsafe {
-        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T1>(line.cast());
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use std::vec::Vec;
 
     fn buckets(count: usize) -> Vec<Bucket> {
@@ -333,8 +277,8 @@ mod tests {
         assert!(index.place(hash, room).is_none());
         assert_eq!(all(index, hash), (0..room).collect::<Vec<_>>());
         assert_eq!(all(index, hash ^ 0x10), []);
-        assert_eq!(buckets[99].probe(hash), 0);
-        assert_ne!(buckets[99].probe(hash ^ 0x10), ABSENT);
+        assert_eq!(buckets[99].probe(hash), Some(0));
+        assert!(buckets[99].probe(hash ^ 0x10).is_some());
     }
 
     #[test]
@@ -348,7 +292,7 @@ mod tests {
             for place in places.into_iter().rev() {
                 index.clear(hash, place);
             }
-            assert_eq!(buckets[50].probe(hash), ABSENT, "round {round}");
+            assert_eq!(buckets[50].probe(hash), None, "round {round}");
         }
         let words = buckets.iter().flat_map(|bucket| &bucket.tags);
         assert!(words.into_iter().all(|word| word.load(Relaxed) == 0));
@@ -372,21 +316,7 @@ mod tests {
         let buckets = buckets(1000);
         let index = Index(&buckets);
         index.place(5, 1);
-        assert_eq!(buckets[0].probe(7), ABSENT);
-        assert_eq!(buckets[0].probe(5), 1);
-    }
-
-    proptest! {
-        #[test]
-        fn both_ways_to_compare_agree(words: [u64; 2], byte: u8, at in 0..16_u32) {
-            let planted = (u128::from(words[1]) << 64 | u128::from(words[0]))
-                & !(0xff << (8 * at))
-                | u128::from(byte) << (8 * at);
-            let words = [planted as u64, (planted >> 64) as u64];
-            let expected = (0..16).filter(|i| (planted >> (8 * i)) as u8 == byte);
-            let expected = expected.fold(0, |bits, i| bits | 1 << i);
-            prop_assert_eq!(equal_bytes(words, byte), expected);
-            prop_assert_eq!(equal_bytes_portable(words, byte), expected);
-        }
+        assert_eq!(buckets[0].probe(7), None);
+        assert_eq!(buckets[0].probe(5), Some(1));
     }
 }

@@ -5,9 +5,9 @@
 //! front    0   stamp                      stamp
 //!          1   ports, protocol, zone      ports, protocol, zone
 //!          2   source, destination        source and destination
-//!        3-5   action                       "
-//!          6   action                     action
-//!          7   -                          action
+//!          3   -                            "
+//!        4-5   action                       "
+//!        6-7     "                        action
 //! back     8   version, packets           version, packets
 //!          9   version, bytes             version, bytes
 //!         10   version, last seen         version, last seen
@@ -36,8 +36,9 @@
 //! flow had counted by then is lost.
 
 use crate::action::{Action, WORDS_IPV4, WORDS_IPV6};
-use crate::bucket::{Place, prefetch};
-use crate::key::{Addresses, Key};
+use crate::bucket::Place;
+use crate::key::Key;
+use crate::simd::{copy_upper, prefetch};
 use crate::stamp::Stamp;
 use crate::sync::{AtomicU64, Ordering, Relaxed, Release, fence};
 use crate::time::{Class, Ticks};
@@ -46,7 +47,7 @@ use core::array;
 const STAMP: usize = 0;
 const TUPLE: usize = 1;
 const ADDRESSES: usize = 2;
-const ACTION_IPV4: usize = 3;
+const ACTION_IPV4: usize = 4;
 const ACTION_IPV6: usize = 6;
 const PACKETS: usize = 8;
 const BYTES: usize = 9;
@@ -88,28 +89,25 @@ impl Line {
     /// it and the key is its own, and nobody changed it meanwhile. What nearly
     /// every hit is.
     #[inline]
-    pub(crate) fn plain(&self, key: &Key) -> Option<(Stamp, [u64; WORDS_IPV4])> {
-        let get = |at: usize| self.0[at].load(Relaxed);
+    pub(crate) fn plain<const FAMILY: u8>(&self, key: &Key) -> Option<(Stamp, [u64; WORDS_IPV4])> {
+        let ipv6 = key.is_ipv6_in::<FAMILY>();
+        let differs = |at: usize, word: u64| self.0[at].load(Relaxed) ^ word;
         let stamp = Stamp(self.0[STAMP].load(Ordering::Acquire));
-        let tuple = get(TUPLE) ^ key.tuple;
-        let words = match key.addresses {
-            Addresses::Ipv4(both) => {
-                if !stamp.is_plain(false) || tuple | get(ADDRESSES) ^ both != 0 {
-                    return None;
-                }
-                array::from_fn(|i| get(ACTION_IPV4 + i))
-            }
-            Addresses::Ipv6(words) => {
-                let differ = |i: usize| get(ADDRESSES + i) ^ words[i];
-                let differ = tuple | differ(0) | differ(1) | differ(2) | differ(3);
-                if !stamp.is_plain(true) || differ != 0 {
-                    return None;
-                }
-                [get(ACTION_IPV6), get(ACTION_IPV6 + 1), 0, 0]
-            }
-        };
+        let [a, b, c, d] = key.addresses;
+        let mut differ = differs(TUPLE, key.tuple) | differs(ADDRESSES, a);
+        if ipv6 {
+            differ |= differs(ADDRESSES + 1, b);
+            differ |= differs(ADDRESSES + 2, c) | differs(ADDRESSES + 3, d);
+        }
+        if !stamp.is_plain(ipv6) || differ != 0 {
+            return None;
+        }
+        let mut words = copy_upper(&self.0);
+        if ipv6 {
+            words = [words[2], words[3], 0, 0];
+        }
         fence(Ordering::Acquire);
-        (get(STAMP) == stamp.0).then_some((stamp, words))
+        (self.0[STAMP].load(Relaxed) == stamp.0).then_some((stamp, words))
     }
 }
 
@@ -144,16 +142,8 @@ impl<'a> Entry<'a> {
         // Whoever reads one of the words below sees the free stamp at least.
         fence(Release);
         self.set(TUPLE, contents.key.tuple);
-        let ipv6 = match contents.key.addresses {
-            Addresses::Ipv4(both) => {
-                self.set(ADDRESSES, both);
-                false
-            }
-            Addresses::Ipv6(words) => {
-                self.set_all(ADDRESSES, &words);
-                true
-            }
-        };
+        let ipv6 = contents.key.is_ipv6();
+        self.set_all(ADDRESSES, &contents.key.addresses[..addresses_of(ipv6)]);
         self.set_action(first_copy(ipv6), ipv6, contents.action);
         self.set(PACKETS, counted(version, 0));
         self.set(BYTES, counted(version, 0));
@@ -178,27 +168,17 @@ impl<'a> Entry<'a> {
         self.stamp_word().store(stamp.0, Release);
     }
 
-    #[inline]
     pub(crate) fn holds(self, stamp: Stamp, key: &Key) -> bool {
-        if self.get(TUPLE) != key.tuple {
-            return false;
-        }
-        match key.addresses {
-            Addresses::Ipv4(both) => !stamp.is_ipv6() && self.get(ADDRESSES) == both,
-            Addresses::Ipv6(words) => stamp.is_ipv6() && self.get_all(ADDRESSES) == words,
-        }
+        stamp.is_ipv6() == key.is_ipv6() && self.key(stamp) == *key
     }
 
     pub(crate) fn key(self, stamp: Stamp) -> Key {
-        let addresses = if stamp.is_ipv6() {
-            Addresses::Ipv6(self.get_all(ADDRESSES))
-        } else {
-            Addresses::Ipv4(self.get(ADDRESSES))
-        };
-        Key {
-            addresses,
-            tuple: self.get(TUPLE),
+        let ipv6 = stamp.is_ipv6();
+        let mut addresses = [0; 4];
+        for (i, word) in addresses[..addresses_of(ipv6)].iter_mut().enumerate() {
+            *word = self.get(ADDRESSES + i);
         }
+        Key::from_words(ipv6, addresses, self.get(TUPLE))
     }
 
     /// The action, packed, from the copy that the stamp says.
@@ -310,6 +290,11 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// Words that the addresses of a key take.
+fn addresses_of(ipv6: bool) -> usize {
+    if ipv6 { 4 } else { 1 }
+}
+
 #[inline]
 fn first_copy(ipv6: bool) -> usize {
     if ipv6 { ACTION_IPV6 } else { ACTION_IPV4 }
@@ -340,7 +325,7 @@ fn count(word: u64, version: u32) -> u64 {
 }
 
 // Both families' keys and actions are on the front.
-const _: () = assert!(ACTION_IPV4 + WORDS_IPV4 <= PACKETS && ADDRESSES + 1 == ACTION_IPV4);
+const _: () = assert!(ACTION_IPV4 + WORDS_IPV4 == PACKETS && ADDRESSES < ACTION_IPV4);
 const _: () = assert!(ACTION_IPV6 + WORDS_IPV6 == PACKETS && ADDRESSES + 4 == ACTION_IPV6);
 
 #[cfg(all(test, not(loom)))]

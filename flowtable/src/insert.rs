@@ -27,11 +27,12 @@
 use crate::account::{Kind, Limit};
 use crate::action::Action;
 use crate::ageing::rounded;
-use crate::bucket::{Place, prefetch};
+use crate::bucket::Place;
 use crate::entry::{Contents, Entry};
 use crate::evict::owners_word;
 use crate::key::Key;
 use crate::lifecycle::{bury, follow};
+use crate::simd::prefetch;
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, SeqCst, fence};
 use crate::table::{FlowId, FlowTable, Hit, Worker};

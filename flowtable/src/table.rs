@@ -6,14 +6,15 @@
 use crate::account::{AccountId, Accounts, Bounds, Owner, Usage};
 use crate::action::{Action, Verdict, WORDS_IPV4};
 use crate::ageing;
-use crate::bucket::{ABSENT, Index, buckets_for, prefetch};
+use crate::bucket::{Home, Index, buckets_for};
 use crate::entry::Entry;
 use crate::evict::Shares;
 use crate::freelist::FreeList;
-use crate::key::Key;
+use crate::key::{Key, family};
 #[cfg(not(loom))]
 use crate::memory::Memory;
 use crate::memory::{Arrays, Region, Shape};
+use crate::simd::prefetch;
 use crate::stamp::{Stamp, State};
 use crate::sync::{Acquire, AtomicU32};
 use crate::time::{Class, Timeouts};
@@ -299,8 +300,13 @@ impl FlowTable {
     /// good in any of its bits as in any other.
     #[inline]
     pub fn hash(&self, key: &Key) -> u64 {
+        self.hash_in::<{ family::MIXED }>(key)
+    }
+
+    #[inline]
+    fn hash_in<const FAMILY: u8>(&self, key: &Key) -> u64 {
         let mut hasher = self.hasher.build_hasher();
-        key.hash_into(&mut hasher);
+        key.hash_into::<FAMILY>(&mut hasher);
         hasher.finish()
     }
 
@@ -411,7 +417,16 @@ impl FlowTable {
         let hashes = hashes.as_chunks_mut::<N>().0;
         let out = out.as_chunks_mut::<N>().0;
         for ((keys, hashes), out) in keys.iter().zip(hashes).zip(out) {
-            self.lookup_chunk(keys, hashes, out);
+            let ipv6 = keys
+                .iter()
+                .fold(0, |sum, key| sum + usize::from(key.is_ipv6()));
+            if ipv6 == 0 {
+                self.lookup_chunk::<N, { family::IPV4 }>(keys, hashes, out);
+            } else if ipv6 == N {
+                self.lookup_chunk::<N, { family::IPV6 }>(keys, hashes, out);
+            } else {
+                self.lookup_chunk::<N, { family::MIXED }>(keys, hashes, out);
+            }
         }
         keys.len() * N
     }
@@ -419,34 +434,34 @@ impl FlowTable {
     /// One pass over the keys, one over the buckets, one over the entries they
     /// name: each asks for the lines that the next one reads.
     #[inline]
-    fn lookup_chunk<const N: usize>(
+    fn lookup_chunk<const N: usize, const FAMILY: u8>(
         &self,
         keys: &[Key; N],
         hashes: &mut [u64; N],
         out: &mut [Option<Hit>; N],
     ) {
         let arrays = self.arrays();
-        let index = Index::of(arrays);
-        let mut homes = [0; N];
+        let (index, fronts) = (Index::of(arrays), arrays.fronts);
+        let mut homes = [Home::default(); N];
         unrolled::<N>(|i| {
-            hashes[i] = self.hash(&keys[i]);
-            homes[i] = index.home(hashes[i]) as u32;
+            hashes[i] = self.hash_in::<FAMILY>(&keys[i]);
+            homes[i] = index.home(hashes[i]);
             index.prefetch(hashes[i]);
         });
         let mut numbers = [ABSENT; N];
         unrolled::<N>(|i| {
-            let number = index.bucket(homes[i] as usize).probe(hashes[i]);
+            let Some(number) = index.bucket(homes[i]).probe(hashes[i]) else {
+                return;
+            };
             numbers[i] = number;
-            if let Some(front) = arrays.fronts.get(number as usize) {
-                prefetch(front);
-            }
+            prefetch(fronts.as_ptr().wrapping_add(number as usize));
         });
         unrolled::<N>(|i| {
-            let Some(front) = arrays.fronts.get(numbers[i] as usize) else {
+            let Some(front) = fronts.get(numbers[i] as usize) else {
                 out[i] = None;
                 return;
             };
-            match front.plain(&keys[i]) {
+            match front.plain::<FAMILY>(&keys[i]) {
                 Some((stamp, words)) => {
                     out[i] = Hit::new(FlowId::from_index(numbers[i]), stamp, words);
                 }
@@ -491,9 +506,10 @@ pub struct Worker<'t> {
 fn unrolled<const N: usize>(mut each: impl FnMut(usize)) {
     if N.is_multiple_of(4) {
         for first in (0..N).step_by(4) {
-            for i in first..first + 4 {
-                each(i);
-            }
+            each(first);
+            each(first + 1);
+            each(first + 2);
+            each(first + 3);
         }
     } else {
         (0..N).for_each(each);
@@ -532,6 +548,9 @@ fn is_found(arrays: &Arrays<'_>, index: usize, stamp: Stamp) -> bool {
         _ => false,
     }
 }
+
+/// In place of the number of an entry that is not there.
+const ABSENT: u32 = u32::MAX;
 
 impl fmt::Debug for FlowTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
