@@ -26,7 +26,7 @@
 //! owner before or after; it asks the entry for the key in any case.
 
 use crate::memory::Arrays;
-use crate::simd::{equal_bytes, prefetch};
+use crate::simd::equal_bytes;
 use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release};
 
 /// Slots per bucket.
@@ -50,10 +50,6 @@ pub(crate) struct Bucket {
     /// Beside an empty slot's tag, whatever was there before.
     entries: [AtomicU32; SLOTS],
 }
-
-/// The number of a bucket of an index.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Home(u32);
 
 /// Where an entry is in the index: slot 4 | buckets from home 5.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,34 +75,28 @@ impl<'a> Index<'a> {
         Index(arrays.buckets)
     }
 
-    /// The bucket in which a hash is at home: from the upper half of the hash,
-    /// without a division.
+    /// The bucket in which a hash is at home.
     #[inline]
-    pub(crate) fn home(self, hash: u64) -> Home {
-        Home((((hash >> 32) * self.0.len() as u64) >> 32) as u32)
+    #[expect(unsafe_code, reason = "a check would be wasted on every lookup")]
+    pub(crate) fn home(self, hash: u64) -> &'a Bucket {
+        let number = self.home_number(hash);
+        debug_assert!(number < self.0.len());
+        // SAFETY: less than 2^32 times the length, divided by 2^32, is below
+        // the length.
+        unsafe { self.0.get_unchecked(number) }
     }
 
-    /// The bucket that is the home of some hash in this index.
+    /// From the upper half of the hash, without a division.
     #[inline]
-    #[expect(unsafe_code, reason = "one in ten instructions of a lookup")]
-    pub(crate) fn bucket(self, home: Home) -> &'a Bucket {
-        debug_assert!((home.0 as usize) < self.0.len());
-        // SAFETY: a `Home` is made by `home` alone, of this index, and less than
-        // 2^32 times the length, divided by 2^32, is below the length.
-        unsafe { self.0.get_unchecked(home.0 as usize) }
-    }
-
-    /// Brings the home bucket of a hash near.
-    #[inline]
-    pub(crate) fn prefetch(self, hash: u64) {
-        prefetch(self.0.as_ptr().wrapping_add(self.home(hash).0 as usize));
+    fn home_number(self, hash: u64) -> usize {
+        (((hash >> 32) * self.0.len() as u64) >> 32) as usize
     }
 
     /// Offers every entry whose tag agrees to `accept` until it returns
     /// something. Entries placed or cleared meanwhile may be offered or not.
     #[inline]
     pub(crate) fn find<T>(self, hash: u64, mut accept: impl FnMut(u32) -> Option<T>) -> Option<T> {
-        let mut at = self.home(hash).0 as usize;
+        let mut at = self.home_number(hash);
         for _ in 0..=self.reach() {
             let bucket = &self.0[at];
             let matches = bucket.matches(tag(hash));
@@ -126,7 +116,7 @@ impl<'a> Index<'a> {
     /// Puts an entry where its hash will find it; `None` if there is no room
     /// within reach. The entry's words must have been written before.
     pub(crate) fn place(self, hash: u64, entry: u32) -> Option<Place> {
-        let home = self.home(hash).0 as usize;
+        let home = self.home_number(hash);
         let mut at = home;
         for distance in 0..=self.reach() {
             if let Some(slot) = self.0[at].place(tag(hash), entry) {
@@ -147,7 +137,7 @@ impl<'a> Index<'a> {
         if place == Place::NONE {
             return;
         }
-        let home = self.home(hash).0 as usize;
+        let home = self.home_number(hash);
         let (slot, distance) = (usize::from(place.0 & 15), usize::from(place.0 >> 4));
         let at = (0..distance).fold(home, |at, _| self.after(at));
         let lane = 0xff_u64 << (8 * (slot % 8));

@@ -94,12 +94,14 @@ impl Line {
         let differs = |at: usize, word: u64| self.0[at].load(Relaxed) ^ word;
         let stamp = Stamp(self.0[STAMP].load(Ordering::Acquire));
         let [a, b, c, d] = key.addresses;
-        let mut differ = differs(TUPLE, key.tuple) | differs(ADDRESSES, a);
+        // Together, so that there is one branch to mispredict.
+        let mut differ = stamp.differs_from_plain(ipv6);
+        differ |= differs(TUPLE, key.tuple) | differs(ADDRESSES, a);
         if ipv6 {
             differ |= differs(ADDRESSES + 1, b);
             differ |= differs(ADDRESSES + 2, c) | differs(ADDRESSES + 3, d);
         }
-        if !stamp.is_plain(ipv6) || differ != 0 {
+        if differ != 0 {
             return None;
         }
         let mut words = copy_upper(&self.0);

@@ -86,7 +86,7 @@ impl<'t> Worker<'t> {
         ];
         let contents = contents.map(|(key, action)| {
             let hash = table.hash(key);
-            table.index().prefetch(hash);
+            prefetch(table.index().home(hash));
             Contents { key, hash, action }
         });
         loop {

@@ -18,6 +18,7 @@ use crate::account::Owner;
 use crate::action::Action;
 use crate::entry::Entry;
 use crate::evict::{HALF_OPEN, owners_from};
+use crate::simd::prefetch;
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::table::{FlowId, FlowTable, Hit, Worker};
@@ -161,7 +162,7 @@ impl Worker<'_> {
         let table = self.table;
         let hashes = table.entries_of(pair).map(|entry| {
             let hash = table.hash(&entry.key(entry.stamp(Relaxed)));
-            table.index().prefetch(hash);
+            prefetch(table.index().home(hash));
             hash
         });
         self.release(pair, hashes, class);

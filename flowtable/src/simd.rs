@@ -81,6 +81,23 @@ mod imp {
         }
     }
 
+    #[cfg(target_feature = "avx")]
+    #[inline]
+    pub(super) fn copy_upper(line: &[AtomicU64; 8]) -> [u64; 4] {
+        let all: __m256i;
+        // SAFETY: as in `load`, twice as many; any bytes are some number.
+        unsafe {
+            asm!(
+                "vmovdqu {all}, [{line} + 32]",
+                all = lateout(ymm_reg) all,
+                line = in(reg) line,
+                options(nostack, preserves_flags, readonly),
+            );
+            core::mem::transmute::<__m256i, [u64; 4]>(all)
+        }
+    }
+
+    #[cfg(not(target_feature = "avx"))]
     #[inline]
     pub(super) fn copy_upper(line: &[AtomicU64; 8]) -> [u64; 4] {
         let halves = [load!(line, 32), load!(line, 48)];

@@ -96,12 +96,12 @@ impl Stamp {
         self.0 & Self::SECOND != 0
     }
 
-    /// Whether lookups may find a flow of this family here, in the first copy
-    /// of the action: what nearly every hit is, in one comparison.
+    /// 0 if lookups may find a flow of this family here, in the first copy of
+    /// the action: what nearly every hit is.
     #[inline]
-    pub(crate) fn is_plain(self, ipv6: bool) -> bool {
-        let family = u64::from(ipv6) * Self::IPV6;
-        self.0 & (Self::STATE | Self::IPV6 | Self::SECOND) == family | State::Live as u64
+    pub(crate) fn differs_from_plain(self, ipv6: bool) -> u64 {
+        let plain = State::Live as u64 | u64::from(ipv6) * Self::IPV6;
+        (self.0 ^ plain) & (Self::STATE | Self::IPV6 | Self::SECOND)
     }
 
     pub(crate) fn with_state(self, state: State) -> Stamp {
@@ -142,7 +142,9 @@ mod tests {
         );
         assert!(stamp.is_ipv6() && !stamp.is_writing() && !stamp.second_copy());
         let live = stamp.with_state(State::Live);
-        assert!(live.is_plain(true) && !live.is_plain(false));
+        assert_eq!(live.differs_from_plain(true), 0);
+        assert_ne!(live.differs_from_plain(false), 0);
+        assert_ne!(live.switched().differs_from_plain(true), 0);
         let changed = live.with_writing().with_class(Class::SynSent);
         assert!(changed.is_live(u32::MAX) && changed.is_ipv6() && changed.is_writing());
         assert_eq!(changed.class(), Class::SynSent);

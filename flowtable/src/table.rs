@@ -6,7 +6,7 @@
 use crate::account::{AccountId, Accounts, Bounds, Owner, Usage};
 use crate::action::{Action, Verdict, WORDS_IPV4};
 use crate::ageing;
-use crate::bucket::{Home, Index, buckets_for};
+use crate::bucket::{Index, buckets_for};
 use crate::entry::Entry;
 use crate::evict::Shares;
 use crate::freelist::FreeList;
@@ -442,28 +442,29 @@ impl FlowTable {
     ) {
         let arrays = self.arrays();
         let (index, fronts) = (Index::of(arrays), arrays.fronts);
-        let mut homes = [Home::default(); N];
+        let mut homes = [index.home(0); N];
         unrolled::<N>(|i| {
             hashes[i] = self.hash_in::<FAMILY>(&keys[i]);
             homes[i] = index.home(hashes[i]);
-            index.prefetch(hashes[i]);
+            prefetch(homes[i]);
         });
         let mut numbers = [ABSENT; N];
         unrolled::<N>(|i| {
-            let Some(number) = index.bucket(homes[i]).probe(hashes[i]) else {
+            let Some(number) = homes[i].probe(hashes[i]) else {
                 return;
             };
-            numbers[i] = number;
+            numbers[i] = number as usize;
             prefetch(fronts.as_ptr().wrapping_add(number as usize));
         });
         unrolled::<N>(|i| {
-            let Some(front) = fronts.get(numbers[i] as usize) else {
+            let number = numbers[i];
+            let Some(front) = fronts.get(number) else {
                 out[i] = None;
                 return;
             };
             match front.plain::<FAMILY>(&keys[i]) {
                 Some((stamp, words)) => {
-                    out[i] = Hit::new(FlowId::from_index(numbers[i]), stamp, words);
+                    out[i] = Hit::new(FlowId::from_index(number as u32), stamp, words);
                 }
                 None => self.look_further(&keys[i], hashes[i], &mut out[i]),
             }
@@ -550,7 +551,7 @@ fn is_found(arrays: &Arrays<'_>, index: usize, stamp: Stamp) -> bool {
 }
 
 /// In place of the number of an entry that is not there.
-const ABSENT: u32 = u32::MAX;
+const ABSENT: usize = usize::MAX;
 
 impl fmt::Debug for FlowTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
