@@ -6,7 +6,7 @@
 //! parts, and one part more is kept for whoever comes next: else an owner who
 //! is alone in the table would be within its share, and all of it. Accounts
 //! count a flow for its vif and for its vrf, so a flow is as far over the share
-//! as the worse of the two.
+//! as the worse of the two; but between flows of one vrf the vifs decide.
 //!
 //! A new flow that a bound does not admit may take the place of
 //! - a half-open flow, of the same vif, or of an owner further over its share
@@ -115,11 +115,13 @@ impl Excess {
     }
 }
 
-/// How an owner, or a flow of two, stands in the question at hand.
+/// How a flow stands in the question at hand.
 #[derive(Clone, Copy)]
 struct Standing {
+    /// The worse of its vif's and its vrf's.
     excess: Excess,
-    /// It has a quota, and is within its share.
+    vif_excess: Excess,
+    /// An owner of it has a quota, and is within its share.
     protected: bool,
 }
 
@@ -129,7 +131,7 @@ struct Need<'t> {
     limit: Limit,
     vif: u32,
     vrf: u32,
-    own: Excess,
+    own: Standing,
 }
 
 /// A pair that may be evicted.
@@ -137,6 +139,7 @@ struct Need<'t> {
 struct Candidate {
     half_open: bool,
     excess: Excess,
+    vif_excess: Excess,
     pair: usize,
 }
 
@@ -154,15 +157,14 @@ impl Worker<'_> {
             return false;
         }
         table.apart.shares.refresh(table.accounts(), flow.now);
-        let mut need = Need {
+        let need = Need {
             table,
             limit,
             vif: flow.vif,
             vrf: flow.vrf,
-            own: Excess(0),
+            // As if the newcomer were there: two who are even change nothing.
+            own: table.standing(limit, flow.vif, flow.vrf, 1),
         };
-        // As if the newcomer were there: two who are even change nothing.
-        need.own = need.standing(flow.vif, flow.vrf, 1).excess;
         let used = table.free().used();
         (0..LOOKS.min(used.div_ceil(LOOK))).any(|_| {
             let from = table.free().advance_hand(self.shard, LOOK, used);
@@ -220,9 +222,14 @@ impl Need<'_> {
 
     /// Whether a pair of these owners may go.
     fn candidate(&self, pair: usize, vif: u32, vrf: u32, half_open: bool) -> Option<Candidate> {
-        let standing = self.standing(vif, vrf, 0);
-        let excess = standing.excess;
-        let further = excess > self.own;
+        let standing = self.table.standing(self.limit, vif, vrf, 0);
+        let Standing {
+            excess, vif_excess, ..
+        } = standing;
+        let further = match vrf == self.vrf {
+            true => vif_excess > self.own.vif_excess,
+            false => excess > self.own.excess,
+        };
         let may_go = match self.limit {
             Limit::Table if half_open => vif == self.vif || further,
             Limit::Table => further && excess > Excess::NONE && !standing.protected,
@@ -235,49 +242,48 @@ impl Need<'_> {
         may_go.then_some(Candidate {
             half_open,
             excess,
+            vif_excess,
             pair,
         })
     }
+}
 
-    /// How a flow of these owners stands, if they had `more` flows.
-    fn standing(&self, vif: u32, vrf: u32, more: u32) -> Standing {
-        let vif = self.owner(Owner::Vif(vif), more);
-        // Between vifs of one vrf, the vrf's excess is the same for all.
-        if matches!(self.limit, Limit::Vrf | Limit::VrfHalfOpen) {
-            return vif;
-        }
-        let vrf = self.owner(Owner::Vrf(vrf), more);
+impl FlowTable {
+    /// How a flow of these owners stands before this limit, if they had `more`
+    /// flows.
+    fn standing(&self, limit: Limit, vif: u32, vrf: u32, more: u32) -> Standing {
+        let (vif_excess, vif_protected) = self.excess(limit, Owner::Vif(vif), more);
+        let (vrf_excess, vrf_protected) = self.excess(limit, Owner::Vrf(vrf), more);
         Standing {
-            excess: vif.excess.max(vrf.excess),
-            protected: vif.protected || vrf.protected,
+            excess: vif_excess.max(vrf_excess),
+            vif_excess,
+            protected: vif_protected || vrf_protected,
         }
     }
 
-    fn owner(&self, owner: Owner, more: u32) -> Standing {
-        let accounts = self.table.accounts();
+    /// An owner's excess, and whether it has a quota and is within its share.
+    fn excess(&self, limit: Limit, owner: Owner, more: u32) -> (Excess, bool) {
+        let accounts = self.accounts();
         let id = accounts.id(owner);
         let quota = accounts.limit(id);
         let share = self.share(owner, quota);
-        let excess = match self.limit {
+        let excess = match limit {
             Limit::TableHalfOpen => Excess::of(
                 accounts.used(id, Kind::HalfOpen) + more,
-                self.table.bounds.half_open_share(share),
+                self.bounds.half_open_share(share),
             ),
             _ => Excess::of(accounts.used(id, Kind::Pairs) + more, share),
         };
-        Standing {
-            excess,
-            protected: quota.is_some() && excess <= Excess::NONE,
-        }
+        (excess, quota.is_some() && excess <= Excess::NONE)
     }
 
     fn share(&self, owner: Owner, quota: Option<u32>) -> u32 {
-        let shares = &self.table.apart.shares;
+        let shares = &self.apart.shares;
         let crowd = match owner {
             Owner::Vif(_) => &shares.vifs,
             Owner::Vrf(_) => &shares.vrfs,
         };
-        let capacity = self.table.bounds.capacity;
+        let capacity = self.bounds.capacity;
         let promised = crowd.promised.load(Relaxed);
         match quota {
             Some(quota) if promised > capacity => {

@@ -182,13 +182,18 @@ impl Rules {
         }
     }
 
-    /// How far its owners are over their shares, were there `more` of it.
-    fn excess_of(&self, flows: &[Holding], flow: &Holding, limit: Limit, more: u32) -> Excess {
+    /// How far the worse of its owners is over its share, and how far its vif
+    /// is, were there `more` of it.
+    fn excess_of(
+        &self,
+        flows: &[Holding],
+        flow: &Holding,
+        limit: Limit,
+        more: u32,
+    ) -> (Excess, Excess) {
         let vif = self.excess(flows, Owner::Vif(flow.vif), limit, more);
-        match limit {
-            Limit::Vrf | Limit::VrfHalfOpen => vif,
-            _ => vif.max(self.excess(flows, Owner::Vrf(flow.vrf), limit, more)),
-        }
+        let vrf = self.excess(flows, Owner::Vrf(flow.vrf), limit, more);
+        (vif.max(vrf), vif)
     }
 
     /// Whether an owner of the flow has a quota and is within its share.
@@ -202,9 +207,13 @@ impl Rules {
     }
 
     fn may_go(&self, flows: &[Holding], old: &Holding, new: &Holding, limit: Limit) -> bool {
-        let excess = self.excess_of(flows, old, limit, 0);
-        let further = excess > self.excess_of(flows, new, limit, 1);
         let (same_vif, same_vrf) = (old.vif == new.vif, old.vrf == new.vrf);
+        let (excess, vif_excess) = self.excess_of(flows, old, limit, 0);
+        let (own, own_vif) = self.excess_of(flows, new, limit, 1);
+        let further = match same_vrf {
+            true => vif_excess > own_vif,
+            false => excess > own,
+        };
         match limit {
             Limit::Table | Limit::TableHalfOpen if old.half_open => same_vif || further,
             Limit::Table => further && excess > Excess::NONE && !self.is_protected(flows, old),
