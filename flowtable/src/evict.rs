@@ -27,7 +27,9 @@
 //! cache line, some dozens at a time, and of those the one that is half open
 //! first and most over its share second. It is a bounded look: what it does not
 //! find is not taken. An owner who holds a hundredth of the table is found in
-//! all but one look in a hundred.
+//! all but one look in a hundred if its flows are anywhere. If they lie
+//! together, as those do that came together, the hand finds them by leaps that
+//! leave no large gap, and then goes on from where it found the last one.
 
 use crate::account::{Accounts, Kind, Limit, Owner};
 use crate::insert::NewFlow;
@@ -169,7 +171,11 @@ impl Worker<'_> {
         (0..LOOKS.min(used.div_ceil(LOOK))).any(|_| {
             let from = table.free().advance_hand(self.shard, LOOK, used);
             let best = need.best_of((from..from + LOOK).map(|pair| pair % used));
-            best.is_some_and(|best| self.evict(&need, best))
+            let done = best.is_some_and(|best| self.evict(&need, best));
+            if !done {
+                table.free().advance_hand(self.shard, leap(used), used);
+            }
+            done
         })
     }
 
@@ -195,6 +201,16 @@ impl Worker<'_> {
         self.bury_claimed(pair, stamp);
         !stamp.is_writing()
     }
+}
+
+/// How far the hand goes on among `used` pairs after a look in vain.
+fn leap(used: usize) -> usize {
+    if used <= LOOK * LOOKS {
+        // As many looks as there are see all of them.
+        return 0;
+    }
+    // The golden section: the places of any number of leaps lie evenly.
+    ((used as u64 * 0x9e37_79b9) >> 32) as usize
 }
 
 impl Need<'_> {
