@@ -3,7 +3,7 @@
 
 use flowtable::{
     Action, Class, Config, FlowTable, Hit, Insert, Key, NewFlow, Rewrite, Ticks, Translation,
-    Verdict, Zone,
+    Verdict, Worker, Zone,
 };
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -96,8 +96,13 @@ pub(crate) fn new_flow<'a>(
 
 /// Inserts `key` and its reverse with [`actions`] of epoch 0.
 pub(crate) fn insert(table: &FlowTable, key: &Key, n: u32, class: Class, now: Ticks) -> Insert {
+    insert_by(table.worker(0), key, n, class, now)
+}
+
+/// The same by a certain worker.
+pub(crate) fn insert_by(worker: Worker<'_>, key: &Key, n: u32, class: Class, now: Ticks) -> Insert {
     let (reverse, actions) = (key.reversed(), actions(n, 0));
-    table.worker(0).insert_pair(&NewFlow {
+    worker.insert_pair(&NewFlow {
         class,
         now,
         ..new_flow(key, &reverse, &actions)
