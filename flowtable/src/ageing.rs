@@ -153,7 +153,11 @@ impl Worker<'_> {
                 });
             return None;
         }
-        let mut view = table.view(pair).filter(|view| view.version == version)?;
+        let mut view = table.view(pair).filter(|view| {
+            // A packet may have come since.
+            let idle = now.since(view.last_seen) >= timeout_ms;
+            view.version == version && view.class == class && idle
+        })?;
         let stamp = table.claim(pair, version, |now| now == class)?;
         if !stamp.is_writing() {
             view.forward_counters = forward.counters(version);
