@@ -2,6 +2,8 @@
 //! between a source and a sink in memory, and the report.
 
 pub mod engine;
+pub mod footprint;
 pub mod frames;
 pub mod report;
+pub mod table;
 pub mod traffic;

@@ -1,13 +1,15 @@
-//! `vrbench`: what a packet costs.
+//! `vrbench`: what a packet costs, and what a look into the flow table does.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bench::{engine, report, traffic};
+use bench::table::compare;
+use bench::{engine, footprint, report, traffic};
 use clap::{Parser, Subcommand};
+use serde_json::Value;
 
-/// Measures vrouter's forwarding engine.
+/// Measures vrouter's forwarding engine and its flow table.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {
@@ -25,6 +27,38 @@ enum Command {
     /// median over many short windows, with the best beside it.
     #[command(after_help = "Example: vrbench engine --flows 1,10000 --json engine.json")]
     Engine(EngineArguments),
+    /// The flow table by itself and beside other tables.
+    #[command(subcommand)]
+    Table(TableCommand),
+}
+
+#[derive(Subcommand)]
+enum TableCommand {
+    /// Lookups, beside other tables with the same flows, in turns.
+    ///
+    /// Beside DPDK's rte_hash with lock-free readers, papaya, dashmap and scc
+    /// (its HashIndex), and the floor: touching two random cache lines in memory
+    /// of the same size. Making the keys is not counted, hashing them is. All
+    /// tables have room for the same number of flows and are filled to 90 %.
+    #[command(after_help = "Example: vrbench table compare --flows 10000,1000000")]
+    Compare(CompareArguments),
+}
+
+#[derive(clap::Args)]
+struct CompareArguments {
+    /// Numbers of flows in the tables; each is two keys.
+    #[arg(long, value_delimiter = ',', default_value = "10000,1000000,4000000,16000000",
+          value_parser = clap::value_parser!(u32).range(1_000..=64_000_000))]
+    flows: Vec<u32>,
+    /// Seconds for each row.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// The core to run on; by default the last one.
+    #[arg(long)]
+    core: Option<usize>,
+    /// Also write the results to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -45,8 +79,11 @@ struct EngineArguments {
 }
 
 fn main() -> ExitCode {
-    let Command::Engine(arguments) = Arguments::parse().command;
-    match run(&arguments) {
+    let done = match Arguments::parse().command {
+        Command::Engine(arguments) => engine(&arguments),
+        Command::Table(command) => table(&command),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("vrbench: {error}");
@@ -55,7 +92,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &EngineArguments) -> Result<(), String> {
+fn engine(arguments: &EngineArguments) -> Result<(), String> {
     let core = pin(arguments.core)?;
     let window = Duration::from_secs(arguments.seconds);
     let mut lines = Vec::new();
@@ -67,8 +104,35 @@ fn run(arguments: &EngineArguments) -> Result<(), String> {
             lines.push(line);
         }
     }
-    match &arguments.json {
-        Some(path) => report::write_json(path, core, &lines),
+    write(&arguments.json, || report::document(core, &lines))
+}
+
+fn table(command: &TableCommand) -> Result<(), String> {
+    footprint::heap_on_huge_pages().map_err(|error| error.to_string())?;
+    match command {
+        TableCommand::Compare(arguments) => compare(arguments),
+    }
+}
+
+fn compare(arguments: &CompareArguments) -> Result<(), String> {
+    let core = pin(arguments.core)?;
+    #[cfg(feature = "dpdk")]
+    bench::table::rte_hash::start()?;
+    let time = Duration::from_secs(arguments.seconds);
+    let mut rows = Vec::new();
+    compare::header(core);
+    for flows in &arguments.flows {
+        compare::compare(*flows, time, &mut |row| {
+            compare::print(&row);
+            rows.push(row);
+        })?;
+    }
+    write(&arguments.json, || compare::document(core, &rows))
+}
+
+fn write(path: &Option<PathBuf>, document: impl FnOnce() -> Value) -> Result<(), String> {
+    match path {
+        Some(path) => report::write_json(path, &document()),
         None => Ok(()),
     }
 }
