@@ -5,6 +5,8 @@
 //! somewhat better than random: its buckets are a small part of its memory.
 #![allow(unsafe_code, reason = "prefetch takes a pointer")]
 
+use flowtable::FlowTable;
+
 use super::flows::Direction;
 use super::{BATCH, Contender, Found, ours};
 
@@ -21,7 +23,7 @@ struct Line([u32; 16]);
 impl Floor {
     /// As much as our table takes for so many flows.
     pub fn for_table(flows: u32) -> Floor {
-        Floor::new(ours::table(flows).memory_bytes())
+        Floor::new(FlowTable::memory_needed(&ours::config(flows)))
     }
 
     /// As many lines as fit into `bytes`, every page of them written to: what

@@ -9,7 +9,7 @@ use flowtable::{FlowId, FlowTable, Insert, Ticks};
 use quanta::Clock;
 
 use super::flows::{Draw, Ipv4};
-use super::ours::{Pair, capacity, fill, remove, table};
+use super::ours::{Pair, capacity, fill, table};
 
 /// Flows that are made before the clock starts.
 const RUN: usize = 64;
@@ -60,7 +60,7 @@ impl Insertion {
         self.next += RUN as u32;
         let start = self.clock.raw();
         for pair in &pairs {
-            match pair.insert(&self.table, 0, Ticks(0)) {
+            match pair.insert(self.table.worker(0), Ticks(0)) {
                 Insert::Inserted(hit) => self.guests.push((hit.id, hit.version)),
                 other => panic!("a new flow, a table half empty: {other:?}"),
             }
@@ -75,8 +75,9 @@ impl Insertion {
         while !self.guests.is_empty() {
             let random = u64::from(self.shuffle.pick() >> 1);
             let chosen = (random * self.guests.len() as u64) >> 30;
-            let guest = self.guests.swap_remove(chosen as usize);
-            assert!(remove(&self.table, 0, guest), "nobody else removes flows");
+            let (id, version) = self.guests.swap_remove(chosen as usize);
+            let removed = self.table.worker(0).remove(id, version);
+            assert!(removed, "nobody else removes flows");
         }
     }
 }

@@ -6,15 +6,18 @@
 //!            meter: cycles per lookup ──► benches/flowtable.rs, compare
 //! ```
 
+pub mod age;
 pub mod compare;
 pub mod floor;
 pub mod flows;
 pub mod insertion;
+pub mod instructions;
 pub mod meter;
 pub mod ours;
 pub mod peers;
 #[cfg(feature = "dpdk")]
 pub mod rte_hash;
+pub mod scale;
 
 use flows::Direction;
 

@@ -4,7 +4,7 @@
 use std::marker::PhantomData;
 
 use flowtable::{
-    Action, Class, Config, FlowId, FlowTable, Hit, Insert, Key, Rewrite, Ticks, Timeouts, Verdict,
+    Action, Class, Config, FlowTable, Hit, Insert, Key, NewFlow, Rewrite, Ticks, Verdict, Worker,
 };
 
 use super::flows::{Direction, Family};
@@ -20,11 +20,21 @@ pub fn capacity(flows: u32) -> usize {
 
 /// An empty table that can hold [`capacity`] flows.
 pub fn table(flows: u32) -> FlowTable {
-    FlowTable::new(&Config {
+    table_with(config(flows))
+}
+
+/// A table that can hold [`capacity`] flows.
+pub fn config(flows: u32) -> Config {
+    Config {
         pairs: capacity(flows),
         seed: [1, 2, 3, 4],
-        timeouts: Timeouts::default(),
-    })
+        ..Config::default()
+    }
+}
+
+/// An empty table, in the memory that a node would give it.
+pub fn table_with(config: Config) -> FlowTable {
+    FlowTable::new(&config)
 }
 
 /// What a direction's packets are done with; the nexthop is its number.
@@ -46,7 +56,7 @@ pub struct Pair {
     actions: [Action; 2],
     /// Lifetime class.
     pub class: Class,
-    /// Whom it counts for.
+    /// The vif and the vrf it counts for.
     pub owner: u32,
 }
 
@@ -63,18 +73,21 @@ impl Pair {
         }
     }
 
-    /// Puts the flow into the table, as a worker does.
+    /// Puts the flow into the table.
     #[inline]
-    pub fn insert(&self, table: &FlowTable, _worker: usize, now: Ticks) -> Insert {
-        let ([forward, reverse], [there, back]) = (&self.keys, &self.actions);
-        table.insert_pair(forward, there, reverse, back, self.class, self.owner, now)
+    pub fn insert(&self, worker: Worker<'_>, now: Ticks) -> Insert {
+        let ([forward, reverse], [forward_action, reverse_action]) = (&self.keys, &self.actions);
+        worker.insert_pair(&NewFlow {
+            forward,
+            forward_action,
+            reverse,
+            reverse_action,
+            class: self.class,
+            vif: self.owner,
+            vrf: self.owner,
+            now,
+        })
     }
-}
-
-/// Takes a flow out of the table, as a worker does.
-#[inline]
-pub fn remove(table: &FlowTable, _worker: usize, (id, version): (FlowId, u32)) -> bool {
-    table.remove(id, version)
 }
 
 /// Puts the first `flows` flows into the table.
@@ -83,7 +96,7 @@ pub fn remove(table: &FlowTable, _worker: usize, (id, version): (FlowId, u32)) -
 /// If one does not go in.
 pub fn fill<F: Family>(table: &FlowTable, flows: u32) {
     for flow in 0..flows {
-        let inserted = Pair::new::<F>(flow).insert(table, 0, Ticks(0));
+        let inserted = Pair::new::<F>(flow).insert(table.worker(0), Ticks(0));
         assert!(
             matches!(inserted, Insert::Inserted(_)),
             "flow {flow}: {inserted:?}"
@@ -91,11 +104,35 @@ pub fn fill<F: Family>(table: &FlowTable, flows: u32) {
     }
 }
 
+/// Room for the results of a batch.
+#[derive(Default)]
+pub struct Batch {
+    hashes: [u64; BATCH],
+    hits: [Option<Hit>; BATCH],
+}
+
+impl Batch {
+    /// Looks up at most [`BATCH`] keys.
+    #[inline]
+    pub fn lookup(&mut self, table: &FlowTable, keys: &[Key]) {
+        table.lookup_batch(keys, &mut self.hashes, &mut self.hits);
+    }
+
+    /// What the last lookup of so many keys found.
+    #[inline]
+    pub fn found(&self, keys: usize) -> Found {
+        let mut found = Found::default();
+        for hit in self.hits[..keys].iter().flatten() {
+            found.add(hit.nexthop());
+        }
+        found
+    }
+}
+
 /// The flow table, with room for the results of a batch.
 pub struct Ours<F> {
     table: FlowTable,
-    hashes: [u64; BATCH],
-    hits: [Option<Hit>; BATCH],
+    batch: Batch,
     family: PhantomData<F>,
 }
 
@@ -106,15 +143,9 @@ impl<F: Family> Ours<F> {
         fill::<F>(&table, flows);
         Ours {
             table,
-            hashes: [0; BATCH],
-            hits: [None; BATCH],
+            batch: Batch::default(),
             family: PhantomData,
         }
-    }
-
-    /// The table itself.
-    pub fn flows(&self) -> &FlowTable {
-        &self.table
     }
 }
 
@@ -129,12 +160,7 @@ impl<F: Family> Contender for Ours<F> {
 
     #[inline]
     fn lookup(&mut self, keys: &[Key]) -> Found {
-        self.table
-            .lookup_batch(keys, &mut self.hashes, &mut self.hits);
-        let mut found = Found::default();
-        for hit in self.hits[..keys.len()].iter().flatten() {
-            found.add(hit.action.nexthop);
-        }
-        found
+        self.batch.lookup(&self.table, keys);
+        self.batch.found(keys.len())
     }
 }
