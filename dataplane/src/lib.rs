@@ -6,6 +6,7 @@ pub mod counters;
 pub mod decide;
 pub mod engine;
 pub mod io;
+pub mod memory;
 pub mod reason;
 pub mod replay;
 pub mod snapshot;
