@@ -22,9 +22,6 @@ use super::{Stored, Tables, VifId, VrfId};
 /// Used when neither the object nor a device says otherwise.
 const DEFAULT_MTU: u16 = 1500;
 
-/// Highest vrf index: flow keys have 23 bits for it.
-const MAX_VRF: u32 = (1 << 23) - 1;
-
 /// The next snapshot, complete but for what devices know.
 pub struct Draft {
     tables: Tables,

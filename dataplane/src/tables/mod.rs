@@ -43,6 +43,13 @@ pub struct NexthopId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub u32);
 
+/// Vrfs of a node, the underlay included. The flow table keeps an account for
+/// each, and flow keys have 23 bits for a vrf.
+pub const MAX_VRFS: u32 = 4096;
+
+/// Vifs of a node. The flow table keeps an account for each.
+pub const MAX_VIFS: u32 = 4096;
+
 /// The vrf named `underlay`, which always exists.
 pub const UNDERLAY: VrfId = VrfId(0);
 

@@ -189,6 +189,7 @@ pub fn vrf(name: &str, gateways: &[&str]) -> Object {
             .collect(),
         mode: ForwardingMode::Both,
         mac: ROUTER,
+        flow_quota: None,
     })
 }
 
@@ -202,6 +203,7 @@ pub fn tenant(name: &str, vrf: &str, mac: MacAddr, addresses: &[&str]) -> Object
         addresses: addresses.iter().map(|addr| net(addr)).collect(),
         vlan: None,
         mtu: None,
+        flow_quota: None,
     })
 }
 
@@ -215,6 +217,7 @@ pub fn fabric(name: &str, mac: MacAddr, addresses: &[&str]) -> Object {
         addresses: addresses.iter().map(|addr| net(addr)).collect(),
         vlan: None,
         mtu: Some(1600),
+        flow_quota: None,
     })
 }
 
