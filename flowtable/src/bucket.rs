@@ -1,243 +1,331 @@
 //! The index: from a hash to the entries that may hold its key.
 //!
-//! A bucket is one cache line of seven slots and a control word. There are
-//! three entries to a bucket, so a full table fills three slots of seven on
-//! average. A slot is 0 or names one entry beside a tag from the hash; which
-//! key the entry holds, and whether it is live, is for the entry to say.
+//! A bucket is one cache line of twelve slots. A slot is a tag of eight bits
+//! from the hash and the number of an entry; which key the entry holds, and
+//! whether it is live, is for the entry to say.
 //!
 //! ```text
-//! slot     tag 31 | 1 | entry index 32
-//! control  eight counters of 8 bits
+//! tags     8 8 8 8 8 8 8 8 | 8 8 8 8   passed 32     16 bytes
+//! entries  twelve times 32                           48 bytes
 //! ```
 //!
-//! When a bucket is full, its entries go to the eight buckets after it. Counter
-//! *d* of the control word says how many went *d* + 1 buckets further, so a
-//! lookup leaves the home bucket only if there is something to find, and knows
-//! where. A counter goes up before the slot is taken and down after it is
-//! given up: whoever reads it never looks too little.
+//! All twelve tags are compared at once. A tag of 0 is an empty slot. Two tags
+//! of different keys agree once in 255 times; then a look at the entry is lost.
 //!
-//! A slot is taken by exchanging 0 for its value and given up only by the
-//! owner of the pair, so it needs no protection against reuse of its own.
+//! There are seven entries to a bucket of a full table, so one bucket in forty
+//! is full. What has no room there goes into the buckets after it, and each
+//! bucket passed over counts it in *passed*: a lookup goes on to the next bucket
+//! only while there is something to find, which is hardly ever. The count goes
+//! up before the slot is taken and down after it is given up: whoever reads it
+//! never looks too little.
+//!
+//! # Why slots need no protection against reuse
+//! Taking a slot is one exchange of its word of tags. It belongs to that owner
+//! until the tag is 0 again, and before that the entry number is. So a reader
+//! finds the owner's entry beside the tag, or none, or that of the owner before
+//! or after; it asks the entry for the key in any case.
 
-use crate::memory::{Line, Lines};
-use crate::sync::{AcqRel, Acquire, Relaxed, Release};
+use crate::memory::Arrays;
+use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release};
 
-/// Slots per bucket; the last word of the line is the control word.
-const SLOTS: usize = 7;
-const CONTROL: usize = 7;
-/// Entries per bucket of a full table. At three of seven, nine buckets in a row
-/// are all full about once in 10^9 places.
-const ENTRIES_PER_BUCKET: usize = 3;
-/// How many buckets after its home an entry may be.
-const REACH: usize = 8;
-const COUNTER_BITS: usize = 8;
+/// Slots per bucket.
+const SLOTS: usize = 12;
+/// Entries per bucket of a full table.
+const ENTRIES_PER_BUCKET: usize = 7;
+/// In how many buckets after its home an entry may be. All of seventeen in a
+/// row are full about once in 10^20 places of a full table.
+const REACH: usize = 16;
+/// Added to the second word of tags to count one entry that passed.
+const PASSED: u64 = 1 << 32;
+/// One in each byte.
+const ONES: u64 = 0x0101_0101_0101_0101;
 
-pub(crate) struct Buckets {
-    lines: Lines<8>,
-    count: usize,
+#[cfg_attr(
+    not(loom),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout)
+)]
+#[derive(Default)]
+#[repr(C, align(64))]
+pub(crate) struct Bucket {
+    /// Eight tags; four tags and the count of those that passed.
+    tags: [AtomicU64; 2],
+    /// Entry number plus one, so that 0 is none.
+    entries: [AtomicU32; SLOTS],
 }
 
 /// What the home bucket alone says about a hash.
-#[derive(Clone, Copy)]
-pub(crate) enum Probe {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Probe(u32);
+
+impl Probe {
     /// No entry has this hash.
-    Absent,
-    /// This entry's tag matches; there may be others.
-    Candidate(u32),
-    /// Not in the home bucket, but some of its entries are elsewhere.
-    Elsewhere,
+    pub(crate) const ABSENT: Probe = Probe(u32::MAX - 1);
+    /// Only [`Index::find`] can tell.
+    pub(crate) const ELSEWHERE: Probe = Probe(u32::MAX);
+
+    /// The first entry whose tag agrees, unless it is one of the two above.
+    #[inline]
+    pub(crate) fn entry(self) -> usize {
+        self.0 as usize
+    }
 }
 
-impl Buckets {
-    /// An index for so many entries.
-    pub(crate) fn new(entries: usize) -> Buckets {
-        let count = entries.div_ceil(ENTRIES_PER_BUCKET);
-        Buckets {
-            lines: Lines::zeroed(count),
-            count,
-        }
-    }
+/// How many buckets a table of so many entries has.
+pub(crate) fn buckets_for(entries: usize) -> usize {
+    entries.div_ceil(ENTRIES_PER_BUCKET)
+}
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.lines.bytes()
-    }
+/// The buckets of a table.
+#[derive(Clone, Copy)]
+pub(crate) struct Index<'a>(&'a [Bucket]);
 
-    /// Reads one line: the first entry in the home bucket whose tag matches.
+impl<'a> Index<'a> {
     #[inline]
-    pub(crate) fn probe(&self, hash: u64) -> Probe {
-        let line = self.lines.line(self.home(hash));
-        for slot in &line[..SLOTS] {
-            let value = slot.load(Acquire);
-            if tag_of(value) == tag(hash) {
-                return Probe::Candidate(value as u32);
-            }
+    pub(crate) fn of(arrays: &Arrays<'a>) -> Index<'a> {
+        Index(arrays.buckets)
+    }
+
+    /// Brings the home bucket of a hash near.
+    #[inline]
+    pub(crate) fn prefetch(self, hash: u64) {
+        prefetch(&self.0[self.home(hash)]);
+    }
+
+    /// Reads one line: the first entry in the home bucket whose tag agrees.
+    #[inline]
+    pub(crate) fn probe(self, hash: u64) -> Probe {
+        let bucket = &self.0[self.home(hash)];
+        let (matches, passed) = bucket.matches(tag(hash));
+        if matches != 0 {
+            let slot = matches.trailing_zeros() as usize;
+            let number = bucket.entries[slot].load(Acquire);
+            // No number beside a tag: that slot is about to be filled or was
+            // just given up, which makes this `ELSEWHERE`.
+            return Probe(number.wrapping_sub(1));
         }
-        if line[CONTROL].load(Acquire) == 0 {
-            Probe::Absent
+        if passed == 0 {
+            Probe::ABSENT
         } else {
-            Probe::Elsewhere
+            Probe::ELSEWHERE
         }
     }
 
-    /// Offers every entry whose tag matches to `accept` until it returns
+    /// Offers every entry whose tag agrees to `accept` until it returns
     /// something. Entries placed or cleared meanwhile may be offered or not.
     #[inline]
-    pub(crate) fn find<T>(&self, hash: u64, mut accept: impl FnMut(u32) -> Option<T>) -> Option<T> {
-        let home = self.home(hash);
-        let found = self.find_in(home, hash, &mut accept);
-        if found.is_some() {
-            return found;
+    pub(crate) fn find<T>(self, hash: u64, mut accept: impl FnMut(u32) -> Option<T>) -> Option<T> {
+        let mut at = self.home(hash);
+        for _ in 0..=self.reach() {
+            let bucket = &self.0[at];
+            let (matches, passed) = bucket.matches(tag(hash));
+            let entries = slots(matches).map(|slot| bucket.entries[slot].load(Acquire));
+            let found = entries
+                .filter_map(|number| number.checked_sub(1))
+                .find_map(&mut accept);
+            if found.is_some() {
+                return found;
+            }
+            if passed == 0 {
+                return None;
+            }
+            at = self.after(at);
         }
-        let displaced = self.lines.line(home)[CONTROL].load(Acquire);
-        if displaced == 0 {
-            return None;
-        }
-        self.find_displaced(home, displaced, hash, &mut accept)
+        None
     }
 
     /// Puts an entry where its hash will find it; false if there is no room
     /// within reach. The entry's words must have been written before.
-    pub(crate) fn place(&self, hash: u64, index: u32) -> bool {
+    pub(crate) fn place(self, hash: u64, entry: u32) -> bool {
         let home = self.home(hash);
-        if self.place_in(home, hash, index) {
-            return true;
-        }
-        let control = &self.lines.line(home)[CONTROL];
-        for distance in 1..=self.reach() {
-            control.fetch_add(one_at(distance), AcqRel);
-            if self.place_in(self.after(home, distance), hash, index) {
+        let mut at = home;
+        for distance in 0..=self.reach() {
+            if self.0[at].place(tag(hash), entry) {
                 return true;
             }
-            control.fetch_sub(one_at(distance), AcqRel);
+            if distance == self.reach() {
+                break;
+            }
+            self.0[at].tags[1].fetch_add(PASSED, AcqRel);
+            at = self.after(at);
         }
+        self.uncount(home, self.reach());
         false
     }
 
     /// Takes an entry out again; nothing happens if it was not placed. Only
     /// the owner of the entry may.
-    pub(crate) fn clear(&self, hash: u64, index: u32) {
+    pub(crate) fn clear(self, hash: u64, entry: u32) {
         let home = self.home(hash);
-        if self.clear_in(home, hash, index) {
-            return;
-        }
-        let control = &self.lines.line(home)[CONTROL];
-        for distance in distances(control.load(Acquire)) {
-            if self.clear_in(self.after(home, distance), hash, index) {
-                control.fetch_sub(one_at(distance), AcqRel);
+        let mut at = home;
+        for distance in 0..=self.reach() {
+            if self.0[at].clear(tag(hash), entry) {
+                self.uncount(home, distance);
                 return;
             }
-        }
-    }
-
-    #[cold]
-    fn find_displaced<T>(
-        &self,
-        home: usize,
-        displaced: u64,
-        hash: u64,
-        accept: &mut impl FnMut(u32) -> Option<T>,
-    ) -> Option<T> {
-        distances(displaced).find_map(|d| self.find_in(self.after(home, d), hash, accept))
-    }
-
-    #[inline]
-    fn find_in<T>(
-        &self,
-        bucket: usize,
-        hash: u64,
-        accept: &mut impl FnMut(u32) -> Option<T>,
-    ) -> Option<T> {
-        for slot in self.slots(bucket) {
-            let value = slot.load(Acquire);
-            if tag_of(value) == tag(hash) {
-                let found = accept(value as u32);
-                if found.is_some() {
-                    return found;
-                }
+            if self.0[at].tags[1].load(Acquire) < PASSED {
+                return;
             }
+            at = self.after(at);
         }
-        None
     }
 
-    fn place_in(&self, bucket: usize, hash: u64, index: u32) -> bool {
-        let value = slot_value(hash, index);
-        self.slots(bucket).iter().any(|slot| {
-            slot.load(Relaxed) == 0 && slot.compare_exchange(0, value, AcqRel, Relaxed).is_ok()
-        })
-    }
-
-    fn clear_in(&self, bucket: usize, hash: u64, index: u32) -> bool {
-        let value = slot_value(hash, index);
-        let slot = self.slots(bucket).iter().find(|s| s.load(Relaxed) == value);
-        if let Some(slot) = slot {
-            slot.store(0, Release);
+    /// Takes back the counts of an entry that passed so many buckets.
+    fn uncount(self, home: usize, distance: usize) {
+        let mut at = home;
+        for _ in 0..distance {
+            self.0[at].tags[1].fetch_sub(PASSED, AcqRel);
+            at = self.after(at);
         }
-        slot.is_some()
     }
 
     /// From the upper half of the hash, without a division.
     #[inline]
-    pub(crate) fn home(&self, hash: u64) -> usize {
-        (((hash >> 32) * self.count as u64) >> 32) as usize
+    fn home(self, hash: u64) -> usize {
+        (((hash >> 32) * self.0.len() as u64) >> 32) as usize
     }
 
-    fn after(&self, home: usize, distance: usize) -> usize {
-        let bucket = home + distance;
-        if bucket < self.count {
-            bucket
+    fn after(self, bucket: usize) -> usize {
+        if bucket + 1 < self.0.len() {
+            bucket + 1
         } else {
-            bucket - self.count
+            0
         }
     }
 
     /// In a small table the bucket after the last one is home again.
-    fn reach(&self) -> usize {
-        REACH.min(self.count - 1)
+    fn reach(self) -> usize {
+        REACH.min(self.0.len() - 1)
+    }
+}
+
+impl Bucket {
+    /// The slots with this tag, as bits, and how many entries passed.
+    #[inline]
+    fn matches(&self, tag: u8) -> (u32, u32) {
+        let words = [self.tags[0].load(Acquire), self.tags[1].load(Acquire)];
+        let matches = equal_bytes(words, tag) & ((1 << SLOTS) - 1);
+        (matches, (words[1] >> 32) as u32)
     }
 
-    #[inline]
-    fn slots(&self, bucket: usize) -> &[crate::sync::AtomicU64] {
-        let line: &Line<8> = self.lines.line(bucket);
-        &line[..SLOTS]
+    fn place(&self, tag: u8, entry: u32) -> bool {
+        let Some(slot) = [0, 1]
+            .into_iter()
+            .find_map(|word| self.take_slot(word, tag))
+        else {
+            return false;
+        };
+        self.entries[slot].store(entry + 1, Release);
+        true
     }
+
+    /// Writes the tag into an empty slot of one of the two words of tags.
+    fn take_slot(&self, word: usize, tag: u8) -> Option<usize> {
+        let in_word = [0xff, 0x0f][word];
+        let mut tags = self.tags[word].load(Relaxed);
+        loop {
+            let empty = equal_bytes([tags, 0], 0) & in_word;
+            if empty == 0 {
+                return None;
+            }
+            let lane = empty.trailing_zeros();
+            let taken = tags | u64::from(tag) << (8 * lane);
+            match self.tags[word].compare_exchange_weak(tags, taken, AcqRel, Relaxed) {
+                Ok(_) => return Some(8 * word + lane as usize),
+                Err(now) => tags = now,
+            }
+        }
+    }
+
+    fn clear(&self, tag: u8, entry: u32) -> bool {
+        let (matches, _) = self.matches(tag);
+        let slot = slots(matches).find(|slot| self.entries[*slot].load(Relaxed) == entry + 1);
+        if let Some(slot) = slot {
+            self.entries[slot].store(0, Relaxed);
+            let lane = 0xff_u64 << (8 * (slot % 8));
+            self.tags[slot / 8].fetch_and(!lane, Release);
+        }
+        slot.is_some()
+    }
+}
+
+/// The slots of a set of bits, lowest first.
+#[inline]
+fn slots(mut bits: u32) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let slot = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (slot < SLOTS).then_some(slot)
+    })
 }
 
 /// From the lower half of the hash, which the home does not depend on; never
 /// that of an empty slot.
 #[inline]
-fn tag(hash: u64) -> u32 {
-    hash as u32 | 1
+fn tag(hash: u64) -> u8 {
+    (hash as u8).max(1)
 }
 
+/// Which of the sixteen bytes, lowest first, equal `byte`.
+#[cfg(all(target_arch = "x86_64", not(loom)))]
 #[inline]
-fn tag_of(slot: u64) -> u32 {
-    (slot >> 32) as u32
+fn equal_bytes(words: [u64; 2], byte: u8) -> u32 {
+    use core::arch::x86_64::*;
+    #[expect(unsafe_code, reason = "one comparison instead of twelve")]
+    // SAFETY: these are arithmetic on values; SSE2 is in every x86-64.
+    unsafe {
+        let bytes = _mm_set_epi64x(words[1] as i64, words[0] as i64);
+        let equal = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8));
+        _mm_movemask_epi8(equal) as u32
+    }
 }
 
+#[cfg(not(all(target_arch = "x86_64", not(loom))))]
+use equal_bytes_portable as equal_bytes;
+
+/// The same in ordinary arithmetic.
+#[cfg_attr(all(target_arch = "x86_64", not(test), not(loom)), expect(dead_code))]
 #[inline]
-fn slot_value(hash: u64, index: u32) -> u64 {
-    u64::from(tag(hash)) << 32 | u64::from(index)
+fn equal_bytes_portable(words: [u64; 2], byte: u8) -> u32 {
+    const LOW: u64 = 0x7f * ONES;
+    let in_word = |word: u64| {
+        let differ = word ^ u64::from(byte) * ONES;
+        // The top bit of each byte: set unless all eight are 0.
+        let differ = (differ & LOW).wrapping_add(LOW) | differ;
+        let equal = !differ >> 7 & ONES;
+        // Gathers the lowest bits of the bytes in the topmost byte.
+        (equal.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
+    };
+    in_word(words[0]) | in_word(words[1]) << 8
 }
 
-fn one_at(distance: usize) -> u64 {
-    1 << ((distance - 1) * COUNTER_BITS)
+/// Starts to bring a line near, into all caches.
+#[inline]
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
+pub(crate) fn prefetch<T>(line: &T) {
+    #[cfg(target_arch = "x86_64")]
+    #[expect(unsafe_code, reason = "the one intrinsic of its kind")]
+    // SAFETY: the address is that of a reference; a prefetch reads nothing into
+    // the program and cannot fault.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(line).cast());
+    }
 }
 
-/// The distances a control word counts something at.
-fn distances(control: u64) -> impl Iterator<Item = usize> {
-    let counted = move |d: &usize| control & (one_at(*d) * 0xff) != 0;
-    (1..=REACH).filter(counted)
-}
-
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::vec::Vec;
 
-    fn all(buckets: &Buckets, hash: u64) -> Vec<u32> {
+    fn buckets(count: usize) -> Vec<Bucket> {
+        (0..count).map(|_| Bucket::default()).collect()
+    }
+
+    fn all(index: Index<'_>, hash: u64) -> Vec<u32> {
         let mut found = Vec::new();
-        buckets.find(hash, |index| -> Option<()> {
-            found.push(index);
+        index.find(hash, |entry| -> Option<()> {
+            found.push(entry);
             None
         });
         found
@@ -245,49 +333,80 @@ mod tests {
 
     #[test]
     fn a_full_bucket_overflows_and_its_entries_are_found() {
-        let buckets = Buckets::new(300);
-        let hash = 0x8000_0000_0000_0042;
+        let buckets = buckets(100);
+        let index = Index(&buckets);
+        let hash = 0xffff_ffff_0000_0042;
         let room = (SLOTS * (REACH + 1)) as u32;
-        for index in 0..room {
-            assert!(buckets.place(hash, index));
+        for entry in 0..room {
+            assert!(index.place(hash, entry));
         }
-        assert!(!buckets.place(hash, room));
-        assert_eq!(all(&buckets, hash), (0..room).collect::<Vec<_>>());
-        assert_eq!(all(&buckets, hash ^ 0x10), []);
+        assert!(!index.place(hash, room));
+        assert_eq!(all(index, hash), (0..room).collect::<Vec<_>>());
+        assert_eq!(all(index, hash ^ 0x10), []);
+        assert_eq!(index.probe(hash).entry(), 0);
+        assert_eq!(index.probe(hash ^ 0x10), Probe::ELSEWHERE);
     }
 
     #[test]
     fn cleared_entries_leave_no_trace() {
-        let buckets = Buckets::new(300);
-        let hash = 0xffff_ffff_0000_0042;
+        let buckets = buckets(100);
+        let index = Index(&buckets);
+        let hash = 0x8000_0000_0000_0042;
         for round in 0..3 {
-            for index in 0..40 {
-                assert!(buckets.place(hash, index), "round {round}");
+            for entry in 0..60 {
+                assert!(index.place(hash, entry), "round {round}");
             }
-            for index in (0..40).rev() {
-                buckets.clear(hash, index);
-                buckets.clear(hash, index);
+            for entry in (0..60).rev() {
+                index.clear(hash, entry);
+                index.clear(hash, entry);
             }
-            assert!(matches!(buckets.probe(hash), Probe::Absent));
+            assert_eq!(index.probe(hash), Probe::ABSENT);
         }
+        let words = buckets.iter().flat_map(|bucket| &bucket.tags);
+        assert!(words.into_iter().all(|word| word.load(Relaxed) == 0));
     }
 
     #[test]
     fn a_table_of_one_bucket_works() {
-        let buckets = Buckets::new(2);
-        for index in 0..SLOTS as u32 {
-            assert!(buckets.place(u64::from(index) << 60, index));
+        let buckets = buckets(1);
+        let index = Index(&buckets);
+        for entry in 0..SLOTS as u32 {
+            assert!(index.place(u64::from(entry) << 60, entry));
         }
-        assert!(!buckets.place(1, 7));
-        buckets.clear(0, 0);
-        assert!(buckets.place(1, 7));
+        assert!(!index.place(1, 7));
+        index.clear(0, 0);
+        assert!(index.place(1, 7));
     }
 
     #[test]
     fn a_tag_says_more_than_the_home() {
-        let buckets = Buckets::new(3000);
-        buckets.place(5, 1);
-        assert!(matches!(buckets.probe(7), Probe::Absent));
-        assert!(matches!(buckets.probe(5), Probe::Candidate(1)));
+        let buckets = buckets(1000);
+        let index = Index(&buckets);
+        index.place(5, 1);
+        assert_eq!(index.probe(7), Probe::ABSENT);
+        assert_eq!(index.probe(5).entry(), 1);
+    }
+
+    #[test]
+    fn a_slot_about_to_be_filled_is_none() {
+        let buckets = buckets(1);
+        buckets[0].take_slot(0, 5);
+        let index = Index(&buckets);
+        assert_eq!(index.probe(5), Probe::ELSEWHERE);
+        assert_eq!(all(index, 5), []);
+    }
+
+    proptest! {
+        #[test]
+        fn both_ways_to_compare_agree(words: [u64; 2], byte: u8, at in 0..16_u32) {
+            let planted = (u128::from(words[1]) << 64 | u128::from(words[0]))
+                & !(0xff << (8 * at))
+                | u128::from(byte) << (8 * at);
+            let words = [planted as u64, (planted >> 64) as u64];
+            let expected = (0..16).filter(|i| (planted >> (8 * i)) as u8 == byte);
+            let expected = expected.fold(0, |bits, i| bits | 1 << i);
+            prop_assert_eq!(equal_bytes(words, byte), expected);
+            prop_assert_eq!(equal_bytes_portable(words, byte), expected);
+        }
     }
 }

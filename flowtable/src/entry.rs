@@ -3,28 +3,28 @@
 //! ```text
 //!        word  IPv4                       IPv6
 //! line 0   0   stamp                      stamp
-//!          1   source, destination        hash of the key
-//!          2   ports, protocol, zone      ports, protocol, zone
-//!          3-4 action                     action
-//!          5-6 action                     second copy of the action
-//!          7   version, class             version, class
+//!          1   ports, protocol, zone      ports, protocol, zone
+//!          2   source, destination        source and destination
+//!        3-5   action                       "
+//!          6   action                     action
+//!          7   -                          action
 //! line 1   8   version, packets           version, packets
 //!          9   version, bytes             version, bytes
 //!         10   version, last seen         version, last seen
-//!         11   start, owner               start, owner
-//!      12-15   second copy of the action  source and destination address
+//!         11   start                      start
+//!      12-15   second copy of the action  second copy (12-13)
 //! ```
 //!
-//! An IPv4 hit reads line 0 alone. An IPv6 hit reads line 1 when the hash of
-//! the key, all 64 bits of it, agrees.
+//! A hit reads line 0 alone, in either family. Whom the pair counts for is in
+//! an array of its own, where evictions look for it.
 //!
 //! # Why a reader never sees two flows in one, or half an action
-//! Key, class, start and owner are written while the pair belongs to nobody
-//! else and under a stamp that no longer is the former flow's; a reader checks
-//! the stamp after copying. The action has two copies, and the stamp says which
-//! one to read. To replace it, the writer writes the copy nobody reads,
-//! switches, writes the other, and switches back. A reader that was overtaken
-//! sees the stamp changed and starts again, so it never waits for a writer.
+//! Key and start are written while the pair belongs to nobody else and under a
+//! stamp that no longer is the former flow's; a reader checks the stamp after
+//! copying. The action has two copies, and the stamp says which one to read. To
+//! replace it, the writer writes the copy nobody reads, switches, writes the
+//! other, and switches back. A reader that was overtaken sees the stamp changed
+//! and starts again, so it never waits for a writer.
 //!
 //! # Why counters need no such care
 //! A worker may find that an entry is still its flow's, then sleep while the
@@ -34,26 +34,22 @@
 //! flow had counted by then is lost.
 
 use crate::action::{Action, WORDS_IPV4, WORDS_IPV6};
+use crate::bucket::prefetch;
 use crate::key::{Addresses, Key};
-use crate::memory::Line;
-use crate::stamp::{Stamp, State};
+use crate::stamp::Stamp;
 use crate::sync::{AtomicU64, Ordering, Relaxed, Release, fence};
 use crate::time::{Class, Ticks};
 
-pub(crate) const WORDS: usize = 16;
-
 const STAMP: usize = 0;
-const KEY: usize = 1;
-const TUPLE: usize = 2;
-const ACTION: usize = 3;
-const SECOND_IPV6: usize = ACTION + WORDS_IPV6;
-const CLASS: usize = 7;
+const TUPLE: usize = 1;
+const ADDRESSES: usize = 2;
+const ACTION_IPV4: usize = 3;
+const ACTION_IPV6: usize = 6;
 const PACKETS: usize = 8;
 const BYTES: usize = 9;
 const SEEN: usize = 10;
-const ORIGIN: usize = 11;
-const SECOND_IPV4: usize = 12;
-const ADDRESSES: usize = 12;
+const START: usize = 11;
+const SECOND: usize = 12;
 
 /// What one direction has carried. Wraps at 2^56.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -65,79 +61,85 @@ pub struct Counters {
 }
 
 /// What a new entry is filled with.
+#[derive(Clone, Copy)]
 pub(crate) struct Contents<'a> {
     pub(crate) key: &'a Key,
     pub(crate) hash: u64,
     pub(crate) action: &'a Action,
-    pub(crate) class: Class,
-    pub(crate) owner: u32,
-    pub(crate) now: Ticks,
 }
 
-/// A view of one entry's words.
-#[derive(Clone, Copy)]
-pub(crate) struct Entry<'a>(pub(crate) &'a Line<WORDS>);
+/// One direction's words.
+#[cfg_attr(
+    not(loom),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout)
+)]
+#[derive(Default)]
+#[repr(C, align(128))]
+pub(crate) struct Entry([AtomicU64; 16]);
 
-impl<'a> Entry<'a> {
+impl Entry {
     /// The stamp word itself, for those who may change it.
-    pub(crate) fn stamp_word(self) -> &'a AtomicU64 {
+    pub(crate) fn stamp_word(&self) -> &AtomicU64 {
         &self.0[STAMP]
     }
 
     #[inline]
-    pub(crate) fn stamp(self, order: Ordering) -> Stamp {
+    pub(crate) fn stamp(&self, order: Ordering) -> Stamp {
         Stamp(self.0[STAMP].load(order))
     }
 
     /// Whether the stamp is still the same after words were copied.
     #[inline]
-    pub(crate) fn unchanged_since(self, stamp: Stamp) -> bool {
+    pub(crate) fn unchanged_since(&self, stamp: Stamp) -> bool {
         fence(Ordering::Acquire);
         self.stamp(Relaxed) == stamp
     }
 
-    /// Fills the entry of a free pair that belongs to the caller.
-    pub(crate) fn fill(self, contents: &Contents<'_>) {
-        let version = self.stamp(Relaxed).version();
+    /// Fills the entry of a free pair that belongs to the caller. Nobody finds
+    /// it before its stamp says so ([`Entry::offer`]).
+    pub(crate) fn fill(&self, version: u32, contents: &Contents<'_>, now: Ticks) {
         // Whoever reads one of the words below sees the free stamp at least.
         fence(Release);
-        match contents.key.addresses {
-            Addresses::Ipv4(both) => self.set(KEY, both),
-            Addresses::Ipv6(words) => {
-                self.set(KEY, contents.hash);
-                self.set_all(ADDRESSES, &words);
-            }
-        }
         self.set(TUPLE, contents.key.tuple);
-        let ipv6 = contents.key.is_ipv6();
-        self.set_action(ACTION, ipv6, contents.action);
-        self.set(CLASS, stamped(version, contents.class as u32));
+        let ipv6 = match contents.key.addresses {
+            Addresses::Ipv4(both) => {
+                self.set(ADDRESSES, both);
+                false
+            }
+            Addresses::Ipv6(words) => {
+                self.set_all(ADDRESSES, &words);
+                true
+            }
+        };
+        self.set_action(first_copy(ipv6), ipv6, contents.action);
         self.set(PACKETS, counted(version, 0));
         self.set(BYTES, counted(version, 0));
-        self.set(SEEN, stamped(version, contents.now.0));
-        self.set(ORIGIN, stamped(contents.now.0, contents.owner));
-        let stamp = Stamp::filled(version, ipv6, State::Pending);
+        self.set(SEEN, stamped(version, now.0));
+        self.set(START, now.0.into());
+    }
+
+    /// Lets rivals see the filled entry.
+    pub(crate) fn offer(&self, version: u32, key: &Key, class: Class) {
+        let stamp = Stamp::pending(version, key.is_ipv6(), class);
         self.0[STAMP].store(stamp.0, Release);
     }
 
     #[inline]
-    pub(crate) fn holds(self, stamp: Stamp, key: &Key, hash: u64) -> bool {
+    pub(crate) fn holds(&self, stamp: Stamp, key: &Key) -> bool {
         if self.get(TUPLE) != key.tuple {
             return false;
         }
         match key.addresses {
-            Addresses::Ipv4(both) => !stamp.is_ipv6() && self.get(KEY) == both,
-            Addresses::Ipv6(words) => {
-                stamp.is_ipv6() && self.get(KEY) == hash && self.get_all(ADDRESSES) == words
-            }
+            Addresses::Ipv4(both) => !stamp.is_ipv6() && self.get(ADDRESSES) == both,
+            Addresses::Ipv6(words) => stamp.is_ipv6() && self.get_all(ADDRESSES) == words,
         }
     }
 
-    pub(crate) fn key(self, stamp: Stamp) -> Key {
+    pub(crate) fn key(&self, stamp: Stamp) -> Key {
         let addresses = if stamp.is_ipv6() {
             Addresses::Ipv6(self.get_all(ADDRESSES))
         } else {
-            Addresses::Ipv4(self.get(KEY))
+            Addresses::Ipv4(self.get(ADDRESSES))
         };
         Key {
             addresses,
@@ -145,27 +147,28 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// The action, packed, from the copy that the stamp says.
     #[inline]
-    pub(crate) fn action(self, stamp: Stamp) -> Action {
-        let at = match (stamp.second_copy(), stamp.is_ipv6()) {
-            (false, _) => ACTION,
-            (true, false) => SECOND_IPV4,
-            (true, true) => SECOND_IPV6,
-        };
-        if stamp.is_ipv6() {
-            let [head, origin] = self.get_all(at);
-            Action::unpack([head, origin, 0, 0])
+    pub(crate) fn action(&self, stamp: Stamp) -> [u64; WORDS_IPV4] {
+        let ipv6 = stamp.is_ipv6();
+        let at = if stamp.second_copy() {
+            SECOND
         } else {
-            Action::unpack(self.get_all(at))
+            first_copy(ipv6)
+        };
+        if ipv6 {
+            let [head, origin] = self.get_all(at);
+            [head, origin, 0, 0]
+        } else {
+            self.get_all(at)
         }
     }
 
     /// Replaces the action while readers read. The caller holds the pair's
     /// writing flag.
-    pub(crate) fn replace_action(self, action: &Action) {
+    pub(crate) fn replace_action(&self, action: &Action) {
         let ipv6 = self.stamp(Relaxed).is_ipv6();
-        let second = if ipv6 { SECOND_IPV6 } else { SECOND_IPV4 };
-        for copy in [second, ACTION] {
+        for copy in [SECOND, first_copy(ipv6)] {
             // Whoever reads a new word of this copy sees that it was not the
             // one to read.
             fence(Release);
@@ -174,20 +177,9 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The class and the version it belongs to, as one word.
-    #[inline]
-    pub(crate) fn class_word(self) -> &'a AtomicU64 {
-        &self.0[CLASS]
-    }
-
-    #[inline]
-    pub(crate) fn class(self) -> Class {
-        Class::from_bits(self.get(CLASS))
-    }
-
     /// Adds to the counters and sets the time of the last packet.
     #[inline]
-    pub(crate) fn touch(self, version: u32, packets: u32, bytes: u32, now: Ticks) {
+    pub(crate) fn touch(&self, version: u32, packets: u32, bytes: u32, now: Ticks) {
         let counters = self.counters(version);
         let packets = counters.packets.wrapping_add(packets.into());
         let bytes = counters.bytes.wrapping_add(bytes.into());
@@ -197,7 +189,7 @@ impl<'a> Entry<'a> {
     }
 
     #[inline]
-    pub(crate) fn counters(self, version: u32) -> Counters {
+    pub(crate) fn counters(&self, version: u32) -> Counters {
         Counters {
             packets: count(self.get(PACKETS), version),
             bytes: count(self.get(BYTES), version),
@@ -205,7 +197,7 @@ impl<'a> Entry<'a> {
     }
 
     /// When this direction was last touched, or else when it began.
-    pub(crate) fn last_seen(self, version: u32) -> Ticks {
+    pub(crate) fn last_seen(&self, version: u32) -> Ticks {
         let seen = self.get(SEEN);
         if (seen >> 32) as u32 == version {
             Ticks(seen as u32)
@@ -214,49 +206,65 @@ impl<'a> Entry<'a> {
         }
     }
 
-    pub(crate) fn start(self) -> Ticks {
-        Ticks((self.get(ORIGIN) >> 32) as u32)
+    pub(crate) fn start(&self) -> Ticks {
+        Ticks(self.get(START) as u32)
     }
 
-    pub(crate) fn owner(self) -> u32 {
-        self.get(ORIGIN) as u32
+    /// Brings the words that a hit reads near.
+    #[inline]
+    pub(crate) fn prefetch_key(&self) {
+        prefetch(&self.0[STAMP]);
     }
 
-    fn set_action(self, at: usize, ipv6: bool, action: &Action) {
-        if ipv6 {
-            let words = action.for_ipv6().pack();
-            self.set_all(at, &words[..WORDS_IPV6]);
-        } else {
-            self.set_all(at, &action.pack());
-        }
+    /// Brings the words that [`Entry::touch`] writes near.
+    #[inline]
+    pub(crate) fn prefetch_counters(&self) {
+        prefetch(&self.0[PACKETS]);
+    }
+
+    /// Brings both lines near.
+    pub(crate) fn prefetch(&self) {
+        self.prefetch_key();
+        self.prefetch_counters();
+    }
+
+    fn set_action(&self, at: usize, ipv6: bool, action: &Action) {
+        let words = action.pack_for(ipv6);
+        let len = if ipv6 { WORDS_IPV6 } else { WORDS_IPV4 };
+        self.set_all(at, &words[..len]);
     }
 
     #[inline]
-    fn get(self, at: usize) -> u64 {
+    fn get(&self, at: usize) -> u64 {
         self.0[at].load(Relaxed)
     }
 
     #[inline]
-    fn get_all<const N: usize>(self, at: usize) -> [u64; N] {
+    fn get_all<const N: usize>(&self, at: usize) -> [u64; N] {
         core::array::from_fn(|i| self.get(at + i))
     }
 
     #[inline]
-    fn set(self, at: usize, value: u64) {
+    fn set(&self, at: usize, value: u64) {
         self.0[at].store(value, Relaxed);
     }
 
     #[inline]
-    fn set_all(self, at: usize, values: &[u64]) {
+    fn set_all(&self, at: usize, values: &[u64]) {
         for (i, value) in values.iter().enumerate() {
             self.set(at + i, *value);
         }
     }
 }
 
+#[inline]
+fn first_copy(ipv6: bool) -> usize {
+    if ipv6 { ACTION_IPV6 } else { ACTION_IPV4 }
+}
+
 /// A 32-bit value under the version it belongs to.
 #[inline]
-pub(crate) fn stamped(version: u32, value: u32) -> u64 {
+fn stamped(version: u32, value: u32) -> u64 {
     u64::from(version) << 32 | u64::from(value)
 }
 
@@ -278,16 +286,15 @@ fn count(word: u64, version: u32) -> u64 {
     }
 }
 
-// Both families' second copies end where the next thing begins.
-const _: () = assert!(SECOND_IPV6 + WORDS_IPV6 == CLASS && ACTION + WORDS_IPV4 == CLASS);
-const _: () = assert!(SECOND_IPV4 + WORDS_IPV4 == WORDS && ADDRESSES + 4 == WORDS);
+// Both families' keys and actions are on the first line.
+const _: () = assert!(ACTION_IPV4 + WORDS_IPV4 <= PACKETS && ADDRESSES + 1 == ACTION_IPV4);
+const _: () = assert!(ACTION_IPV6 + WORDS_IPV6 == PACKETS && ADDRESSES + 4 == ACTION_IPV6);
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::action::{Rewrite, Verdict};
     use crate::key::Zone;
-    use crate::memory::Lines;
     use core::net::Ipv6Addr;
 
     const ACTION: Action = Action {
@@ -299,28 +306,23 @@ mod tests {
         group_choice: 0,
     };
 
-    fn fill(entry: Entry<'_>, version: u32, key: &Key, hash: u64, now: Ticks) {
-        entry
-            .stamp_word()
-            .store(Stamp::free(version).0, Ordering::Relaxed);
-        entry.fill(&Contents {
+    fn fill(entry: &Entry, version: u32, key: &Key, now: Ticks) {
+        let contents = Contents {
             key,
-            hash,
+            hash: 0,
             action: &ACTION,
-            class: Class::Udp,
-            owner: 0,
-            now,
-        });
+        };
+        entry.fill(version, &contents, now);
+        entry.offer(version, key, Class::Udp);
     }
 
     #[test]
     fn a_late_touch_counts_for_no_other_flow() {
-        let lines = Lines::<WORDS>::zeroed(1);
-        let entry = Entry(lines.line(0));
+        let entry = Entry::default();
         let key = Key::ipv4(Zone::default(), 6, [1; 4].into(), [2; 4].into(), 1, 2);
-        fill(entry, 7, &key, 0, Ticks(100));
+        fill(&entry, 7, &key, Ticks(100));
         entry.touch(7, 50, 5000, Ticks(150));
-        fill(entry, 8, &key, 0, Ticks(200));
+        fill(&entry, 8, &key, Ticks(200));
         entry.touch(8, 1, 64, Ticks(205));
 
         // A worker of version 7 wakes up between its check and its stores.
@@ -335,28 +337,24 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_not_mistaken_for_addresses() {
-        let lines = Lines::<WORDS>::zeroed(1);
-        let entry = Entry(lines.line(0));
-        let both = 0x0a00_0001_0a00_0002;
-        let ipv4 = Key::ipv4(
-            Zone::default(),
-            6,
-            [10, 0, 0, 1].into(),
-            [10, 0, 0, 2].into(),
-            1,
-            2,
-        );
+    fn families_are_not_mistaken_for_each_other() {
+        let entry = Entry::default();
+        let (src, dst) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let ipv4 = Key::ipv4(Zone::default(), 6, src, dst, 1, 2);
         let ipv6 = |last| {
+            // The first word is that of the IPv4 addresses.
+            let src = Ipv6Addr::from_bits(0x0a00_0001_0a00_0002 << 64);
             let dst = Ipv6Addr::from_bits(last);
-            Key::ipv6(Zone::default(), 6, Ipv6Addr::LOCALHOST, dst, 1, 2)
+            Key::ipv6(Zone::default(), 6, src, dst, 1, 2)
         };
-        fill(entry, 0, &ipv6(9), both, Ticks(0));
-        let stamp = entry.stamp(Ordering::Relaxed);
-        assert!(entry.holds(stamp, &ipv6(9), both));
-        assert!(!entry.holds(stamp, &ipv4, both));
-        // Nor is a hash that agrees enough.
-        assert!(!entry.holds(stamp, &ipv6(8), both));
+        fill(&entry, 0, &ipv6(9), Ticks(0));
+        let stamp = entry.stamp(Relaxed);
+        assert!(entry.holds(stamp, &ipv6(9)));
+        assert!(!entry.holds(stamp, &ipv4) && !entry.holds(stamp, &ipv6(8)));
+        assert_eq!(entry.key(stamp), ipv6(9));
+        fill(&entry, 1, &ipv4, Ticks(0));
+        let stamp = entry.stamp(Relaxed);
+        assert!(entry.holds(stamp, &ipv4) && !entry.holds(stamp, &ipv6(9)));
     }
 
     #[test]

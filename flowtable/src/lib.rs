@@ -32,8 +32,7 @@
 //! ```
 //! use flowtable::*;
 //!
-//! let config = Config { pairs: 1000, seed: [1, 2, 3, 4], timeouts: Timeouts::default() };
-//! let table = FlowTable::new(&config);
+//! let table = FlowTable::new(&Config { pairs: 1000, seed: [1, 2, 3, 4], ..Config::default() });
 //! let key = Key::ipv4(Zone::default(), 6, [10, 0, 0, 1].into(), [10, 0, 0, 2].into(), 1024, 80);
 //! let action = Action {
 //!     verdict: Verdict::Forward,
@@ -44,24 +43,34 @@
 //!     group_choice: 0,
 //! };
 //! let back = Action { nexthop: 4, ..action };
-//! table.insert_pair(&key, &action, &key.reversed(), &back, Class::HalfOpen, 0, Ticks(0));
+//! table.worker(0).insert_pair(&NewFlow {
+//!     forward: &key,
+//!     forward_action: &action,
+//!     reverse: &key.reversed(),
+//!     reverse_action: &back,
+//!     class: Class::SynSent,
+//!     vif: 7,
+//!     vrf: 1,
+//!     now: Ticks(0),
+//! });
 //!
 //! let hit = table.lookup(&key.reversed()).expect("the reply's direction");
-//! assert_eq!(hit.action.nexthop, 4);
+//! assert_eq!(hit.nexthop(), 4);
 //! table.touch(&hit, 1, 64, Ticks(5));
 //! ```
 
 #![no_std]
-#![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, loom))]
 extern crate std;
 
+mod account;
 mod action;
 mod ageing;
 mod bucket;
 mod entry;
+mod evict;
 mod freelist;
 mod insert;
 mod key;
@@ -73,11 +82,13 @@ mod table;
 mod time;
 mod view;
 
+pub use account::{Limit, Owner, Usage};
 pub use action::{Action, Rewrite, Translation, Verdict};
 pub use ageing::AgeCursor;
 pub use entry::Counters;
-pub use insert::Insert;
+pub use insert::{Insert, NewFlow};
 pub use key::{Key, Zone};
-pub use table::{Config, FlowId, FlowTable, Hit};
+pub use memory::Memory;
+pub use table::{Config, FlowId, FlowTable, Hit, Worker};
 pub use time::{Class, Ticks, Timeouts};
 pub use view::{FlowView, WalkCursor};
