@@ -247,6 +247,12 @@ fn pin(node: Option<u32>, cores: Vec<usize>) -> Result<(), MemoryError> {
     }
 }
 
+impl flowtable::Memory for Block {
+    fn bytes(&mut self) -> &mut [u8] {
+        Block::bytes(self)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {

@@ -310,6 +310,20 @@ fn an_address_is_at_one_mac_in_any_order() {
 }
 
 #[test]
+fn a_new_vrf_never_takes_the_place_of_one_removed_in_the_same_commit() {
+    let (tables, _) = commit(&start(), &upserts(vec![vrf("old", &[])])).expect("a vrf");
+    let old = tables.vrf_named("old").expect("it is there").id;
+    let swap = request(vec![
+        Change::Delete(Key::Vrf("old".into())),
+        Change::Upsert(vrf("new", &[])),
+    ]);
+    let (tables, _) = commit(&tables, &swap).expect("one for the other");
+    assert!(tables.vrf(old).is_none());
+    let (tables, _) = commit(&tables, &upserts(vec![vrf("later", &[])])).expect("a vrf");
+    assert_eq!(tables.vrf_named("later").expect("it is there").id, old);
+}
+
+#[test]
 fn a_quota_goes_with_a_tenant_and_its_vrf_only() {
     let mut wrong = vec![
         fabric("up1", A, &["192.0.3.1/24"]),

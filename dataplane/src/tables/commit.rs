@@ -33,6 +33,8 @@ pub struct Draft {
     /// Removed vifs. Their indices stay taken until the draft is finished, so
     /// that no new vif gets one while workers still hold the old one's queues.
     gone_vifs: Vec<VifId>,
+    /// Removed vrfs, likewise: the old one's flows are still in the table.
+    gone_vrfs: Vec<VrfId>,
 }
 
 /// What a request did, in key order.
@@ -184,6 +186,7 @@ impl Draft {
             all_touched: false,
             underlay_changed: false,
             gone_vifs: Vec::new(),
+            gone_vrfs: Vec::new(),
         }
     }
 
@@ -203,6 +206,9 @@ impl Draft {
     pub fn finish(mut self, facts: impl Fn(&Name) -> Option<PortFacts>) -> (Tables, Changed) {
         for id in &self.gone_vifs {
             self.tables.vifs.remove(id.0);
+        }
+        for id in &self.gone_vrfs {
+            self.tables.vrfs.remove(id.0);
         }
         let vifs: Vec<_> = self
             .changed

@@ -204,6 +204,11 @@ impl Tables {
         self.generation
     }
 
+    /// How many workers counters are kept for.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
     /// The object with this key, as written.
     pub fn object(&self, key: &Key) -> Option<&Stored> {
         self.objects.get(key).map(|stored| &**stored)
@@ -229,6 +234,11 @@ impl Tables {
     /// All vifs, by index.
     pub fn vifs(&self) -> impl Iterator<Item = &Arc<Vif>> {
         self.vifs.iter().map(|(_, vif)| vif)
+    }
+
+    /// All vrfs, by index; the underlay first.
+    pub fn vrfs(&self) -> impl Iterator<Item = &Vrf> {
+        self.vrfs.iter().map(|(_, vrf)| &**vrf)
     }
 
     /// The vif of this name.

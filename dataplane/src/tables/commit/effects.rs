@@ -61,7 +61,7 @@ impl Draft {
                 (vrf.mode, vrf.mac) = (unsaid.mode, unsaid.mac);
             }
         } else if let Some(id) = self.tables.names.vrfs.remove(&spec.name) {
-            self.tables.vrfs.remove(id.0);
+            self.gone_vrfs.push(id);
         }
     }
 
