@@ -23,6 +23,7 @@ fn start(devices: &memory::Devices) -> Engine<MemBuffer> {
     let cores: Vec<usize> = cores.iter().map(|core| core.id).take(2).collect();
     let config = Config {
         flows: 1_000,
+        flow_memory: dataplane::memory::Settings::default(),
         seed: [1, 2, 3, 4],
         timeouts: Timeouts::default(),
         idle: Idle::Adaptive,
