@@ -2,9 +2,9 @@
 //! in batches of 32, and per pair inserted into a half-full table.
 //!
 //! ```text
-//! cargo bench --bench flowtable                          # all, under ten minutes
-//! cargo bench --bench flowtable -- '^(10k|1M)/' --quick  # a first look
-//! cargo bench --bench flowtable -- '^16M/.*/flowtable'   # one size, one table
+//! cargo bench --bench flowtable                         # all, some ten minutes
+//! cargo bench --bench flowtable -- '^(10k|1M)/'         # two sizes
+//! cargo bench --bench flowtable -- '^16M/.*/flowtable'  # one size, one table
 //! ```
 //!
 //! Groups are sizes; a benchmark is `IPv4-hit/flowtable`. A table is made when
@@ -47,15 +47,16 @@ fn main() {
     }
     let core = core_affinity::get_core_ids().unwrap_or_default().pop();
     assert!(core.is_some_and(core_affinity::set_for_current), "a core");
-    let criterion = Criterion::default().with_measurement(Cycles(Clock::new()));
+    let criterion = Criterion::default()
+        .with_measurement(Cycles(Clock::new()))
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+        .sample_size(60);
     let mut criterion = criterion.configure_from_args();
     for (size, flows) in SIZES {
         let mut group = criterion.benchmark_group(size);
         // Samples as long as each other: short ones would see colder caches.
         group.sampling_mode(SamplingMode::Flat);
-        group.warm_up_time(Duration::from_secs(1));
-        group.measurement_time(Duration::from_secs(3));
-        group.sample_size(60);
         group.throughput(Throughput::Elements(1));
         lookups(&mut group, flows);
         insertions(&mut group, flows);
@@ -94,10 +95,12 @@ fn table<C: Contender>(
     let meter = RefCell::new(None);
     for asked in asked {
         let id = BenchmarkId::new(format!("{family}-{}", asked.name()), C::NAME);
+        // One for all samples: what a sample begins with must not be what the
+        // last one has brought into the caches.
+        let mut draw = asked.draw(flows);
         group.bench_function(id, |bencher| {
             let mut meter = meter.borrow_mut();
             let meter = meter.get_or_insert_with(|| Meter::new(make()));
-            let mut draw = asked.draw(flows);
             bencher.iter_custom(|lookups| meter.cycles(&mut draw, lookups) * lookups as f64);
         });
     }

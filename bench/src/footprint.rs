@@ -23,13 +23,6 @@ impl Footprint {
         Footprint::parse(&fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default())
     }
 
-    /// Of something, once it is made.
-    pub fn of<T>(make: impl FnOnce() -> T) -> (T, Footprint) {
-        let before = Footprint::now();
-        let made = make();
-        (made, Footprint::now().since(before))
-    }
-
     fn parse(rollup: &str) -> Footprint {
         let of = |name: &str| {
             let mut words = rollup
@@ -48,7 +41,9 @@ impl Footprint {
         }
     }
 
-    fn since(self, before: Footprint) -> Footprint {
+    /// What has come since.
+    #[must_use]
+    pub fn since(self, before: Footprint) -> Footprint {
         Footprint {
             small: self.small.saturating_sub(before.small),
             transparent: self.transparent.saturating_sub(before.transparent),

@@ -182,18 +182,28 @@ fn table(command: &TableCommand) -> Result<(), String> {
 
 fn compare(arguments: &CompareArguments) -> Result<(), String> {
     let core = pin(arguments.core)?;
+    // Now, so that no table's memory includes DPDK's own; an error is told
+    // with the table that cannot be made.
     #[cfg(feature = "dpdk")]
-    bench::table::rte_hash::start()?;
+    let _ = bench::table::rte_hash::start();
     let time = Duration::from_secs(arguments.seconds);
-    let mut rows = Vec::new();
+    let (mut rows, mut insertions) = (Vec::new(), Vec::new());
     compare::header(core);
     for flows in &arguments.flows {
-        compare::compare(*flows, time, &mut |row| {
-            compare::print(&row);
-            rows.push(row);
-        })?;
+        compare::compare(*flows, time, &mut |told| match told {
+            Ok(row) => {
+                compare::print(&row);
+                rows.push(row);
+            }
+            Err(why) => println!("{flows:>9} left out: {why}"),
+        });
+        let inserted = compare::insert(*flows, time);
+        compare::print_insertions(&inserted);
+        insertions.push(inserted);
     }
-    write(&arguments.json, || compare::document(core, &rows))
+    write(&arguments.json, || {
+        compare::document(core, &rows, &insertions)
+    })
 }
 
 fn scale(arguments: &ScaleArguments) -> Result<(), String> {

@@ -32,7 +32,7 @@ const MIX: [(Class, usize); 11] = [
 /// Of the flows in these classes, one in five is active, and sees a packet this
 /// often.
 const ACTIVE: [Class; 2] = [Class::Established, Class::UdpReplied];
-const ACTIVE_ONE_IN: usize = 5;
+const ACTIVE_ONE_IN: u32 = 5;
 const PACKET_EVERY_MS: usize = 5_000;
 /// When the simulation begins: so late that every flow began after zero.
 const START: Ticks = Ticks(100_000_000);
@@ -70,7 +70,9 @@ struct Lateness {
 
 /// Simulates a plan.
 pub fn simulate(plan: Plan) -> Outcome {
-    let (mut world, footprint) = Footprint::of(|| World::new(plan));
+    let before = Footprint::now();
+    let mut world = World::new(plan);
+    let footprint = Footprint::now().since(before);
     let clock = Clock::new();
     let mut slices = Vec::with_capacity(plan.seconds as usize * 1000);
     for elapsed in 0..plan.seconds * 1000 {
@@ -146,7 +148,7 @@ impl World {
             let rest = classes.len() - place;
             classes.swap(place, place + random.pick() as usize % rest);
             let class = classes[place];
-            let active = ACTIVE.contains(&class) && random.pick() as usize % ACTIVE_ONE_IN == 0;
+            let active = ACTIVE.contains(&class) && random.pick().is_multiple_of(ACTIVE_ONE_IN);
             let longest = if active {
                 PACKET_EVERY_MS as u32
             } else {
@@ -229,6 +231,13 @@ pub fn print(outcome: &Outcome) {
             late.worst(),
         );
     }
+    let gone: usize = outcome.classes.iter().map(|late| late.percent.len()).sum();
+    let per_second = gone as f64 / f64::from(plan.seconds);
+    println!(
+        "{:.0} thousand flows expire each second, and as many come: {:.0} ns each, if all is theirs",
+        per_second / 1e3,
+        outcome.share * 1e9 / per_second,
+    );
     println!(
         "{:.2} % of a core; a slice takes {:.0} µs in the middle, {:.0} µs in one of 20, {:.0} µs at most",
         outcome.share * 100.0,

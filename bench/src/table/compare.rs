@@ -8,10 +8,12 @@
 
 use std::time::{Duration, Instant};
 
+use quanta::Clock;
 use serde_json::{Value, json};
 
 use super::floor::Floor;
 use super::flows::{Draw, Family, Ipv4, Ipv6};
+use super::insertion::Insertion;
 use super::meter::Meter;
 use super::ours::Ours;
 use super::peers::{Dashmap, Papaya, Scc};
@@ -75,6 +77,13 @@ pub struct Row {
     pub ratio: f64,
 }
 
+impl Row {
+    /// The same by the 5th percentiles: with little disturbance on either side.
+    pub fn quiet_ratio(&self) -> f64 {
+        self.theirs.cycles.p5 / self.ours.cycles.p5
+    }
+}
+
 /// One of the two.
 pub struct Side {
     /// Cycles per lookup.
@@ -83,25 +92,55 @@ pub struct Side {
     pub footprint: Footprint,
 }
 
-/// Compares at one size, each pair for `time`; tells each row when it is there.
-///
-/// # Errors
-/// A sentence, if one of the tables could not be made.
-pub fn compare(flows: u32, time: Duration, rows: &mut dyn FnMut(Row)) -> Result<(), String> {
+impl Side {
+    fn new(turns: Vec<Vec<f64>>, footprint: Footprint) -> Side {
+        let mut cycles = turns.concat();
+        cycles.sort_by(f64::total_cmp);
+        Side {
+            cycles: Quantiles::of(&cycles),
+            footprint,
+        }
+    }
+}
+
+/// Compares at one size, each pair for `time`; tells each row when it is there,
+/// or in a sentence what is left out.
+pub fn compare(flows: u32, time: Duration, tell: &mut dyn FnMut(Result<Row, String>)) {
     const BOTH: &[Asked] = &[Asked::Hit, Asked::Miss];
-    let mut ipv4 = Comparison::<Ipv4>::new(flows, time, rows);
-    ipv4.with(|| Ok(Floor::for_table(flows)), &[Asked::Hit])?;
+    // Before ours: DPDK has no other memory than reserved pages, and we have.
     #[cfg(feature = "dpdk")]
-    ipv4.with(|| RteHash::<Ipv4>::new(flows), BOTH)?;
-    ipv4.with(|| Ok(Papaya::<Ipv4>::new(flows)), BOTH)?;
-    ipv4.with(|| Ok(Dashmap::<Ipv4>::new(flows)), BOTH)?;
-    ipv4.with(|| Ok(Scc::<Ipv4>::new(flows)), BOTH)?;
+    let rte_hash = Made::new(|| RteHash::<Ipv4>::new(flows));
+    let mut ipv4 = Comparison::<Ipv4>::new(flows, time, tell);
+    #[cfg(feature = "dpdk")]
+    ipv4.try_with(rte_hash, BOTH);
+    ipv4.with(Made::new(|| Floor::for_table(flows)), &[Asked::Hit]);
+    ipv4.with(Made::new(|| Papaya::<Ipv4>::new(flows)), BOTH);
+    ipv4.with(Made::new(|| Dashmap::<Ipv4>::new(flows)), BOTH);
+    ipv4.with(Made::new(|| Scc::<Ipv4>::new(flows)), BOTH);
     drop(ipv4);
-    let mut ipv6 = Comparison::<Ipv6>::new(flows, time, rows);
-    ipv6.with(|| Ok(Floor::for_table(flows)), &[Asked::Hit])?;
     #[cfg(feature = "dpdk")]
-    ipv6.with(|| RteHash::<Ipv6>::new(flows), BOTH)?;
-    Ok(())
+    let rte_hash = Made::new(|| RteHash::<Ipv6>::new(flows));
+    let mut ipv6 = Comparison::<Ipv6>::new(flows, time, tell);
+    #[cfg(feature = "dpdk")]
+    ipv6.try_with(rte_hash, BOTH);
+    ipv6.with(Made::new(|| Floor::for_table(flows)), &[Asked::Hit]);
+}
+
+/// A table, and the memory that making it took.
+struct Made<T> {
+    table: T,
+    footprint: Footprint,
+}
+
+impl<T> Made<T> {
+    fn new(make: impl FnOnce() -> T) -> Made<T> {
+        let before = Footprint::now();
+        let table = make();
+        Made {
+            table,
+            footprint: Footprint::now().since(before),
+        }
+    }
 }
 
 /// Our table, and whoever is beside it.
@@ -110,53 +149,51 @@ struct Comparison<'a, F: Family> {
     time: Duration,
     ours: Meter<Ours<F>>,
     footprint: Footprint,
-    rows: &'a mut dyn FnMut(Row),
+    tell: &'a mut dyn FnMut(Result<Row, String>),
 }
 
 impl<'a, F: Family> Comparison<'a, F> {
-    fn new(flows: u32, time: Duration, rows: &'a mut dyn FnMut(Row)) -> Self {
-        let (ours, footprint) = Footprint::of(|| Ours::new(flows));
+    fn new(
+        flows: u32,
+        time: Duration,
+        tell: &'a mut dyn FnMut(Result<Row, String>),
+    ) -> Comparison<'a, F> {
+        let Made { table, footprint } = Made::new(|| Ours::new(flows));
         Comparison {
             flows,
             time,
-            ours: Meter::new(ours),
+            ours: Meter::new(table),
             footprint,
-            rows,
+            tell,
         }
     }
 
-    fn with<C: Contender>(
-        &mut self,
-        make: impl FnOnce() -> Result<C, String>,
-        asked: &[Asked],
-    ) -> Result<(), String> {
-        let (theirs, footprint) = Footprint::of(make);
-        let mut theirs = Meter::new(theirs?);
+    #[cfg(feature = "dpdk")]
+    fn try_with<C: Contender>(&mut self, made: Made<Result<C, String>>, asked: &[Asked]) {
+        let footprint = made.footprint;
+        match made.table {
+            Ok(table) => self.with(Made { table, footprint }, asked),
+            Err(error) => (self.tell)(Err(error)),
+        }
+    }
+
+    fn with<C: Contender>(&mut self, made: Made<C>, asked: &[Asked]) {
+        let mut theirs = Meter::new(made.table);
         for asked in asked {
             let turns = self.alternate(&mut theirs, *asked);
             let ratio = turns.ratio();
-            let [ours, theirs] = [turns.ours, turns.theirs].map(|turns| {
-                let mut cycles = turns.concat();
-                cycles.sort_by(f64::total_cmp);
-                Quantiles::of(&cycles)
-            });
-            (self.rows)(Row {
+            let ours = Side::new(turns.ours, self.footprint);
+            let theirs = Side::new(turns.theirs, made.footprint);
+            (self.tell)(Ok(Row {
                 flows: self.flows,
                 family: F::NAME,
                 asked: *asked,
                 name: C::NAME,
-                ours: Side {
-                    cycles: ours,
-                    footprint: self.footprint,
-                },
-                theirs: Side {
-                    cycles: theirs,
-                    footprint,
-                },
+                ours,
+                theirs,
                 ratio,
-            });
+            }));
         }
-        Ok(())
     }
 
     fn alternate<C: Contender>(&mut self, theirs: &mut Meter<C>, asked: Asked) -> Turns {
@@ -200,6 +237,35 @@ fn middle(values: &[f64]) -> f64 {
     values[values.len() / 2]
 }
 
+/// Cycles per pair inserted into our table when it is about half full.
+pub struct Insertions {
+    flows: u32,
+    cycles: Quantiles,
+    /// Millions of pairs per second.
+    mpairs: f64,
+}
+
+/// Measures insertion at one size for `time`.
+pub fn insert(flows: u32, time: Duration) -> Insertions {
+    const WINDOW: u64 = 2_048;
+    let mut insertion = Insertion::new(flows);
+    // Once all places have been used, no page and no free list is new.
+    insertion.cycles(u64::from(flows).min(WARM_UP));
+    let mut cycles = Vec::new();
+    let started = Instant::now();
+    while cycles.is_empty() || started.elapsed() < time {
+        cycles.push(insertion.cycles(WINDOW));
+    }
+    cycles.sort_by(f64::total_cmp);
+    let cycles = Quantiles::of(&cycles);
+    let second = Clock::new().delta_as_nanos(0, 1 << 30) as f64 / 1e9;
+    Insertions {
+        flows,
+        cycles,
+        mpairs: f64::from(1 << 30) / second / cycles.median / 1e6,
+    }
+}
+
 /// Where and how the numbers came about.
 pub fn header(core: usize) {
     println!(
@@ -212,8 +278,18 @@ pub fn header(core: usize) {
         println!("left out: rte_hash, because this was built without the feature dpdk");
     }
     println!(
-        "{:>9} {:<10} {:<9}{:>9}{:>8}{:>8}{:>9}{:>8}{:>8}{:>8}  memory, ours and theirs",
-        "flows", "asked", "beside", "ours", "(5 %)", "spread", "theirs", "(5 %)", "spread", "ratio"
+        "{:>9} {:<10} {:<9}{:>9}{:>8}{:>8}{:>9}{:>8}{:>8}{:>8}{:>7}  memory, ours and theirs",
+        "flows",
+        "asked",
+        "beside",
+        "ours",
+        "(5 %)",
+        "spread",
+        "theirs",
+        "(5 %)",
+        "spread",
+        "ratio",
+        "(5 %)"
     );
 }
 
@@ -225,20 +301,32 @@ pub fn print(row: &Row) {
         format!("{median:>9.1}{p5:>8.1}{spread:>7.0}%")
     };
     println!(
-        "{:>9} {:<10} {:<9}{}{}{:>8.2}  {} · {}",
+        "{:>9} {:<10} {:<9}{}{}{:>8.2}{:>7.2}  {} · {}",
         row.flows,
         format!("{} {}", row.family, row.asked.name()),
         row.name,
         side(&row.ours),
         side(&row.theirs),
         row.ratio,
+        row.quiet_ratio(),
         row.ours.footprint,
         row.theirs.footprint,
     );
 }
 
+/// A line below the table.
+pub fn print_insertions(insertions: &Insertions) {
+    let Quantiles { median, p5, .. } = insertions.cycles;
+    println!(
+        "{:>9} insert_pair, half full:{median:>9.1}{p5:>8.1}{:>7.0}%   cycles per pair, {:.2} M pairs/s",
+        insertions.flows,
+        insertions.cycles.spread() * 100.0,
+        insertions.mpairs,
+    );
+}
+
 /// All rows as JSON.
-pub fn document(core: usize, rows: &[Row]) -> Value {
+pub fn document(core: usize, rows: &[Row], insertions: &[Insertions]) -> Value {
     let side = |side: &Side| {
         let Quantiles {
             median, p5, p95, ..
@@ -259,7 +347,20 @@ pub fn document(core: usize, rows: &[Row]) -> Value {
                 "beside": row.name,
                 "ours": side(&row.ours),
                 "theirs": side(&row.theirs),
-                "ratio": row.ratio,
+                "ratio": { "median": row.ratio, "p5": row.quiet_ratio() },
+            })
+        })
+        .collect();
+    let insertions: Vec<_> = insertions
+        .iter()
+        .map(|insertions| {
+            let Quantiles {
+                median, p5, p95, ..
+            } = insertions.cycles;
+            json!({
+                "flows": insertions.flows,
+                "cycles_per_pair": { "p5": p5, "median": median, "p95": p95 },
+                "mpairs_median": insertions.mpairs,
             })
         })
         .collect();
@@ -269,5 +370,6 @@ pub fn document(core: usize, rows: &[Row]) -> Value {
         "core": core,
         "batch": BATCH,
         "results": rows,
+        "insert_pair": insertions,
     })
 }

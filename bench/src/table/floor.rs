@@ -5,43 +5,34 @@
 //! somewhat better than random: its buckets are a small part of its memory.
 #![allow(unsafe_code, reason = "prefetch takes a pointer")]
 
+use dataplane::memory::Block;
 use flowtable::FlowTable;
 
 use super::flows::Direction;
 use super::{BATCH, Contender, Found, ours};
 
-/// Memory of the size of a table, in cache lines.
-pub struct Floor {
-    lines: Vec<Line>,
-}
+/// Memory of the size of a table.
+pub struct Floor(Block);
 
-/// A cache line of zeroes.
-#[derive(Clone)]
-#[repr(align(64))]
-struct Line([u32; 16]);
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 impl Floor {
-    /// As much as our table takes for so many flows.
+    /// As much as our table takes for so many flows, and in the same way.
     pub fn for_table(flows: u32) -> Floor {
-        Floor::new(FlowTable::memory_needed(&ours::config(flows)))
+        let mut memory = ours::memory(FlowTable::memory_needed(&ours::config(flows)));
+        // What was never written to may be one page of zeroes, always cached.
+        memory.bytes().fill(0);
+        Floor(memory)
     }
+}
 
-    /// As many lines as fit into `bytes`, every page of them written to: what
-    /// was never written to is one page of zeroes, and always cached.
-    fn new(bytes: usize) -> Floor {
-        Floor {
-            lines: vec![Line([0; 16]); bytes / size_of::<Line>()],
-        }
-    }
-
-    /// Two lines anywhere, by the two halves of a mixed number.
-    #[inline]
-    fn places(&self, direction: Direction) -> [usize; 2] {
-        let mixed = u64::from(direction + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mixed = mixed ^ mixed >> 32;
-        let count = self.lines.len() as u64;
-        [mixed >> 32, mixed & 0xffff_ffff].map(|half| ((half * count) >> 32) as usize)
-    }
+/// Two lines of so many, by the two halves of a mixed number.
+#[inline]
+fn places(direction: Direction, lines: usize) -> [usize; 2] {
+    let mixed = u64::from(direction + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = mixed ^ mixed >> 32;
+    [mixed >> 32, mixed & 0xffff_ffff].map(|half| ((half * lines as u64) >> 32) as usize)
 }
 
 impl Contender for Floor {
@@ -55,23 +46,23 @@ impl Contender for Floor {
 
     #[inline]
     fn lookup(&mut self, keys: &[Direction]) -> Found {
-        let mut places = [[0; 2]; BATCH];
-        for (places, key) in places.iter_mut().zip(keys) {
-            *places = self.places(*key);
-            places
-                .iter()
-                .for_each(|place| prefetch(&self.lines[*place]));
+        let (lines, _) = self.0.bytes().as_chunks::<LINE>();
+        let mut batch = [[0; 2]; BATCH];
+        for (pair, key) in batch.iter_mut().zip(keys) {
+            *pair = places(*key, lines.len());
+            pair.iter().for_each(|place| prefetch(&lines[*place]));
         }
         let mut found = Found::default();
-        for (key, [first, second]) in keys.iter().zip(places) {
-            found.add(*key + self.lines[first].0[0] + self.lines[second].0[0]);
+        for (key, [first, second]) in keys.iter().zip(batch) {
+            let zero = u32::from(lines[first][0]) + u32::from(lines[second][0]);
+            found.add(*key + zero);
         }
         found
     }
 }
 
 #[inline]
-fn prefetch(line: &Line) {
+fn prefetch(line: &[u8; LINE]) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing, and the address is that of a reference.
     unsafe {

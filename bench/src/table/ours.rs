@@ -3,6 +3,7 @@
 
 use std::marker::PhantomData;
 
+use dataplane::memory::{Block, Settings};
 use flowtable::{
     Action, Class, Config, FlowTable, Hit, Insert, Key, NewFlow, Rewrite, Ticks, Verdict, Worker,
 };
@@ -33,8 +34,25 @@ pub fn config(flows: u32) -> Config {
 }
 
 /// An empty table, in the memory that a node would give it.
+///
+/// # Panics
+/// If there is no such memory.
 pub fn table_with(config: Config) -> FlowTable {
-    FlowTable::new(&config)
+    let memory = memory(FlowTable::memory_needed(&config));
+    FlowTable::with_memory(&config, Box::new(memory))
+}
+
+/// Memory as a node gives it to its flow table: on the largest pages there are.
+///
+/// # Panics
+/// If there is none.
+pub fn memory(bytes: usize) -> Block {
+    let core = core_affinity::get_core_ids().unwrap_or_default().pop();
+    let core = core.map_or(0, |core| core.id);
+    match Block::new(bytes, Settings::default(), core) {
+        Ok(block) => block,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// What a direction's packets are done with; the nexthop is its number.

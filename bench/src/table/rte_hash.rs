@@ -67,7 +67,10 @@ impl<F: Family> RteHash<F> {
         // SAFETY: DPDK has started; it copies the parameters and the name.
         let table = unsafe { dpdk_sys::rte_hash_create(&parameters) };
         let Some(table) = NonNull::new(table) else {
-            return Err(format!("rte_hash refused a table of {entries} entries"));
+            return Err(format!(
+                "rte_hash has no memory for {entries} entries; it takes reserved huge pages \
+                 (sysctl vm.nr_hugepages)"
+            ));
         };
         let mut table = RteHash {
             table,
