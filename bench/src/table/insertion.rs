@@ -61,7 +61,7 @@ impl Insertion {
         let start = self.clock.raw();
         for pair in &pairs {
             match pair.insert(self.table.worker(0), Ticks(0)) {
-                Insert::Inserted(hit) => self.guests.push((hit.id, hit.version)),
+                Insert::Inserted(hit) => self.guests.push((hit.id, hit.version())),
                 other => panic!("a new flow, a table half empty: {other:?}"),
             }
         }

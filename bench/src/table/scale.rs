@@ -235,7 +235,7 @@ impl<'t> Worker<'t> {
     fn come(&mut self, flows: &[Pair]) {
         for flow in flows {
             match flow.insert(self.table.worker(self.number), Ticks(0)) {
-                Insert::Inserted(hit) => self.own.push_back((hit.id, hit.version)),
+                Insert::Inserted(hit) => self.own.push_back((hit.id, hit.version())),
                 other => panic!("a new flow, a table with room: {other:?}"),
             }
         }
