@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bench::table::insertion::Places;
 use bench::table::{age, compare, instructions, scale};
 use bench::{engine, footprint, report, traffic};
 use clap::{Parser, Subcommand};
@@ -197,9 +198,11 @@ fn compare(arguments: &CompareArguments) -> Result<(), String> {
             }
             Err(why) => println!("{flows:>9} left out: {why}"),
         });
-        let inserted = compare::insert(*flows, time);
-        compare::print_insertions(&inserted);
-        insertions.push(inserted);
+        for places in Places::ALL {
+            let inserted = compare::insert(*flows, places, time);
+            compare::print_insertions(&inserted);
+            insertions.push(inserted);
+        }
     }
     write(&arguments.json, || {
         compare::document(core, &rows, &insertions)
@@ -222,13 +225,18 @@ fn scale(arguments: &ScaleArguments) -> Result<(), String> {
 
 fn age(arguments: &AgeArguments) -> Result<(), String> {
     pin(arguments.core)?;
-    let outcome = age::simulate(age::Plan {
+    let plan = age::Plan {
         flows: arguments.flows,
         seconds: arguments.seconds,
         round_ms: arguments.round_ms,
+    };
+    age::header(plan);
+    let outcomes = age::Mix::ALL.map(|mix| {
+        let outcome = age::simulate(plan, mix);
+        age::print(&outcome);
+        outcome
     });
-    age::print(&outcome);
-    write(&arguments.json, || age::document(&outcome))
+    write(&arguments.json, || age::document(plan, &outcomes))
 }
 
 fn two_cores(wanted: &[usize]) -> Result<[CoreId; 2], String> {

@@ -15,20 +15,43 @@ use super::ours::{Pair, capacity, config, table_with};
 use crate::footprint::Footprint;
 use crate::report::{self, Quantiles};
 
-/// Of a hundred flows, how many are in each class.
-const MIX: [(Class, usize); 11] = [
-    (Class::SynSent, 3),
-    (Class::SynReceived, 1),
-    (Class::Established, 40),
-    (Class::FinForward, 3),
-    (Class::FinReverse, 3),
-    (Class::Closed, 9),
-    (Class::Udp, 10),
-    (Class::UdpReplied, 18),
-    (Class::Icmp, 3),
-    (Class::Other, 2),
-    (Class::Dropped, 8),
-];
+/// What kinds of flows the table holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mix {
+    /// Long-lived flows only: hardly any expires, so this is what looking costs.
+    Settled,
+    /// All classes as on a busy node: what looking and removing cost together.
+    Busy,
+}
+
+impl Mix {
+    /// Both, the easier one first.
+    pub const ALL: [Mix; 2] = [Mix::Settled, Mix::Busy];
+
+    fn name(self) -> &'static str {
+        match self {
+            Mix::Settled => "settled",
+            Mix::Busy => "busy",
+        }
+    }
+
+    /// Of a hundred flows, how many are in each class.
+    fn percent(self, class: Class) -> usize {
+        match (self, class) {
+            (Mix::Settled, Class::Established) => 70,
+            (Mix::Settled, Class::UdpReplied) => 30,
+            (Mix::Settled, _) => 0,
+            (Mix::Busy, Class::Established) => 50,
+            (Mix::Busy, Class::UdpReplied) => 24,
+            (Mix::Busy, Class::Udp) => 9,
+            (Mix::Busy, Class::Closed) => 7,
+            (Mix::Busy, Class::Icmp | Class::Other | Class::Dropped) => 2,
+            (Mix::Busy, Class::SynSent | Class::SynReceived) => 1,
+            (Mix::Busy, Class::FinForward | Class::FinReverse) => 1,
+        }
+    }
+}
+
 /// Of the flows in these classes, one in five is active, and sees a packet this
 /// often.
 const ACTIVE: [Class; 2] = [Class::Established, Class::UdpReplied];
@@ -50,10 +73,12 @@ pub struct Plan {
 
 /// What came of it.
 pub struct Outcome {
-    plan: Plan,
+    mix: Mix,
     footprint: Footprint,
-    /// Cycles spent on ageing, of one core's cycles in the simulated time.
+    /// Time spent on ageing, of one core's simulated time.
     share: f64,
+    /// Flows that expired in a second, and as many that came.
+    per_second: f64,
     /// Microseconds of each slice.
     slices: Quantiles,
     longest_slice: f64,
@@ -69,9 +94,9 @@ struct Lateness {
 }
 
 /// Simulates a plan.
-pub fn simulate(plan: Plan) -> Outcome {
+pub fn simulate(plan: Plan, mix: Mix) -> Outcome {
     let before = Footprint::now();
-    let mut world = World::new(plan);
+    let mut world = World::new(plan, mix);
     let footprint = Footprint::now().since(before);
     let clock = Clock::new();
     let mut slices = Vec::with_capacity(plan.seconds as usize * 1000);
@@ -87,10 +112,13 @@ pub fn simulate(plan: Plan) -> Outcome {
     for class in &mut world.late {
         class.percent.sort_by(f64::total_cmp);
     }
+    let seconds = f64::from(plan.seconds);
+    let gone: usize = world.late.iter().map(|late| late.percent.len()).sum();
     Outcome {
-        plan,
+        mix,
         footprint,
-        share: slices.iter().sum::<f64>() / (f64::from(plan.seconds) * 1e6),
+        share: slices.iter().sum::<f64>() / (seconds * 1e6),
+        per_second: gone as f64 / seconds,
         slices: Quantiles::of(&slices),
         longest_slice: slices[slices.len() - 1],
         classes: world.late,
@@ -114,7 +142,7 @@ struct World {
 }
 
 impl World {
-    fn new(plan: Plan) -> World {
+    fn new(plan: Plan, mix: Mix) -> World {
         let timeouts = Timeouts::default();
         let mut world = World {
             table: table_with(config(plan.flows)),
@@ -124,23 +152,21 @@ impl World {
             active: Vec::new(),
             turn: 0,
             gone: Vec::new(),
-            late: MIX
-                .map(|(class, _)| Lateness {
+            late: Class::ALL
+                .map(|class| Lateness {
                     class,
                     timeout_ms: timeouts.timeout_ms(class),
                     percent: Vec::new(),
                 })
                 .into(),
         };
-        world.fill(plan.flows, &timeouts);
+        world.fill(plan.flows, mix, &timeouts);
         world
     }
 
-    fn fill(&mut self, flows: u32, timeouts: &Timeouts) {
-        let mut classes = MIX
-            .into_iter()
-            .flat_map(|(class, of_100)| vec![class; of_100])
-            .collect::<Vec<_>>();
+    fn fill(&mut self, flows: u32, mix: Mix, timeouts: &Timeouts) {
+        let of_100 = |class| vec![class; mix.percent(class)];
+        let mut classes = Class::ALL.map(of_100).concat();
         let mut random = Draw::present(1 << 30);
         for number in 0..flows as usize {
             // Any order, and of each hundred flows the right number of each.
@@ -200,50 +226,46 @@ impl World {
     }
 }
 
-/// Prints an outcome.
-pub fn print(outcome: &Outcome) {
-    let Outcome { plan, slices, .. } = outcome;
+/// Where and how the numbers came about.
+pub fn header(plan: Plan) {
     println!("{} · {}", report::machine(), report::compiler());
     println!(
-        "{} flows of at most {}, {}; one in {ACTIVE_ONE_IN} established is active; \
-         {} s simulated, a round takes {} ms",
+        "{} flows of at most {}; {} s simulated; a round takes {} ms; one in {ACTIVE_ONE_IN} \
+         established or answered is active",
         plan.flows,
         capacity(plan.flows),
-        outcome.footprint,
         plan.seconds,
         plan.round_ms,
     );
+}
+
+/// Prints an outcome.
+pub fn print(outcome: &Outcome) {
+    let Outcome { share, slices, .. } = outcome;
+    println!("\n{} ({})", outcome.mix.name(), outcome.footprint);
     println!(
-        "{:<14}{:>10}{:>10}{:>16}{:>12}",
+        "  {:<14}{:>10}{:>10}{:>18}{:>12}",
         "class", "timeout s", "expired", "late by, median", "at most"
     );
-    for late in &outcome.classes {
-        if late.percent.is_empty() {
-            continue;
-        }
-        let quantiles = Quantiles::of(&late.percent);
+    let expired = |late: &&Lateness| !late.percent.is_empty();
+    for late in outcome.classes.iter().filter(expired) {
         println!(
-            "{:<14}{:>10}{:>10}{:>14.2} %{:>10.2} %",
+            "  {:<14}{:>10}{:>10}{:>16.2} %{:>10.2} %",
             format!("{:?}", late.class),
             late.timeout_ms / 1000,
             late.percent.len(),
-            quantiles.median,
+            Quantiles::of(&late.percent).median,
             late.worst(),
         );
     }
-    let gone: usize = outcome.classes.iter().map(|late| late.percent.len()).sum();
-    let per_second = gone as f64 / f64::from(plan.seconds);
     println!(
-        "{:.0} thousand flows expire each second, and as many come: {:.0} ns each, if all is theirs",
-        per_second / 1e3,
-        outcome.share * 1e9 / per_second,
+        "  {:.2} % of a core, {:.0} thousand flows expiring and coming each second",
+        share * 100.0,
+        outcome.per_second / 1e3,
     );
     println!(
-        "{:.2} % of a core; a slice takes {:.0} µs in the middle, {:.0} µs in one of 20, {:.0} µs at most",
-        outcome.share * 100.0,
-        slices.median,
-        slices.p95,
-        outcome.longest_slice,
+        "  a millisecond's slice takes {:.1} µs in the middle, {:.1} µs in one of 20, {:.0} µs at most",
+        slices.median, slices.p95, outcome.longest_slice,
     );
 }
 
@@ -253,30 +275,65 @@ impl Lateness {
     }
 }
 
-/// An outcome as JSON.
-pub fn document(outcome: &Outcome) -> Value {
-    let classes: Vec<_> = outcome
-        .classes
-        .iter()
-        .map(|late| {
+/// All outcomes as JSON.
+pub fn document(plan: Plan, outcomes: &[Outcome]) -> Value {
+    let classes = |outcome: &Outcome| {
+        let classes = outcome.classes.iter().map(|late| {
             json!({
                 "class": format!("{:?}", late.class),
                 "timeout_ms": late.timeout_ms,
                 "expired": late.percent.len(),
                 "late_percent_worst": late.worst(),
             })
+        });
+        classes.collect::<Vec<_>>()
+    };
+    let outcomes: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| {
+            let Quantiles { median, p95, .. } = outcome.slices;
+            json!({
+                "mix": outcome.mix.name(),
+                "share_of_a_core": outcome.share,
+                "expired_per_second": outcome.per_second,
+                "slice_us": { "median": median, "p95": p95, "most": outcome.longest_slice },
+                "classes": classes(outcome),
+            })
         })
         .collect();
     json!({
         "machine": report::machine(),
         "compiler": report::compiler(),
-        "flows": outcome.plan.flows,
-        "simulated_seconds": outcome.plan.seconds,
-        "round_ms": outcome.plan.round_ms,
-        "share_of_a_core": outcome.share,
-        "slice_us": {
-            "median": outcome.slices.median, "p95": outcome.slices.p95, "most": outcome.longest_slice,
-        },
-        "classes": classes,
+        "flows": plan.flows,
+        "simulated_seconds": plan.seconds,
+        "round_ms": plan.round_ms,
+        "results": outcomes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mix_is_of_a_hundred() {
+        for mix in Mix::ALL {
+            let sum: usize = Class::ALL.iter().map(|class| mix.percent(*class)).sum();
+            assert_eq!(sum, 100, "{}", mix.name());
+        }
+    }
+
+    #[test]
+    fn flows_expire_at_the_rate_their_timeouts_say() {
+        let plan = Plan {
+            flows: 20_000,
+            seconds: 10,
+            round_ms: 100,
+        };
+        let outcome = simulate(plan, Mix::Busy);
+        // A timeout long, every one of these went once; those that came
+        // meanwhile stay.
+        let dropped = &outcome.classes[Class::Dropped as usize];
+        assert!((380..=400).contains(&dropped.percent.len()));
+    }
 }

@@ -61,3 +61,31 @@ impl<C: Contender> Meter<C> {
         cycles
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::floor::Floor;
+    use crate::table::flows::{Ipv4, Ipv6};
+    use crate::table::ours::Ours;
+    use crate::table::peers::{Dashmap, Papaya, Scc};
+
+    #[test]
+    fn every_table_finds_what_is_there_and_nothing_else() {
+        fn check<C: Contender>(table: C) {
+            let mut meter = Meter::new(table);
+            meter.cycles(&mut Draw::present(1_000), 10_000);
+            meter.cycles(&mut Draw::absent(1_000), 10_000);
+        }
+        check(Ours::<Ipv4>::new(1_000));
+        check(Ours::<Ipv6>::new(1_000));
+        check(Papaya::<Ipv4>::new(1_000));
+        check(Dashmap::<Ipv4>::new(1_000));
+        check(Scc::<Ipv4>::new(1_000));
+    }
+
+    #[test]
+    fn the_floor_is_asked_for_present_ones_only() {
+        Meter::new(Floor::for_table(1_000)).cycles(&mut Draw::present(1_000), 10_000);
+    }
+}
