@@ -4,14 +4,14 @@
 //! A table of a million flows is some hundred MiB read at random. On 4 KiB pages
 //! nearly every look into it also misses the TLB; on 2 MiB pages hardly any does.
 //! So the mapping is tried on reserved pages (`vm.nr_hugepages`) first, then on
-//! transparent ones, and what the kernel really gave is read back from it
-//! (`memory/kernel.rs`). Reserved pages are taken all or not at all: what is missing of
+//! transparent ones, and what the kernel really gave is read back from it (file
+//! `kernel.rs`). Reserved pages are taken all or not at all: what is missing of
 //! them would end the process with SIGBUS on first touch.
 //!
 //! A page lies on the NUMA node of the core that touches it first, so all of
-//! them are touched here, by a thread pinned to the node wished for (`memory/node.rs`).
-//! After that the packet path meets no page fault. Nothing keeps the kernel from
-//! swapping ordinary pages out later; a forwarding node has no swap.
+//! them are touched here, by a thread pinned to the node wished for (file
+//! `node.rs`). After that the packet path meets no page fault. Nothing keeps the
+//! kernel from swapping ordinary pages out later; a forwarding node has no swap.
 
 mod kernel;
 mod node;
