@@ -18,8 +18,7 @@ use crate::tables::commit::Changed;
 use crate::tables::spec::{Key, Object};
 use crate::tables::{MAX_VIFS, MAX_VRFS, Tables, VifId, VrfId};
 
-/// The number of a vif is its index plus one: 0 is the owner of flows between
-/// no vifs of this node.
+/// Owner of flows between no vifs of this node.
 const FABRIC: u32 = 0;
 
 /// Places of the flow table looked at between two looks at what they showed.
@@ -45,7 +44,7 @@ pub fn table_config(
 
 /// A vif as the flow table knows it.
 pub fn vif(id: VifId) -> Owner {
-    Owner::Vif(id.0 + 1)
+    Owner::Vif(number(id))
 }
 
 /// A vrf as the flow table knows it.
@@ -57,7 +56,12 @@ pub fn vrf(id: VrfId) -> Owner {
 pub fn vif_number(decision: &Decision) -> u32 {
     let from = decision.forward.ingress.as_vif();
     let to = || decision.reverse.ingress.as_vif();
-    from.or_else(to).map_or(FABRIC, |id| id.0 + 1)
+    from.or_else(to).map_or(FABRIC, number)
+}
+
+/// A vif's index, beyond [`FABRIC`].
+fn number(id: VifId) -> u32 {
+    id.0 + 1
 }
 
 /// Sets the quotas of what a commit made or changed. Called before its packets

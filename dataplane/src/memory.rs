@@ -4,14 +4,14 @@
 //! A table of a million flows is some hundred MiB read at random. On 4 KiB pages
 //! nearly every look into it also misses the TLB; on 2 MiB pages hardly any does.
 //! So the mapping is tried on reserved pages (`vm.nr_hugepages`) first, then on
-//! transparent ones, and what the kernel really gave is read back from it
-//! ([`kernel`]). Reserved pages are taken all or not at all: what is missing of
+//! transparent ones, and what the kernel really gave is read back from it (file
+//! `kernel.rs`). Reserved pages are taken all or not at all: what is missing of
 //! them would end the process with SIGBUS on first touch.
 //!
 //! A page lies on the NUMA node of the core that touches it first, so all of
-//! them are touched here, by a thread pinned to the node wished for ([`node`]).
-//! After that the packet path meets no page fault. Nothing keeps the kernel from
-//! swapping ordinary pages out later; a forwarding node has no swap.
+//! them are touched here, by a thread pinned to the node wished for (file
+//! `node.rs`). After that the packet path meets no page fault. Nothing keeps the
+//! kernel from swapping ordinary pages out later; a forwarding node has no swap.
 
 mod kernel;
 mod node;
@@ -19,7 +19,6 @@ mod node;
 use std::fmt;
 use std::ops::Range;
 
-use core_affinity::CoreId;
 use memmap2::{Advice, MmapMut, MmapOptions};
 
 use kernel::Residence;
@@ -235,10 +234,12 @@ pub fn hugepages_to_reserve(bytes: usize) -> usize {
     kernel::reserved_in_use() + bytes.div_ceil(HUGE_PAGE)
 }
 
-/// Moves this thread to one of these cores; none given: lets it be.
+/// Moves this thread to one of these cores. If it may use none of them, that is
+/// a mistake where a node was asked for, and all the same where none was.
 fn pin(node: Option<u32>, cores: Vec<usize>) -> Result<(), MemoryError> {
-    let mut reachable = cores.iter();
-    if reachable.any(|core| core_affinity::set_for_current(CoreId { id: *core })) {
+    let usable = core_affinity::get_core_ids().unwrap_or_default();
+    let mut reachable = usable.into_iter().filter(|core| cores.contains(&core.id));
+    if reachable.any(core_affinity::set_for_current) {
         return Ok(());
     }
     match node {
@@ -391,6 +392,16 @@ mod tests {
         };
         let said = Block::new(1, settings, 0).unwrap_err().to_string();
         assert!(said.starts_with("there is no NUMA node 4000"), "{said}");
+    }
+
+    #[test]
+    fn a_node_out_of_reach_is_refused_with_its_cores() {
+        assert_eq!(pin(None, vec![]), Ok(()));
+        let said = pin(Some(1), vec![4_000, 4_001]).unwrap_err().to_string();
+        assert_eq!(
+            said,
+            "NUMA node 1 cannot be reached: this process may use none of its cores [4000, 4001]"
+        );
     }
 
     #[test]

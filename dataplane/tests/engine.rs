@@ -90,6 +90,33 @@ fn commits_lose_no_packet_of_those_they_do_not_touch() {
 }
 
 #[test]
+fn flows_count_for_their_owners_and_go_with_them() {
+    let devices = memory::Devices::new();
+    let [a, b] = ["a", "b"].map(|name| devices.plug(&format!("memory:{name}"), 1));
+    let mut engine = start(&devices);
+    let objects = vec![
+        vrf("red", &["10.1.0.1/24"]),
+        tenant("a", "red", A, &["10.1.0.10"]),
+        tenant("b", "red", B, &["10.1.0.11"]),
+    ];
+    let all = request(objects.into_iter().map(Change::Upsert).collect());
+    engine.apply(&all, false).expect("two vifs");
+    a.send(&udp((A, "10.1.0.10"), (ROUTER, "10.1.0.11"), 64));
+    wait_until("delivery", || b.recv().is_some());
+    let stats = engine.stats();
+    let used: Vec<u32> = stats.vifs.iter().map(|vif| vif.flows.used).collect();
+    assert_eq!((used, stats.vrfs[0].flows.used), (vec![1, 0], 1));
+    assert_eq!(stats.flows.usage.used, 1);
+    assert_eq!(stats.flows.usage.limit, Some(1_000));
+    assert!(stats.flows.memory.bytes >= engine.flows().memory_bytes());
+
+    let delete = request(vec![Change::Delete(Key::Vif("a".into()))]);
+    engine.apply(&delete, false).expect("nobody uses it");
+    assert_eq!(engine.stats().flows.usage.used, 0);
+    engine.stop();
+}
+
+#[test]
 fn a_device_that_does_not_open_leaves_everything_as_it_was() {
     let devices = memory::Devices::new();
     let a = devices.plug("memory:a", 1);
