@@ -20,12 +20,13 @@
 //! never looks too little.
 //!
 //! # Why slots need no protection against reuse
-//! Taking a slot is one exchange of its word of tags. It belongs to that owner
-//! until the tag is 0 again, and before that the entry number is. So a reader
-//! finds the owner's entry beside the tag, or none, or that of the owner before
-//! or after; it asks the entry for the key in any case.
+//! Taking a slot is one exchange of its word of tags; the entry number follows.
+//! The slot belongs to that entry, which remembers where it is, until the tag is
+//! 0 again. So a reader finds the owner's number beside the tag or that of an
+//! owner before or after; it asks the entry for the key in any case.
 
 use crate::memory::Arrays;
+use crate::simd::equal_bytes;
 use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release};
 
 /// Slots per bucket.
@@ -37,9 +38,6 @@ const ENTRIES_PER_BUCKET: usize = 7;
 const REACH: usize = 16;
 /// Added to the second word of tags to count one entry that passed.
 const PASSED: u64 = 1 << 32;
-/// One in each byte.
-const ONES: u64 = 0x0101_0101_0101_0101;
-
 #[cfg_attr(
     not(loom),
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout)
@@ -49,25 +47,17 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 pub(crate) struct Bucket {
     /// Eight tags; four tags and the count of those that passed.
     tags: [AtomicU64; 2],
-    /// Entry number plus one, so that 0 is none.
+    /// Beside an empty slot's tag, whatever was there before.
     entries: [AtomicU32; SLOTS],
 }
 
-/// What the home bucket alone says about a hash.
+/// Where an entry is in the index: slot 4 | buckets from home 5.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Probe(u32);
+pub(crate) struct Place(pub(crate) u16);
 
-impl Probe {
-    /// No entry has this hash.
-    pub(crate) const ABSENT: Probe = Probe(u32::MAX - 1);
-    /// Only [`Index::find`] can tell.
-    pub(crate) const ELSEWHERE: Probe = Probe(u32::MAX);
-
-    /// The first entry whose tag agrees, unless it is one of the two above.
-    #[inline]
-    pub(crate) fn entry(self) -> usize {
-        self.0 as usize
-    }
+impl Place {
+    /// Nowhere.
+    pub(crate) const NONE: Place = Place(u16::MAX);
 }
 
 /// How many buckets a table of so many entries has.
@@ -85,47 +75,37 @@ impl<'a> Index<'a> {
         Index(arrays.buckets)
     }
 
-    /// Brings the home bucket of a hash near.
+    /// The bucket in which a hash is at home.
     #[inline]
-    pub(crate) fn prefetch(self, hash: u64) {
-        prefetch(&self.0[self.home(hash)]);
+    #[expect(unsafe_code, reason = "a check would be wasted on every lookup")]
+    pub(crate) fn home(self, hash: u64) -> &'a Bucket {
+        let number = self.home_number(hash);
+        debug_assert!(number < self.0.len());
+        // SAFETY: less than 2^32 times the length, divided by 2^32, is below
+        // the length.
+        unsafe { self.0.get_unchecked(number) }
     }
 
-    /// Reads one line: the first entry in the home bucket whose tag agrees.
+    /// From the upper half of the hash, without a division.
     #[inline]
-    pub(crate) fn probe(self, hash: u64) -> Probe {
-        let bucket = &self.0[self.home(hash)];
-        let (matches, passed) = bucket.matches(tag(hash));
-        if matches != 0 {
-            let slot = matches.trailing_zeros() as usize;
-            let number = bucket.entries[slot].load(Acquire);
-            // No number beside a tag: that slot is about to be filled or was
-            // just given up, which makes this `ELSEWHERE`.
-            return Probe(number.wrapping_sub(1));
-        }
-        if passed == 0 {
-            Probe::ABSENT
-        } else {
-            Probe::ELSEWHERE
-        }
+    fn home_number(self, hash: u64) -> usize {
+        (((hash >> 32) * self.0.len() as u64) >> 32) as usize
     }
 
     /// Offers every entry whose tag agrees to `accept` until it returns
     /// something. Entries placed or cleared meanwhile may be offered or not.
     #[inline]
     pub(crate) fn find<T>(self, hash: u64, mut accept: impl FnMut(u32) -> Option<T>) -> Option<T> {
-        let mut at = self.home(hash);
+        let mut at = self.home_number(hash);
         for _ in 0..=self.reach() {
             let bucket = &self.0[at];
-            let (matches, passed) = bucket.matches(tag(hash));
-            let entries = slots(matches).map(|slot| bucket.entries[slot].load(Acquire));
-            let found = entries
-                .filter_map(|number| number.checked_sub(1))
-                .find_map(&mut accept);
+            let matches = bucket.matches(tag(hash));
+            let mut entries = slots(matches).map(|slot| bucket.entries[slot].load(Acquire));
+            let found = entries.find_map(&mut accept);
             if found.is_some() {
                 return found;
             }
-            if passed == 0 {
+            if bucket.passed() == 0 {
                 return None;
             }
             at = self.after(at);
@@ -133,14 +113,14 @@ impl<'a> Index<'a> {
         None
     }
 
-    /// Puts an entry where its hash will find it; false if there is no room
+    /// Puts an entry where its hash will find it; `None` if there is no room
     /// within reach. The entry's words must have been written before.
-    pub(crate) fn place(self, hash: u64, entry: u32) -> bool {
-        let home = self.home(hash);
+    pub(crate) fn place(self, hash: u64, entry: u32) -> Option<Place> {
+        let home = self.home_number(hash);
         let mut at = home;
         for distance in 0..=self.reach() {
-            if self.0[at].place(tag(hash), entry) {
-                return true;
+            if let Some(slot) = self.0[at].place(tag(hash), entry) {
+                return Some(Place((distance << 4 | slot) as u16));
             }
             if distance == self.reach() {
                 break;
@@ -149,24 +129,20 @@ impl<'a> Index<'a> {
             at = self.after(at);
         }
         self.uncount(home, self.reach());
-        false
+        None
     }
 
-    /// Takes an entry out again; nothing happens if it was not placed. Only
-    /// the owner of the entry may.
-    pub(crate) fn clear(self, hash: u64, entry: u32) {
-        let home = self.home(hash);
-        let mut at = home;
-        for distance in 0..=self.reach() {
-            if self.0[at].clear(tag(hash), entry) {
-                self.uncount(home, distance);
-                return;
-            }
-            if self.0[at].tags[1].load(Acquire) < PASSED {
-                return;
-            }
-            at = self.after(at);
+    /// Takes an entry out of its place. Only the owner of the entry may.
+    pub(crate) fn clear(self, hash: u64, place: Place) {
+        if place == Place::NONE {
+            return;
         }
+        let home = self.home_number(hash);
+        let (slot, distance) = (usize::from(place.0 & 15), usize::from(place.0 >> 4));
+        let at = (0..distance).fold(home, |at, _| self.after(at));
+        let lane = 0xff_u64 << (8 * (slot % 8));
+        self.0[at].tags[slot / 8].fetch_and(!lane, Release);
+        self.uncount(home, distance);
     }
 
     /// Takes back the counts of an entry that passed so many buckets.
@@ -176,12 +152,6 @@ impl<'a> Index<'a> {
             self.0[at].tags[1].fetch_sub(PASSED, AcqRel);
             at = self.after(at);
         }
-    }
-
-    /// From the upper half of the hash, without a division.
-    #[inline]
-    fn home(self, hash: u64) -> usize {
-        (((hash >> 32) * self.0.len() as u64) >> 32) as usize
     }
 
     fn after(self, bucket: usize) -> usize {
@@ -199,52 +169,54 @@ impl<'a> Index<'a> {
 }
 
 impl Bucket {
-    /// The slots with this tag, as bits, and how many entries passed.
+    /// The first entry whose tag agrees, of those at home in this bucket or
+    /// displaced into it. Reads this one line. `None` if no entry has this hash.
+    ///
+    /// It may hold another key; then, and if entries are elsewhere, which makes
+    /// it any entry, only [`Index::find`] can tell.
     #[inline]
-    fn matches(&self, tag: u8) -> (u32, u32) {
-        let words = [self.tags[0].load(Acquire), self.tags[1].load(Acquire)];
-        let matches = equal_bytes(words, tag) & ((1 << SLOTS) - 1);
-        (matches, (words[1] >> 32) as u32)
+    pub(crate) fn probe(&self, hash: u64) -> Option<u32> {
+        let matches = self.matches(tag(hash));
+        if matches != 0 {
+            let slot = matches.trailing_zeros() as usize;
+            Some(self.entries[slot].load(Acquire))
+        } else if self.passed() == 0 {
+            None
+        } else {
+            Some(0)
+        }
     }
 
-    fn place(&self, tag: u8, entry: u32) -> bool {
-        let Some(slot) = [0, 1]
-            .into_iter()
-            .find_map(|word| self.take_slot(word, tag))
-        else {
-            return false;
-        };
-        self.entries[slot].store(entry + 1, Release);
-        true
+    /// The slots with this tag, as bits.
+    #[inline]
+    fn matches(&self, tag: u8) -> u32 {
+        equal_bytes(&self.tags, tag) & ((1 << SLOTS) - 1)
+    }
+
+    /// How many entries at home here or before went on to later buckets.
+    #[inline]
+    fn passed(&self) -> u32 {
+        (self.tags[1].load(Acquire) >> 32) as u32
+    }
+
+    fn place(&self, tag: u8, entry: u32) -> Option<usize> {
+        let slot = (0..2).find_map(|word| self.take_slot(word, tag))?;
+        self.entries[slot].store(entry, Release);
+        Some(slot)
     }
 
     /// Writes the tag into an empty slot of one of the two words of tags.
     fn take_slot(&self, word: usize, tag: u8) -> Option<usize> {
-        let in_word = [0xff, 0x0f][word];
+        let lanes = [8, SLOTS - 8][word];
         let mut tags = self.tags[word].load(Relaxed);
         loop {
-            let empty = equal_bytes([tags, 0], 0) & in_word;
-            if empty == 0 {
-                return None;
-            }
-            let lane = empty.trailing_zeros();
+            let lane = (0..lanes).find(|lane| tags >> (8 * lane) & 0xff == 0)?;
             let taken = tags | u64::from(tag) << (8 * lane);
             match self.tags[word].compare_exchange_weak(tags, taken, AcqRel, Relaxed) {
-                Ok(_) => return Some(8 * word + lane as usize),
+                Ok(_) => return Some(8 * word + lane),
                 Err(now) => tags = now,
             }
         }
-    }
-
-    fn clear(&self, tag: u8, entry: u32) -> bool {
-        let (matches, _) = self.matches(tag);
-        let slot = slots(matches).find(|slot| self.entries[*slot].load(Relaxed) == entry + 1);
-        if let Some(slot) = slot {
-            self.entries[slot].store(0, Relaxed);
-            let lane = 0xff_u64 << (8 * (slot % 8));
-            self.tags[slot / 8].fetch_and(!lane, Release);
-        }
-        slot.is_some()
     }
 }
 
@@ -265,57 +237,9 @@ fn tag(hash: u64) -> u8 {
     (hash as u8).max(1)
 }
 
-/// Which of the sixteen bytes, lowest first, equal `byte`.
-#[cfg(all(target_arch = "x86_64", not(loom)))]
-#[inline]
-fn equal_bytes(words: [u64; 2], byte: u8) -> u32 {
-    use core::arch::x86_64::*;
-    #[expect(unsafe_code, reason = "one comparison instead of twelve")]
-    // SAFETY: these are arithmetic on values; SSE2 is in every x86-64.
-    unsafe {
-        let bytes = _mm_set_epi64x(words[1] as i64, words[0] as i64);
-        let equal = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8));
-        _mm_movemask_epi8(equal) as u32
-    }
-}
-
-#[cfg(not(all(target_arch = "x86_64", not(loom))))]
-use equal_bytes_portable as equal_bytes;
-
-/// The same in ordinary arithmetic.
-#[cfg_attr(all(target_arch = "x86_64", not(test), not(loom)), expect(dead_code))]
-#[inline]
-fn equal_bytes_portable(words: [u64; 2], byte: u8) -> u32 {
-    const LOW: u64 = 0x7f * ONES;
-    let in_word = |word: u64| {
-        let differ = word ^ u64::from(byte) * ONES;
-        // The top bit of each byte: set unless all eight are 0.
-        let differ = (differ & LOW).wrapping_add(LOW) | differ;
-        let equal = !differ >> 7 & ONES;
-        // Gathers the lowest bits of the bytes in the topmost byte.
-        (equal.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
-    };
-    in_word(words[0]) | in_word(words[1]) << 8
-}
-
-/// Starts to bring a line near, into all caches.
-#[inline]
-#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
-pub(crate) fn prefetch<T>(line: &T) {
-    #[cfg(target_arch = "x86_64")]
-    #[expect(unsafe_code, reason = "the one intrinsic of its kind")]
-    // SAFETY: the address is that of a reference; a prefetch reads nothing into
-    // the program and cannot fault.
-    unsafe {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(line).cast());
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use std::vec::Vec;
 
     fn buckets(count: usize) -> Vec<Bucket> {
@@ -338,13 +262,13 @@ mod tests {
         let hash = 0xffff_ffff_0000_0042;
         let room = (SLOTS * (REACH + 1)) as u32;
         for entry in 0..room {
-            assert!(index.place(hash, entry));
+            assert!(index.place(hash, entry).is_some());
         }
-        assert!(!index.place(hash, room));
+        assert!(index.place(hash, room).is_none());
         assert_eq!(all(index, hash), (0..room).collect::<Vec<_>>());
         assert_eq!(all(index, hash ^ 0x10), []);
-        assert_eq!(index.probe(hash).entry(), 0);
-        assert_eq!(index.probe(hash ^ 0x10), Probe::ELSEWHERE);
+        assert_eq!(buckets[99].probe(hash), Some(0));
+        assert!(buckets[99].probe(hash ^ 0x10).is_some());
     }
 
     #[test]
@@ -353,14 +277,12 @@ mod tests {
         let index = Index(&buckets);
         let hash = 0x8000_0000_0000_0042;
         for round in 0..3 {
-            for entry in 0..60 {
-                assert!(index.place(hash, entry), "round {round}");
+            let places = (0..60).map(|entry| index.place(hash, entry));
+            let places: Vec<_> = places.collect::<Option<_>>().unwrap();
+            for place in places.into_iter().rev() {
+                index.clear(hash, place);
             }
-            for entry in (0..60).rev() {
-                index.clear(hash, entry);
-                index.clear(hash, entry);
-            }
-            assert_eq!(index.probe(hash), Probe::ABSENT);
+            assert_eq!(buckets[50].probe(hash), None, "round {round}");
         }
         let words = buckets.iter().flat_map(|bucket| &bucket.tags);
         assert!(words.into_iter().all(|word| word.load(Relaxed) == 0));
@@ -370,12 +292,13 @@ mod tests {
     fn a_table_of_one_bucket_works() {
         let buckets = buckets(1);
         let index = Index(&buckets);
-        for entry in 0..SLOTS as u32 {
-            assert!(index.place(u64::from(entry) << 60, entry));
+        let place = index.place(1, 7).unwrap();
+        for entry in 1..SLOTS as u32 {
+            assert!(index.place(u64::from(entry) << 60, entry).is_some());
         }
-        assert!(!index.place(1, 7));
-        index.clear(0, 0);
-        assert!(index.place(1, 7));
+        assert!(index.place(1, 8).is_none());
+        index.clear(1, place);
+        assert!(index.place(2, 8).is_some());
     }
 
     #[test]
@@ -383,30 +306,7 @@ mod tests {
         let buckets = buckets(1000);
         let index = Index(&buckets);
         index.place(5, 1);
-        assert_eq!(index.probe(7), Probe::ABSENT);
-        assert_eq!(index.probe(5).entry(), 1);
-    }
-
-    #[test]
-    fn a_slot_about_to_be_filled_is_none() {
-        let buckets = buckets(1);
-        buckets[0].take_slot(0, 5);
-        let index = Index(&buckets);
-        assert_eq!(index.probe(5), Probe::ELSEWHERE);
-        assert_eq!(all(index, 5), []);
-    }
-
-    proptest! {
-        #[test]
-        fn both_ways_to_compare_agree(words: [u64; 2], byte: u8, at in 0..16_u32) {
-            let planted = (u128::from(words[1]) << 64 | u128::from(words[0]))
-                & !(0xff << (8 * at))
-                | u128::from(byte) << (8 * at);
-            let words = [planted as u64, (planted >> 64) as u64];
-            let expected = (0..16).filter(|i| (planted >> (8 * i)) as u8 == byte);
-            let expected = expected.fold(0, |bits, i| bits | 1 << i);
-            prop_assert_eq!(equal_bytes(words, byte), expected);
-            prop_assert_eq!(equal_bytes_portable(words, byte), expected);
-        }
+        assert_eq!(buckets[0].probe(7), None);
+        assert_eq!(buckets[0].probe(5), Some(1));
     }
 }

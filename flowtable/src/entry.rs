@@ -1,22 +1,24 @@
-//! One direction of a flow: sixteen words on two neighbouring cache lines.
+//! One direction of a flow: sixteen words on two cache lines.
 //!
 //! ```text
 //!        word  IPv4                       IPv6
-//! line 0   0   stamp                      stamp
+//! front    0   stamp                      stamp
 //!          1   ports, protocol, zone      ports, protocol, zone
 //!          2   source, destination        source and destination
-//!        3-5   action                       "
-//!          6   action                     action
-//!          7   -                          action
-//! line 1   8   version, packets           version, packets
+//!          3   -                            "
+//!        4-5   action                       "
+//!        6-7     "                        action
+//! back     8   version, packets           version, packets
 //!          9   version, bytes             version, bytes
 //!         10   version, last seen         version, last seen
-//!         11   start                      start
+//!         11   start, place               start, place
 //!      12-15   second copy of the action  second copy (12-13)
 //! ```
 //!
-//! A hit reads line 0 alone, in either family. Whom the pair counts for is in
-//! an array of its own, where evictions look for it.
+//! A hit reads the front alone, in either family. Fronts and backs are arrays
+//! of their own: the fronts, which every lookup reads at random, then need half
+//! as many pages and use all sets of a cache. Whom the pair counts for is in an
+//! array too, where evictions look for it.
 //!
 //! # Why a reader never sees two flows in one, or half an action
 //! Key and start are written while the pair belongs to nobody else and under a
@@ -34,16 +36,18 @@
 //! flow had counted by then is lost.
 
 use crate::action::{Action, WORDS_IPV4, WORDS_IPV6};
-use crate::bucket::prefetch;
-use crate::key::{Addresses, Key};
+use crate::bucket::Place;
+use crate::key::Key;
+use crate::simd::{copy_upper, prefetch};
 use crate::stamp::Stamp;
 use crate::sync::{AtomicU64, Ordering, Relaxed, Release, fence};
 use crate::time::{Class, Ticks};
+use core::array;
 
 const STAMP: usize = 0;
 const TUPLE: usize = 1;
 const ADDRESSES: usize = 2;
-const ACTION_IPV4: usize = 3;
+const ACTION_IPV4: usize = 4;
 const ACTION_IPV6: usize = 6;
 const PACKETS: usize = 8;
 const BYTES: usize = 9;
@@ -68,88 +72,120 @@ pub(crate) struct Contents<'a> {
     pub(crate) action: &'a Action,
 }
 
-/// One direction's words.
+/// One cache line of an entry.
 #[cfg_attr(
     not(loom),
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout)
 )]
 #[derive(Default)]
-#[repr(C, align(128))]
-pub(crate) struct Entry([AtomicU64; 16]);
+#[repr(C, align(64))]
+pub(crate) struct Line([AtomicU64; LINE]);
 
-impl Entry {
+/// Words of a line.
+const LINE: usize = 8;
+
+impl Line {
+    /// Of a front: the packed action, if it is live with nothing unusual about
+    /// it and the key is its own, and nobody changed it meanwhile. What nearly
+    /// every hit is.
+    #[inline]
+    pub(crate) fn plain<const FAMILY: u8>(&self, key: &Key) -> Option<(Stamp, [u64; WORDS_IPV4])> {
+        let ipv6 = key.is_ipv6_in::<FAMILY>();
+        let differs = |at: usize, word: u64| self.0[at].load(Relaxed) ^ word;
+        let stamp = Stamp(self.0[STAMP].load(Ordering::Acquire));
+        let [a, b, c, d] = key.addresses;
+        // Together, so that there is one branch to mispredict.
+        let mut differ = stamp.differs_from_plain(ipv6);
+        differ |= differs(TUPLE, key.tuple) | differs(ADDRESSES, a);
+        if ipv6 {
+            differ |= differs(ADDRESSES + 1, b);
+            differ |= differs(ADDRESSES + 2, c) | differs(ADDRESSES + 3, d);
+        }
+        if differ != 0 {
+            return None;
+        }
+        let mut words = copy_upper(&self.0);
+        if ipv6 {
+            words = [words[2], words[3], 0, 0];
+        }
+        fence(Ordering::Acquire);
+        (self.0[STAMP].load(Relaxed) == stamp.0).then_some((stamp, words))
+    }
+}
+
+/// One direction's words.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) front: &'a Line,
+    pub(crate) back: &'a Line,
+}
+
+impl<'a> Entry<'a> {
     /// The stamp word itself, for those who may change it.
-    pub(crate) fn stamp_word(&self) -> &AtomicU64 {
-        &self.0[STAMP]
+    pub(crate) fn stamp_word(self) -> &'a AtomicU64 {
+        &self.front.0[STAMP]
     }
 
     #[inline]
-    pub(crate) fn stamp(&self, order: Ordering) -> Stamp {
-        Stamp(self.0[STAMP].load(order))
+    pub(crate) fn stamp(self, order: Ordering) -> Stamp {
+        Stamp(self.stamp_word().load(order))
     }
 
     /// Whether the stamp is still the same after words were copied.
     #[inline]
-    pub(crate) fn unchanged_since(&self, stamp: Stamp) -> bool {
+    pub(crate) fn unchanged_since(self, stamp: Stamp) -> bool {
         fence(Ordering::Acquire);
         self.stamp(Relaxed) == stamp
     }
 
     /// Fills the entry of a free pair that belongs to the caller. Nobody finds
     /// it before its stamp says so ([`Entry::offer`]).
-    pub(crate) fn fill(&self, version: u32, contents: &Contents<'_>, now: Ticks) {
+    pub(crate) fn fill(self, version: u32, contents: &Contents<'_>, now: Ticks) {
         // Whoever reads one of the words below sees the free stamp at least.
         fence(Release);
         self.set(TUPLE, contents.key.tuple);
-        let ipv6 = match contents.key.addresses {
-            Addresses::Ipv4(both) => {
-                self.set(ADDRESSES, both);
-                false
-            }
-            Addresses::Ipv6(words) => {
-                self.set_all(ADDRESSES, &words);
-                true
-            }
-        };
+        let ipv6 = contents.key.is_ipv6();
+        self.set_all(ADDRESSES, &contents.key.addresses[..addresses_of(ipv6)]);
         self.set_action(first_copy(ipv6), ipv6, contents.action);
         self.set(PACKETS, counted(version, 0));
         self.set(BYTES, counted(version, 0));
         self.set(SEEN, stamped(version, now.0));
-        self.set(START, now.0.into());
+        self.set(START, u64::from(Place::NONE.0) << 32 | u64::from(now.0));
+    }
+
+    /// Remembers where the filled entry is in the index; before its offer.
+    pub(crate) fn set_place(self, place: Place) {
+        let start = self.get(START) as u32;
+        self.set(START, u64::from(place.0) << 32 | u64::from(start));
+    }
+
+    /// Where the entry is in the index.
+    pub(crate) fn place(self) -> Place {
+        Place((self.get(START) >> 32) as u16)
     }
 
     /// Lets rivals see the filled entry.
-    pub(crate) fn offer(&self, version: u32, key: &Key, class: Class) {
+    pub(crate) fn offer(self, version: u32, key: &Key, class: Class) {
         let stamp = Stamp::pending(version, key.is_ipv6(), class);
-        self.0[STAMP].store(stamp.0, Release);
+        self.stamp_word().store(stamp.0, Release);
     }
 
-    #[inline]
-    pub(crate) fn holds(&self, stamp: Stamp, key: &Key) -> bool {
-        if self.get(TUPLE) != key.tuple {
-            return false;
-        }
-        match key.addresses {
-            Addresses::Ipv4(both) => !stamp.is_ipv6() && self.get(ADDRESSES) == both,
-            Addresses::Ipv6(words) => stamp.is_ipv6() && self.get_all(ADDRESSES) == words,
-        }
+    pub(crate) fn holds(self, stamp: Stamp, key: &Key) -> bool {
+        stamp.is_ipv6() == key.is_ipv6() && self.key(stamp) == *key
     }
 
-    pub(crate) fn key(&self, stamp: Stamp) -> Key {
-        let addresses = if stamp.is_ipv6() {
-            Addresses::Ipv6(self.get_all(ADDRESSES))
-        } else {
-            Addresses::Ipv4(self.get(ADDRESSES))
-        };
-        Key {
-            addresses,
-            tuple: self.get(TUPLE),
+    pub(crate) fn key(self, stamp: Stamp) -> Key {
+        let ipv6 = stamp.is_ipv6();
+        let mut addresses = [0; 4];
+        for (i, word) in addresses[..addresses_of(ipv6)].iter_mut().enumerate() {
+            *word = self.get(ADDRESSES + i);
         }
+        Key::from_words(ipv6, addresses, self.get(TUPLE))
     }
 
     /// The action, packed, from the copy that the stamp says.
     #[inline]
-    pub(crate) fn action(&self, stamp: Stamp) -> [u64; WORDS_IPV4] {
+    pub(crate) fn action(self, stamp: Stamp) -> [u64; WORDS_IPV4] {
         let ipv6 = stamp.is_ipv6();
         let at = if stamp.second_copy() {
             SECOND
@@ -166,20 +202,21 @@ impl Entry {
 
     /// Replaces the action while readers read. The caller holds the pair's
     /// writing flag.
-    pub(crate) fn replace_action(&self, action: &Action) {
+    pub(crate) fn replace_action(self, action: &Action) {
         let ipv6 = self.stamp(Relaxed).is_ipv6();
         for copy in [SECOND, first_copy(ipv6)] {
             // Whoever reads a new word of this copy sees that it was not the
             // one to read.
             fence(Release);
             self.set_action(copy, ipv6, action);
-            self.0[STAMP].fetch_add(Stamp::SWITCH, Release);
+            let switched = |stamp| Some(Stamp(stamp).switched().0);
+            let _ = self.stamp_word().fetch_update(Release, Relaxed, switched);
         }
     }
 
     /// Adds to the counters and sets the time of the last packet.
     #[inline]
-    pub(crate) fn touch(&self, version: u32, packets: u32, bytes: u32, now: Ticks) {
+    pub(crate) fn touch(self, version: u32, packets: u32, bytes: u32, now: Ticks) {
         let counters = self.counters(version);
         let packets = counters.packets.wrapping_add(packets.into());
         let bytes = counters.bytes.wrapping_add(bytes.into());
@@ -189,7 +226,7 @@ impl Entry {
     }
 
     #[inline]
-    pub(crate) fn counters(&self, version: u32) -> Counters {
+    pub(crate) fn counters(self, version: u32) -> Counters {
         Counters {
             packets: count(self.get(PACKETS), version),
             bytes: count(self.get(BYTES), version),
@@ -197,7 +234,7 @@ impl Entry {
     }
 
     /// When this direction was last touched, or else when it began.
-    pub(crate) fn last_seen(&self, version: u32) -> Ticks {
+    pub(crate) fn last_seen(self, version: u32) -> Ticks {
         let seen = self.get(SEEN);
         if (seen >> 32) as u32 == version {
             Ticks(seen as u32)
@@ -206,55 +243,58 @@ impl Entry {
         }
     }
 
-    pub(crate) fn start(&self) -> Ticks {
+    pub(crate) fn start(self) -> Ticks {
         Ticks(self.get(START) as u32)
     }
 
-    /// Brings the words that a hit reads near.
-    #[inline]
-    pub(crate) fn prefetch_key(&self) {
-        prefetch(&self.0[STAMP]);
-    }
-
-    /// Brings the words that [`Entry::touch`] writes near.
-    #[inline]
-    pub(crate) fn prefetch_counters(&self) {
-        prefetch(&self.0[PACKETS]);
-    }
-
     /// Brings both lines near.
-    pub(crate) fn prefetch(&self) {
-        self.prefetch_key();
-        self.prefetch_counters();
+    #[inline]
+    pub(crate) fn prefetch(self) {
+        prefetch(self.front);
+        prefetch(self.back);
     }
 
-    fn set_action(&self, at: usize, ipv6: bool, action: &Action) {
+    fn set_action(self, at: usize, ipv6: bool, action: &Action) {
         let words = action.pack_for(ipv6);
         let len = if ipv6 { WORDS_IPV6 } else { WORDS_IPV4 };
         self.set_all(at, &words[..len]);
     }
 
     #[inline]
-    fn get(&self, at: usize) -> u64 {
-        self.0[at].load(Relaxed)
+    fn word(self, at: usize) -> &'a AtomicU64 {
+        if at < LINE {
+            &self.front.0[at]
+        } else {
+            &self.back.0[at - LINE]
+        }
     }
 
     #[inline]
-    fn get_all<const N: usize>(&self, at: usize) -> [u64; N] {
-        core::array::from_fn(|i| self.get(at + i))
+    fn get(self, at: usize) -> u64 {
+        self.word(at).load(Relaxed)
     }
 
     #[inline]
-    fn set(&self, at: usize, value: u64) {
-        self.0[at].store(value, Relaxed);
+    fn get_all<const N: usize>(self, at: usize) -> [u64; N] {
+        array::from_fn(|i| self.get(at + i))
     }
 
     #[inline]
-    fn set_all(&self, at: usize, values: &[u64]) {
+    fn set(self, at: usize, value: u64) {
+        self.word(at).store(value, Relaxed);
+    }
+
+    #[inline]
+    fn set_all(self, at: usize, values: &[u64]) {
         for (i, value) in values.iter().enumerate() {
             self.set(at + i, *value);
         }
     }
+}
+
+/// Words that the addresses of a key take.
+fn addresses_of(ipv6: bool) -> usize {
+    if ipv6 { 4 } else { 1 }
 }
 
 #[inline]
@@ -286,8 +326,8 @@ fn count(word: u64, version: u32) -> u64 {
     }
 }
 
-// Both families' keys and actions are on the first line.
-const _: () = assert!(ACTION_IPV4 + WORDS_IPV4 <= PACKETS && ADDRESSES + 1 == ACTION_IPV4);
+// Both families' keys and actions are on the front.
+const _: () = assert!(ACTION_IPV4 + WORDS_IPV4 == PACKETS && ADDRESSES < ACTION_IPV4);
 const _: () = assert!(ACTION_IPV6 + WORDS_IPV6 == PACKETS && ADDRESSES + 4 == ACTION_IPV6);
 
 #[cfg(all(test, not(loom)))]
@@ -306,7 +346,7 @@ mod tests {
         group_choice: 0,
     };
 
-    fn fill(entry: &Entry, version: u32, key: &Key, now: Ticks) {
+    fn fill(entry: Entry<'_>, version: u32, key: &Key, now: Ticks) {
         let contents = Contents {
             key,
             hash: 0,
@@ -318,11 +358,13 @@ mod tests {
 
     #[test]
     fn a_late_touch_counts_for_no_other_flow() {
-        let entry = Entry::default();
+        let lines = [Line::default(), Line::default()];
+        let [front, back] = &lines;
+        let entry = Entry { front, back };
         let key = Key::ipv4(Zone::default(), 6, [1; 4].into(), [2; 4].into(), 1, 2);
-        fill(&entry, 7, &key, Ticks(100));
+        fill(entry, 7, &key, Ticks(100));
         entry.touch(7, 50, 5000, Ticks(150));
-        fill(&entry, 8, &key, Ticks(200));
+        fill(entry, 8, &key, Ticks(200));
         entry.touch(8, 1, 64, Ticks(205));
 
         // A worker of version 7 wakes up between its check and its stores.
@@ -338,7 +380,9 @@ mod tests {
 
     #[test]
     fn families_are_not_mistaken_for_each_other() {
-        let entry = Entry::default();
+        let lines = [Line::default(), Line::default()];
+        let [front, back] = &lines;
+        let entry = Entry { front, back };
         let (src, dst) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
         let ipv4 = Key::ipv4(Zone::default(), 6, src, dst, 1, 2);
         let ipv6 = |last| {
@@ -347,12 +391,12 @@ mod tests {
             let dst = Ipv6Addr::from_bits(last);
             Key::ipv6(Zone::default(), 6, src, dst, 1, 2)
         };
-        fill(&entry, 0, &ipv6(9), Ticks(0));
+        fill(entry, 0, &ipv6(9), Ticks(0));
         let stamp = entry.stamp(Relaxed);
         assert!(entry.holds(stamp, &ipv6(9)));
         assert!(!entry.holds(stamp, &ipv4) && !entry.holds(stamp, &ipv6(8)));
         assert_eq!(entry.key(stamp), ipv6(9));
-        fill(&entry, 1, &ipv4, Ticks(0));
+        fill(entry, 1, &ipv4, Ticks(0));
         let stamp = entry.stamp(Relaxed);
         assert!(entry.holds(stamp, &ipv4) && !entry.holds(stamp, &ipv6(9)));
     }

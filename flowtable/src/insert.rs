@@ -27,11 +27,12 @@
 use crate::account::{Kind, Limit};
 use crate::action::Action;
 use crate::ageing::rounded;
-use crate::bucket::prefetch;
+use crate::bucket::Place;
 use crate::entry::{Contents, Entry};
 use crate::evict::owners_word;
 use crate::key::Key;
 use crate::lifecycle::{bury, follow};
+use crate::simd::prefetch;
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, SeqCst, fence};
 use crate::table::{FlowId, FlowTable, Hit, Worker};
@@ -85,7 +86,7 @@ impl<'t> Worker<'t> {
         ];
         let contents = contents.map(|(key, action)| {
             let hash = table.hash(key);
-            table.index().prefetch(hash);
+            prefetch(table.index().home(hash));
             Contents { key, hash, action }
         });
         loop {
@@ -105,7 +106,13 @@ impl<'t> Worker<'t> {
             match self.publish(pair, version, flow, &contents) {
                 Publish::Live => {
                     self.prefetch_next();
-                    return Insert::Inserted(new_hit(pair, version, flow));
+                    let ipv6 = flow.forward.is_ipv6();
+                    let stamp = Stamp::pending(version, ipv6, flow.class).with_state(State::Live);
+                    let words = flow.forward_action.pack_for(ipv6);
+                    let Some(hit) = Hit::new(FlowId::new(pair, true), stamp, words) else {
+                        unreachable!("a live stamp is not 0");
+                    };
+                    return Insert::Inserted(hit);
                 }
                 Publish::Lost => continue,
                 Publish::NoRoom => return self.refuse(flow, Limit::Table),
@@ -215,7 +222,7 @@ impl<'t> Worker<'t> {
         let Some(next) = self.table.free().peek(self.shard) else {
             return;
         };
-        if 2 * next + 1 < self.table.arrays().entries.len() {
+        if 2 * next + 1 < self.table.arrays().fronts.len() {
             for entry in self.table.entries_of(next) {
                 entry.prefetch();
             }
@@ -235,11 +242,6 @@ enum Publish {
 
 /// How often an insertion makes room before it is refused.
 const ATTEMPTS: usize = 4;
-
-fn new_hit(pair: usize, version: u32, flow: &NewFlow<'_>) -> Hit {
-    let words = flow.forward_action.pack_for(flow.forward.is_ipv6());
-    Hit::new(FlowId::new(pair, true), version, flow.class, words)
-}
 
 impl FlowTable {
     fn find_either(&self, contents: &[Contents<'_>; 2]) -> Option<Insert> {
@@ -276,15 +278,21 @@ impl FlowTable {
     fn is_live(&self, hit: &Hit) -> bool {
         let [forward, reverse] = self.entries_of(hit.id.pair());
         let stamp = forward.stamp(Acquire);
-        bury(reverse, hit.version, stamp);
-        stamp.is_live(hit.version)
+        bury(reverse, hit.version(), stamp);
+        stamp.is_live(hit.version())
     }
 
     fn place(&self, pair: usize, contents: &[Contents<'_>; 2]) -> bool {
         let [forward, reverse] = contents;
+        let [first, second] = self.entries_of(pair);
         let index = |forward| FlowId::new(pair, forward).index() as u32;
-        self.index().place(forward.hash, index(true))
-            && (forward.key == reverse.key || self.index().place(reverse.hash, index(false)))
+        let put = |entry: Entry<'_>, hash, number| {
+            let place = self.index().place(hash, number);
+            entry.set_place(place.unwrap_or(Place::NONE));
+            place.is_some()
+        };
+        put(first, forward.hash, index(true))
+            && (forward.key == reverse.key || put(second, reverse.hash, index(false)))
     }
 
     /// Whether no rival of `pair` for this key stands against it.
@@ -341,10 +349,10 @@ impl FlowTable {
         let entries = self.entries_of(pair);
         let stamps = entries.map(|entry| entry.stamp(Acquire));
         let keys = [0, 1].map(|side| entries[side].key(stamps[side]));
-        let same = [0, 1].map(|side| {
-            entries[side].unchanged_since(stamps[side]) && stamps[side].version() == version
-        });
-        if same != [true, true] {
+        // Keys change with the version only. That the state has changed says
+        // nothing here: the pair may still look pending to us.
+        fence(Acquire);
+        if entries.map(|entry| entry.stamp(Relaxed).version()) != [version; 2] {
             return;
         }
         // As after the pair's own offer: a rival that offers itself later than
@@ -362,7 +370,7 @@ impl FlowTable {
 }
 
 /// Decides the fate of a pending pair, unless that is done; returns what it is.
-fn decide(forward: &Entry, version: u32, goal: State) -> State {
+fn decide(forward: Entry<'_>, version: u32, goal: State) -> State {
     let pending = forward.stamp(Acquire);
     let now = if pending.version() == version && pending.state() == State::Pending {
         let word = forward.stamp_word();

@@ -76,6 +76,7 @@ mod insert;
 mod key;
 mod lifecycle;
 mod memory;
+mod simd;
 mod stamp;
 mod sync;
 mod table;

@@ -18,6 +18,7 @@ use crate::account::Owner;
 use crate::action::Action;
 use crate::entry::Entry;
 use crate::evict::{HALF_OPEN, owners_from};
+use crate::simd::prefetch;
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::table::{FlowId, FlowTable, Hit, Worker};
@@ -32,8 +33,8 @@ impl FlowTable {
     #[inline]
     pub fn touch(&self, hit: &Hit, packets: u32, bytes: u32, now: Ticks) {
         let entry = self.entry(hit.id);
-        if entry.stamp(Relaxed).version() == hit.version {
-            entry.touch(hit.version, packets, bytes, now);
+        if entry.stamp(Relaxed).version() == hit.version() {
+            entry.touch(hit.version(), packets, bytes, now);
         }
     }
 
@@ -69,7 +70,7 @@ impl Worker<'_> {
         let renewed = hit.with_words(action.pack_for(ipv6));
         let mut stamp = Stamp(word.load(Acquire));
         loop {
-            if !stamp.is_live(hit.version) {
+            if !stamp.is_live(hit.version()) {
                 return None;
             }
             if stamp.is_writing() {
@@ -98,7 +99,7 @@ impl Worker<'_> {
         let [forward, reverse] = table.entries_of(pair);
         let mut stamp = forward.stamp(Acquire);
         loop {
-            if !stamp.is_live(hit.version) {
+            if !stamp.is_live(hit.version()) {
                 return false;
             }
             // Whose it is, if the exchange below finds it still the same flow.
@@ -128,13 +129,13 @@ impl Worker<'_> {
         // reverse entry follow.
         loop {
             let decided = forward.stamp(SeqCst).class();
-            if !follow_class(reverse, hit.version, decided)
+            if !follow_class(reverse, hit.version(), decided)
                 || forward.stamp(SeqCst).class() == decided
             {
                 break;
             }
         }
-        table.hasten(pair, hit.version, class);
+        table.hasten(pair, hit.version(), class);
         true
     }
 
@@ -161,7 +162,7 @@ impl Worker<'_> {
         let table = self.table;
         let hashes = table.entries_of(pair).map(|entry| {
             let hash = table.hash(&entry.key(entry.stamp(Relaxed)));
-            table.index().prefetch(hash);
+            prefetch(table.index().home(hash));
             hash
         });
         self.release(pair, hashes, class);
@@ -180,9 +181,8 @@ impl Worker<'_> {
         for entry in entries.iter().rev() {
             entry.stamp_word().store(free.0, Release);
         }
-        for (hash, forward) in hashes.into_iter().zip([true, false]) {
-            let id = FlowId::new(pair, forward);
-            table.index().clear(hash, id.index() as u32);
+        for (hash, entry) in hashes.into_iter().zip(entries) {
+            table.index().clear(hash, entry.place());
         }
         table.free().put(self.shard, pair);
         self.dismiss(vif, vrf, class);
@@ -261,7 +261,7 @@ impl FlowTable {
 
 /// Brings the reverse entry's state up to the pair's, unless it is there or
 /// the entry has a new flow by now.
-pub(crate) fn follow(reverse: &Entry, version: u32, state: State) {
+pub(crate) fn follow(reverse: Entry<'_>, version: u32, state: State) {
     change(reverse, version, |stamp| {
         (stamp.state() < state).then(|| stamp.with_state(state))
     });
@@ -269,20 +269,20 @@ pub(crate) fn follow(reverse: &Entry, version: u32, state: State) {
 
 /// Does for a worker that made a pair dead what it may not have come to yet:
 /// lookups must not find the reverse entry once others act on its death.
-pub(crate) fn bury(reverse: &Entry, version: u32, pair: Stamp) {
+pub(crate) fn bury(reverse: Entry<'_>, version: u32, pair: Stamp) {
     if pair.version() == version && pair.state() == State::Dead {
         follow(reverse, version, State::Dead);
     }
 }
 
 /// Sets an entry's class; false if it has a new flow by now.
-fn follow_class(entry: &Entry, version: u32, class: Class) -> bool {
+fn follow_class(entry: Entry<'_>, version: u32, class: Class) -> bool {
     change(entry, version, |stamp| Some(stamp.with_class(class)))
 }
 
 /// Exchanges the stamp of that version for a new one until it worked or there
 /// is none to have; false if the entry has a new flow by now.
-fn change(entry: &Entry, version: u32, new: impl Fn(Stamp) -> Option<Stamp>) -> bool {
+fn change(entry: Entry<'_>, version: u32, new: impl Fn(Stamp) -> Option<Stamp>) -> bool {
     let word = entry.stamp_word();
     let mut stamp = Stamp(word.load(Relaxed));
     while stamp.version() == version {

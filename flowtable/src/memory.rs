@@ -6,7 +6,7 @@
 
 use crate::account::{Account, Cell};
 use crate::bucket::Bucket;
-use crate::entry::Entry;
+use crate::entry::{Entry, Line};
 use crate::freelist::Shard;
 use crate::sync::{AtomicU32, AtomicU64};
 
@@ -29,7 +29,8 @@ pub(crate) struct Shape {
 /// Everything workers share, by what it is for.
 pub(crate) struct Arrays<'a> {
     /// Two per pair, forward first.
-    pub(crate) entries: &'a [Entry],
+    pub(crate) fronts: &'a [Line],
+    pub(crate) backs: &'a [Line],
     pub(crate) buckets: &'a [Bucket],
     /// Per pair, when it may have expired; see `ageing`.
     pub(crate) due: &'a [AtomicU32],
@@ -45,6 +46,17 @@ pub(crate) struct Arrays<'a> {
     pub(crate) cells: &'a [Cell],
 }
 
+impl<'a> Arrays<'a> {
+    /// The entry of this number, if there is one.
+    #[inline]
+    pub(crate) fn entry(&self, index: usize) -> Option<Entry<'a>> {
+        Some(Entry {
+            front: self.fronts.get(index)?,
+            back: self.backs.get(index)?,
+        })
+    }
+}
+
 pub(crate) use arrays::Region;
 
 #[cfg(not(loom))]
@@ -52,7 +64,7 @@ mod arrays {
     use super::{Arrays, Memory, Shape};
     use crate::account::{Account, Cell};
     use crate::bucket::Bucket;
-    use crate::entry::Entry;
+    use crate::entry::Line;
     use crate::freelist::Shard;
     use crate::sync::{AtomicU32, AtomicU64};
     use alloc::boxed::Box;
@@ -115,7 +127,7 @@ mod arrays {
             fn array<T>(len: usize) -> usize {
                 len * size_of::<T>() + align_of::<T>()
             }
-            array::<Entry>(2 * self.pairs)
+            2 * array::<Line>(2 * self.pairs)
                 + array::<Bucket>(self.buckets)
                 + array::<AtomicU32>(self.pairs)
                 + array::<AtomicU32>(self.blocks)
@@ -131,7 +143,8 @@ mod arrays {
         fn carve(bytes: &'a mut [u8], shape: &Shape) -> Self {
             let rest = &mut { bytes };
             Arrays {
-                entries: take(rest, 2 * shape.pairs),
+                fronts: take(rest, 2 * shape.pairs),
+                backs: take(rest, 2 * shape.pairs),
                 buckets: take(rest, shape.buckets),
                 due: take(rest, shape.pairs),
                 soonest: take(rest, shape.blocks),
@@ -183,10 +196,10 @@ mod arrays {
             let memory = Odd(std::vec![0; SHAPE.bytes() + 1].into());
             let region = Region::carve(Box::new(memory), &SHAPE);
             let arrays = region.arrays();
-            assert_eq!(arrays.entries.as_ptr() as usize % 128, 0);
+            assert_eq!(arrays.fronts.as_ptr() as usize % 64, 0);
             assert_eq!(arrays.buckets.as_ptr() as usize % 64, 0);
             assert_eq!(arrays.shards.as_ptr() as usize % 128, 0);
-            assert_eq!((arrays.entries.len(), arrays.cells.len()), (200, 15));
+            assert_eq!((arrays.backs.len(), arrays.cells.len()), (200, 15));
             assert!(arrays.due.iter().all(|due| due.load(Relaxed) == 0));
         }
 
@@ -205,7 +218,7 @@ mod arrays {
     use super::{Arrays, Shape};
     use crate::account::{Account, Cell};
     use crate::bucket::Bucket;
-    use crate::entry::Entry;
+    use crate::entry::Line;
     use crate::freelist::Shard;
     use crate::sync::{AtomicU32, AtomicU64};
     use alloc::boxed::Box;
@@ -220,7 +233,8 @@ mod arrays {
     );
 
     pub(crate) struct Owned {
-        entries: Box<[Entry]>,
+        fronts: Box<[Line]>,
+        backs: Box<[Line]>,
         buckets: Box<[Bucket]>,
         due: Box<[AtomicU32]>,
         soonest: Box<[AtomicU32]>,
@@ -238,7 +252,8 @@ mod arrays {
     impl Region {
         pub(crate) fn heap(shape: &Shape) -> Region {
             let owned = Owned {
-                entries: array(2 * shape.pairs),
+                fronts: array(2 * shape.pairs),
+                backs: array(2 * shape.pairs),
                 buckets: array(shape.buckets),
                 due: array(shape.pairs),
                 soonest: array(shape.blocks),
@@ -249,7 +264,8 @@ mod arrays {
                 cells: array(shape.shards * shape.accounts),
             };
             Region::new(owned, |owned| Arrays {
-                entries: &owned.entries,
+                fronts: &owned.fronts,
+                backs: &owned.backs,
                 buckets: &owned.buckets,
                 due: &owned.due,
                 soonest: &owned.soonest,

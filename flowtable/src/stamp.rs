@@ -1,16 +1,15 @@
 //! The first word of an entry: which flow is in it, and how far it is.
 //!
 //! ```text
-//! 63       42 41       10   8     5   4      3    2   0
-//! | sequence |  version  | - | class | writing | ipv6 | state |
+//! 63       42 41       10 9     6    5       4       3   2   0
+//! | sequence |  version  | class | writing | second | ipv6 | state |
 //! ```
 //!
 //! - *version* counts the uses of the entry. Both entries of a pair have the
 //!   same. It changes before anything of a former flow is overwritten, so a
 //!   reader that finds the stamp unchanged after copying has copied one flow.
-//! - *sequence* counts changes of the action within a use; its lowest bit says
-//!   which of the two copies of the action to read. It sits at the top, so it
-//!   can be counted up by an addition that overflows into nothing.
+//! - *sequence* counts changes of the action within a use, and *second* says
+//!   which of the two copies of the action to read.
 //! - *state*, *class* and *writing* are decided on the forward entry's stamp,
 //!   which is the pair's; the reverse entry's state and class follow it. That
 //!   class and life are one word lets an eviction be of a half-open flow or of
@@ -41,13 +40,12 @@ pub(crate) struct Stamp(pub(crate) u64);
 impl Stamp {
     const STATE: u64 = 7;
     const IPV6: u64 = 1 << 3;
-    const CLASS_SHIFT: u32 = 5;
+    const SECOND: u64 = 1 << 4;
+    const CLASS_SHIFT: u32 = 6;
     const VERSION_SHIFT: u32 = 10;
     const SEQUENCE_SHIFT: u32 = 42;
     /// A worker is replacing the pair's actions.
-    pub(crate) const WRITING: u64 = 1 << 4;
-    /// Added to switch readers to the other copy of the action.
-    pub(crate) const SWITCH: u64 = 1 << Self::SEQUENCE_SHIFT;
+    pub(crate) const WRITING: u64 = 1 << 5;
 
     /// An empty entry that will hold its `version`th flow.
     pub(crate) fn free(version: u32) -> Stamp {
@@ -95,15 +93,15 @@ impl Stamp {
     /// Whether the second copy of the action is the one to read.
     #[inline]
     pub(crate) fn second_copy(self) -> bool {
-        self.0 & Self::SWITCH != 0
+        self.0 & Self::SECOND != 0
     }
 
-    /// Whether lookups may find a flow of this family here, in the first copy
-    /// of the action: what nearly every hit is, in one comparison.
+    /// 0 if lookups may find a flow of this family here, in the first copy of
+    /// the action: what nearly every hit is.
     #[inline]
-    pub(crate) fn is_plain(self, ipv6: bool) -> bool {
-        let family = u64::from(ipv6) * Self::IPV6;
-        self.0 & (Self::STATE | Self::IPV6 | Self::SWITCH) == family | State::Live as u64
+    pub(crate) fn differs_from_plain(self, ipv6: bool) -> u64 {
+        let plain = State::Live as u64 | u64::from(ipv6) * Self::IPV6;
+        (self.0 ^ plain) & (Self::STATE | Self::IPV6 | Self::SECOND)
     }
 
     pub(crate) fn with_state(self, state: State) -> Stamp {
@@ -112,6 +110,11 @@ impl Stamp {
 
     pub(crate) fn with_class(self, class: Class) -> Stamp {
         Stamp(self.0 & !(15 << Self::CLASS_SHIFT) | (class as u64) << Self::CLASS_SHIFT)
+    }
+
+    /// Sends readers to the other copy of the action.
+    pub(crate) fn switched(self) -> Stamp {
+        Stamp((self.0 ^ Self::SECOND).wrapping_add(1 << Self::SEQUENCE_SHIFT))
     }
 
     pub(crate) fn with_writing(self) -> Stamp {
@@ -139,7 +142,9 @@ mod tests {
         );
         assert!(stamp.is_ipv6() && !stamp.is_writing() && !stamp.second_copy());
         let live = stamp.with_state(State::Live);
-        assert!(live.is_plain(true) && !live.is_plain(false));
+        assert_eq!(live.differs_from_plain(true), 0);
+        assert_ne!(live.differs_from_plain(false), 0);
+        assert_ne!(live.switched().differs_from_plain(true), 0);
         let changed = live.with_writing().with_class(Class::SynSent);
         assert!(changed.is_live(u32::MAX) && changed.is_ipv6() && changed.is_writing());
         assert_eq!(changed.class(), Class::SynSent);
@@ -152,10 +157,13 @@ mod tests {
 
     #[test]
     fn the_sequence_overflows_into_nothing() {
-        let mut stamp = Stamp::pending(7, false, Class::Other);
-        let start = stamp;
+        let start = Stamp::pending(7, false, Class::Other);
+        let mut stamp = start;
         for _ in 0..1 << (64 - Stamp::SEQUENCE_SHIFT) {
-            stamp = Stamp(stamp.0.wrapping_add(Stamp::SWITCH));
+            assert!(!stamp.second_copy());
+            stamp = stamp.switched();
+            assert!(stamp.second_copy() && stamp != start);
+            stamp = stamp.switched();
         }
         assert_eq!(stamp, start);
     }

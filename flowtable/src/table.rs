@@ -6,14 +6,15 @@
 use crate::account::{AccountId, Accounts, Bounds, Owner, Usage};
 use crate::action::{Action, Verdict, WORDS_IPV4};
 use crate::ageing;
-use crate::bucket::{Index, Probe, buckets_for};
+use crate::bucket::{Index, buckets_for};
 use crate::entry::Entry;
 use crate::evict::Shares;
 use crate::freelist::FreeList;
-use crate::key::Key;
+use crate::key::{Key, family};
 #[cfg(not(loom))]
 use crate::memory::Memory;
 use crate::memory::{Arrays, Region, Shape};
+use crate::simd::prefetch;
 use crate::stamp::{Stamp, State};
 use crate::sync::{Acquire, AtomicU32};
 use crate::time::{Class, Timeouts};
@@ -22,6 +23,7 @@ use ahash::RandomState;
 use alloc::boxed::Box;
 use core::fmt;
 use core::hash::{BuildHasher, Hasher};
+use core::num::NonZeroU64;
 
 /// One direction of a flow in the table: the index of its entry.
 ///
@@ -74,22 +76,30 @@ impl FlowId {
 pub struct Hit {
     /// The direction that was looked up.
     pub id: FlowId,
-    /// Which use of the entry this is.
-    pub version: u32,
-    /// State of the pair.
-    pub class: Class,
+    /// As it was: version and class. Never 0 for a live entry.
+    stamp: NonZeroU64,
     /// The packed action: most packets need two words of it.
     words: [u64; WORDS_IPV4],
 }
 
 impl Hit {
-    pub(crate) fn new(id: FlowId, version: u32, class: Class, words: [u64; WORDS_IPV4]) -> Hit {
-        Hit {
-            id,
-            version,
-            class,
-            words,
-        }
+    /// `None` if it is not the stamp of a live entry.
+    #[inline]
+    pub(crate) fn new(id: FlowId, stamp: Stamp, words: [u64; WORDS_IPV4]) -> Option<Hit> {
+        let stamp = NonZeroU64::new(stamp.0)?;
+        Some(Hit { id, stamp, words })
+    }
+
+    /// Which use of the entry this is.
+    #[inline]
+    pub fn version(&self) -> u32 {
+        Stamp(self.stamp.get()).version()
+    }
+
+    /// State of the pair.
+    #[inline]
+    pub fn class(&self) -> Class {
+        Stamp(self.stamp.get()).class()
     }
 
     /// What to do with the packet, all of it.
@@ -290,8 +300,13 @@ impl FlowTable {
     /// good in any of its bits as in any other.
     #[inline]
     pub fn hash(&self, key: &Key) -> u64 {
+        self.hash_in::<{ family::MIXED }>(key)
+    }
+
+    #[inline]
+    fn hash_in<const FAMILY: u8>(&self, key: &Key) -> u64 {
         let mut hasher = self.hasher.build_hasher();
-        key.hash_into(&mut hasher);
+        key.hash_into::<FAMILY>(&mut hasher);
         hasher.finish()
     }
 
@@ -308,19 +323,17 @@ impl FlowTable {
     /// # Panics
     /// If `hashes` or `out` is shorter than `keys`.
     pub fn lookup_batch(&self, keys: &[Key], hashes: &mut [u64], out: &mut [Option<Hit>]) {
-        let hashes = &mut hashes[..keys.len()];
-        let out = &mut out[..keys.len()];
-        let arrays = self.arrays();
-        let chunks = keys.chunks(CHUNK).zip(hashes.chunks_mut(CHUNK));
-        for ((keys, hashes), out) in chunks.zip(out.chunks_mut(CHUNK)) {
-            self.lookup_chunk(arrays, keys, hashes, out);
-        }
+        let (hashes, out) = (&mut hashes[..keys.len()], &mut out[..keys.len()]);
+        let rest = self.lookup_chunks::<32>(keys, hashes, out);
+        let (keys, hashes, out) = (&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
+        let rest = self.lookup_chunks::<8>(keys, hashes, out);
+        self.lookup_chunks::<1>(&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
     }
 
     /// Brings near what [`FlowTable::touch`] will write for this hit.
     #[inline]
     pub fn prefetch_counters(&self, hit: &Hit) {
-        self.entry(hit.id).prefetch_counters();
+        prefetch(self.entry(hit.id).back);
     }
 
     /// Flows in the table; as exact as [`Usage::used`].
@@ -391,45 +404,93 @@ impl FlowTable {
             .find(hash, |index| read(arrays, index as usize, key))
     }
 
-    /// One pass over the buckets, one over the entries they name.
+    /// Looks up as many whole chunks of `N` as there are; returns how many keys
+    /// that was.
     #[inline]
-    fn lookup_chunk(
+    fn lookup_chunks<const N: usize>(
         &self,
-        arrays: &Arrays<'_>,
         keys: &[Key],
         hashes: &mut [u64],
         out: &mut [Option<Hit>],
-    ) {
-        let index = Index::of(arrays);
-        for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = self.hash(key);
-            index.prefetch(*hash);
-        }
-        let mut probes = [Probe::ABSENT; CHUNK];
-        for (probe, hash) in probes.iter_mut().zip(&*hashes) {
-            *probe = index.probe(*hash);
-            if let Some(entry) = arrays.entries.get(probe.entry()) {
-                entry.prefetch_key();
+    ) -> usize {
+        let keys = keys.as_chunks::<N>().0;
+        let hashes = hashes.as_chunks_mut::<N>().0;
+        let out = out.as_chunks_mut::<N>().0;
+        for ((keys, hashes), out) in keys.iter().zip(hashes).zip(out) {
+            let ipv6 = keys
+                .iter()
+                .fold(0, |sum, key| sum + usize::from(key.is_ipv6()));
+            if ipv6 == 0 {
+                self.lookup_chunk::<N, { family::IPV4 }>(keys, hashes, out);
+            } else if ipv6 == N {
+                self.lookup_chunk::<N, { family::IPV6 }>(keys, hashes, out);
+            } else {
+                self.lookup_chunk::<N, { family::MIXED }>(keys, hashes, out);
             }
         }
-        let packets = keys.iter().zip(&*hashes).zip(&probes);
-        for (((key, hash), probe), out) in packets.zip(out) {
-            *out = match *probe {
-                Probe::ABSENT => None,
-                Probe::ELSEWHERE => self.lookup_hashed(key, *hash),
-                // A tag that agrees is nearly always the key's.
-                _ => read(arrays, probe.entry(), key).or_else(|| self.lookup_hashed(key, *hash)),
+        keys.len() * N
+    }
+
+    /// One pass over the keys, one over the buckets, one over the entries they
+    /// name: each asks for the lines that the next one reads.
+    #[inline]
+    fn lookup_chunk<const N: usize, const FAMILY: u8>(
+        &self,
+        keys: &[Key; N],
+        hashes: &mut [u64; N],
+        out: &mut [Option<Hit>; N],
+    ) {
+        let arrays = self.arrays();
+        let (index, fronts) = (Index::of(arrays), arrays.fronts);
+        let mut homes = [index.home(0); N];
+        unrolled::<N>(|i| {
+            hashes[i] = self.hash_in::<FAMILY>(&keys[i]);
+            homes[i] = index.home(hashes[i]);
+            prefetch(homes[i]);
+        });
+        let mut numbers = [ABSENT; N];
+        unrolled::<N>(|i| {
+            let Some(number) = homes[i].probe(hashes[i]) else {
+                return;
             };
-        }
+            numbers[i] = number as usize;
+            prefetch(fronts.as_ptr().wrapping_add(number as usize));
+        });
+        unrolled::<N>(|i| {
+            let number = numbers[i];
+            let Some(front) = fronts.get(number) else {
+                out[i] = None;
+                return;
+            };
+            match front.plain::<FAMILY>(&keys[i]) {
+                Some((stamp, words)) => {
+                    out[i] = Hit::new(FlowId::from_index(number as u32), stamp, words);
+                }
+                None => self.look_further(&keys[i], hashes[i], &mut out[i]),
+            }
+        });
+    }
+
+    /// For one in sixty: the tag was another key's, or there is something
+    /// unusual about the entry. Out of line, and through a reference, so that
+    /// the others' results go straight to their place.
+    #[cold]
+    #[inline(never)]
+    fn look_further(&self, key: &Key, hash: u64, out: &mut Option<Hit>) {
+        *out = self.lookup_hashed(key, hash);
     }
 
     #[inline]
-    pub(crate) fn entry(&self, id: FlowId) -> &Entry {
-        &self.arrays().entries[id.index()]
+    pub(crate) fn entry(&self, id: FlowId) -> Entry<'_> {
+        let arrays = self.arrays();
+        Entry {
+            front: &arrays.fronts[id.index()],
+            back: &arrays.backs[id.index()],
+        }
     }
 
     /// Both entries of a pair, forward first.
-    pub(crate) fn entries_of(&self, pair: usize) -> [&Entry; 2] {
+    pub(crate) fn entries_of(&self, pair: usize) -> [Entry<'_>; 2] {
         [true, false].map(|forward| self.entry(FlowId::new(pair, forward)))
     }
 }
@@ -441,25 +502,35 @@ pub struct Worker<'t> {
     pub(crate) shard: usize,
 }
 
+/// Calls `each` for 0 to `N`, four calls to a turn of the loop.
+#[inline]
+fn unrolled<const N: usize>(mut each: impl FnMut(usize)) {
+    if N.is_multiple_of(4) {
+        for first in (0..N).step_by(4) {
+            each(first);
+            each(first + 1);
+            each(first + 2);
+            each(first + 3);
+        }
+    } else {
+        (0..N).for_each(each);
+    }
+}
+
 /// Copies an entry out if it is live and holds this key.
 ///
 /// Starts again only when another worker changed the entry meanwhile.
-#[inline]
 fn read(arrays: &Arrays<'_>, index: usize, key: &Key) -> Option<Hit> {
-    let entry = arrays.entries.get(index)?;
+    let entry = arrays.entry(index)?;
     loop {
         let stamp = entry.stamp(Acquire);
-        if !stamp.is_plain(key.is_ipv6()) && !is_found(arrays, index, stamp) {
-            return None;
-        }
-        if !entry.holds(stamp, key) {
+        if !is_found(arrays, index, stamp) || !entry.holds(stamp, key) {
             return None;
         }
         let id = FlowId::from_index(index as u32);
         let words = entry.action(stamp);
-        let hit = Hit::new(id, stamp.version(), stamp.class(), words);
         if entry.unchanged_since(stamp) {
-            return Some(hit);
+            return Hit::new(id, stamp, words);
         }
     }
 }
@@ -468,20 +539,19 @@ fn read(arrays: &Arrays<'_>, index: usize, key: &Key) -> Option<Hit> {
 ///
 /// The reverse entry's stamp becomes live a moment after the pair does; in that
 /// moment the forward entry's is asked.
-#[cold]
 fn is_found(arrays: &Arrays<'_>, index: usize, stamp: Stamp) -> bool {
     match stamp.state() {
         State::Live => true,
         State::Pending if index % 2 == 1 => {
-            let pair = arrays.entries[index ^ 1].stamp(Acquire);
-            pair.is_live(stamp.version())
+            let pair = arrays.entry(index ^ 1).map(|entry| entry.stamp(Acquire));
+            pair.is_some_and(|pair| pair.is_live(stamp.version()))
         }
         _ => false,
     }
 }
 
-/// Packets per phase: as many cache misses as a core can usefully overlap.
-const CHUNK: usize = 32;
+/// In place of the number of an entry that is not there.
+const ABSENT: usize = usize::MAX;
 
 impl fmt::Debug for FlowTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

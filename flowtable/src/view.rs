@@ -84,7 +84,7 @@ impl FlowTable {
         let entry = self.entry(hit.id.partner());
         loop {
             let stamp = entry.stamp(Acquire);
-            if stamp.version() != hit.version {
+            if stamp.version() != hit.version() {
                 return None;
             }
             let key = entry.key(stamp);
@@ -128,7 +128,7 @@ impl FlowTable {
 }
 
 /// When either direction was last seen.
-pub(crate) fn last_seen(forward: &Entry, reverse: &Entry, version: u32) -> Ticks {
+pub(crate) fn last_seen(forward: Entry<'_>, reverse: Entry<'_>, version: u32) -> Ticks {
     forward
         .last_seen(version)
         .latest(reverse.last_seen(version))
