@@ -130,7 +130,13 @@ impl<'a> FreeList<'a> {
     /// Takes a range of pairs never used into a shard's store, and one of them.
     fn take_unused(self, own: &Shard) -> Option<usize> {
         let pairs = self.next.len() as u32;
-        let range = |used: u32| (used < pairs).then(|| used + RANGE.min(pairs - used));
+        let range = |used: u32| {
+            let left = pairs.checked_sub(used)?;
+            // The last ones singly: no other worker is to find none while this
+            // one has some in its hands.
+            let step = (left / (2 * self.shards.len() as u32)).clamp(1, RANGE);
+            (left > 0).then(|| used + step)
+        };
         let first = self.used.fetch_update(Relaxed, Relaxed, range).ok()?;
         let end = range(first).unwrap_or(pairs);
         let left = first + 1..end;
@@ -225,10 +231,11 @@ mod tests {
     fn what_one_worker_stores_is_in_reach_of_all() {
         let lists = Lists::new(3, 200);
         let list = lists.list();
-        // Shards 0 and 1 take 64 pairs each into store, of which one is used.
+        // Shards 0 and 1 take several into store, of which one is used.
         let mut taken: HashSet<_> = [0, 1].map(|shard| list.take(shard).unwrap()).into();
-        list.put(1, 64);
-        taken.remove(&64);
+        let back = taken.iter().next().copied().unwrap();
+        list.put(1, back);
+        taken.remove(&back);
         while let Some(pair) = list.take(2) {
             assert!(taken.insert(pair));
         }

@@ -349,10 +349,10 @@ impl FlowTable {
         let entries = self.entries_of(pair);
         let stamps = entries.map(|entry| entry.stamp(Acquire));
         let keys = [0, 1].map(|side| entries[side].key(stamps[side]));
-        let same = [0, 1].map(|side| {
-            entries[side].unchanged_since(stamps[side]) && stamps[side].version() == version
-        });
-        if same != [true, true] {
+        // Keys change with the version only. That the state has changed says
+        // nothing here: the pair may still look pending to us.
+        fence(Acquire);
+        if entries.map(|entry| entry.stamp(Relaxed).version()) != [version; 2] {
             return;
         }
         // As after the pair's own offer: a rival that offers itself later than

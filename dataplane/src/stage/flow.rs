@@ -70,7 +70,7 @@ fn enter(
         Some(hit) => hit,
         None => miss(context, lane, key, found, frame)?,
     };
-    match state::next(hit.class, &lane.meta, !hit.id.is_forward()) {
+    match state::next(hit.class(), &lane.meta, !hit.id.is_forward()) {
         Step::Stay => Ok(hit),
         Step::To(class) => {
             // If there is no room for one more half-open flow, it stays what it is.
@@ -79,7 +79,7 @@ fn enter(
         }
         Step::Anew => {
             let worker = context.flows.worker(context.worker);
-            worker.remove(hit.id, hit.version);
+            worker.remove(hit.id, hit.version());
             miss(context, lane, key, None, frame)
         }
     }
