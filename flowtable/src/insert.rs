@@ -139,21 +139,29 @@ impl<'t> Worker<'t> {
     fn spend(self, flow: &NewFlow<'_>) -> Result<(), Limit> {
         let accounts = self.table.accounts();
         let half_open = flow.class.is_half_open();
-        let spent = self.table.accounts_of(flow.vif, flow.vrf);
+        let ids = self.table.accounts_of(flow.vif, flow.vrf);
+        // In the order of the accounts: the table's last, for which another
+        // owner's flow may go, in vain if a bound of the own one stands.
         let limits = [
-            (Limit::Table, Limit::TableHalfOpen),
             (Limit::Vif, Limit::VifHalfOpen),
             (Limit::Vrf, Limit::VrfHalfOpen),
+            (Limit::Table, Limit::TableHalfOpen),
         ];
-        for (at, (id, (pairs, half))) in spent.into_iter().zip(limits).enumerate() {
-            if let Err(kind) = accounts.spend(self.shard, id, half_open) {
-                for id in &spent[..at] {
-                    accounts.refund(self.shard, *id, half_open);
+        let mut spent = [None; 3];
+        for (at, id) in ids.into_iter().enumerate() {
+            match accounts.spend(self.shard, id, half_open) {
+                Ok(one) => spent[at] = Some(one),
+                Err(kind) => {
+                    for (id, spent) in ids.into_iter().zip(spent) {
+                        let Some(spent) = spent else { break };
+                        accounts.take_back(self.shard, id, half_open, spent);
+                    }
+                    let (pairs, half) = limits[at];
+                    return Err(match kind {
+                        Kind::Pairs => pairs,
+                        Kind::HalfOpen => half,
+                    });
                 }
-                return Err(match kind {
-                    Kind::Pairs => pairs,
-                    Kind::HalfOpen => half,
-                });
             }
         }
         Ok(())
