@@ -23,7 +23,7 @@ use super::flows::{Draw, Family, Ipv4};
 use super::ours::{Batch, Pair, config, fill, table_with};
 use crate::report::{self, Quantiles};
 
-/// Batches looked up at a time, and flows that come and that go in between.
+/// Batches looked up in a stint, and flows that come and that go after them.
 const BATCHES: usize = 9;
 const UPDATES: usize = 16;
 /// Flows of its own that each worker has in the table, at most.
@@ -179,24 +179,33 @@ impl<'t> Worker<'t> {
         assert!(core_affinity::set_for_current(self.core), "a core");
         self.work_for(WARM_UP);
         warm.wait();
-        let (operations, cycles) = self.work_for(COUNTED);
-        let nanoseconds = self.clock.delta_as_nanos(0, cycles);
-        operations as f64 * 1e3 / nanoseconds as f64
+        let cycles = undisturbed(self.work_for(COUNTED));
+        let nanoseconds = self.clock.delta_as_nanos(0, cycles as u64);
+        self.operations() as f64 * 1e3 / nanoseconds as f64
     }
 
-    /// Operations done in this time, and the cycles they took.
-    fn work_for(&mut self, time: Duration) -> (u64, u64) {
-        let (mut operations, mut cycles) = (0, 0);
+    /// Cycles of each stint in this time.
+    fn work_for(&mut self, time: Duration) -> Vec<u64> {
+        let mut stints = Vec::new();
         let started = Instant::now();
         while started.elapsed() < time {
-            cycles += self.look_up();
-            operations += (BATCHES * BATCH) as u64;
+            let mut cycles = self.look_up();
             if self.mix != Mix::Lookups {
                 cycles += self.update();
-                operations += 2 * UPDATES as u64;
             }
+            stints.push(cycles);
         }
-        (operations, cycles)
+        stints
+    }
+
+    /// Operations in a stint.
+    fn operations(&self) -> usize {
+        let updates = if self.mix == Mix::Lookups {
+            0
+        } else {
+            2 * UPDATES
+        };
+        BATCHES * BATCH + updates
     }
 
     fn look_up(&mut self) -> u64 {
@@ -248,6 +257,17 @@ impl<'t> Worker<'t> {
             assert!(removed, "nobody else removes flows");
         }
     }
+}
+
+/// The mean of what stints took, without those that the system interrupted to
+/// let others run: a stint is some 10 µs, and none that the other worker merely
+/// slows down takes [`INTERRUPTED`] times as long as most.
+fn undisturbed(mut stints: Vec<u64>) -> f64 {
+    const INTERRUPTED: u64 = 8;
+    stints.sort_unstable();
+    let bound = stints[stints.len() / 2] * INTERRUPTED;
+    let count = stints.partition_point(|cycles| *cycles <= bound);
+    stints[..count].iter().sum::<u64>() as f64 / count as f64
 }
 
 /// Where and how the numbers came about.
