@@ -117,6 +117,13 @@ impl AccountId {
 /// Credits that go to a worker at once.
 const GRANT: u16 = 32;
 
+/// What spending did to a cell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    before: u64,
+    after: u64,
+}
+
 /// All accounts of a table.
 #[derive(Clone, Copy)]
 pub(crate) struct Accounts<'a> {
@@ -183,15 +190,17 @@ impl<'a> Accounts<'a> {
     /// # Errors
     /// What there was no credit of; then none is spent.
     #[inline]
-    pub(crate) fn spend(self, shard: usize, id: AccountId, half_open: bool) -> Result<(), Kind> {
+    pub(crate) fn spend(self, shard: usize, id: AccountId, half_open: bool) -> Result<Spent, Kind> {
         let credits = &self.cell(shard, id).credits;
         let mut word = credits.load(Relaxed);
         loop {
             let mut left = Credits::from_word(word);
             if left.pairs == 0 || half_open && left.half_open == 0 {
-                let kind = match left.pairs {
-                    0 => Kind::Pairs,
-                    _ => Kind::HalfOpen,
+                // Of two bounds the half-open one: who makes room for it makes
+                // room for both.
+                let kind = match half_open && left.half_open == 0 {
+                    true => Kind::HalfOpen,
+                    false => Kind::Pairs,
                 };
                 self.fetch(shard, id, kind)?;
                 word = credits.load(Relaxed);
@@ -201,9 +210,27 @@ impl<'a> Accounts<'a> {
             left.half_open -= u16::from(half_open);
             left.low = left.low.min(left.pairs);
             match credits.compare_exchange_weak(word, left.word(), AcqRel, Relaxed) {
-                Ok(_) => return Ok(()),
+                Ok(before) => {
+                    let after = left.word();
+                    return Ok(Spent { before, after });
+                }
                 Err(now) => word = now,
             }
+        }
+    }
+
+    /// Undoes what [`Accounts::spend`] has just done, for a pair that did not
+    /// come to be: it leaves no high-water mark either, unless another worker
+    /// has used the cell meanwhile.
+    #[cold]
+    pub(crate) fn take_back(self, shard: usize, id: AccountId, half_open: bool, spent: Spent) {
+        let Spent { before, after } = spent;
+        let credits = &self.cell(shard, id).credits;
+        if credits
+            .compare_exchange(after, before, AcqRel, Relaxed)
+            .is_err()
+        {
+            self.refund(shard, id, half_open);
         }
     }
 
@@ -255,6 +282,12 @@ impl<'a> Accounts<'a> {
     #[inline]
     pub(crate) fn limit(self, id: AccountId) -> Option<u32> {
         self.accounts[id.0].limit.load(Relaxed).checked_sub(1)
+    }
+
+    /// Whether more was granted than the limit, since that was lowered.
+    #[inline]
+    pub(crate) fn is_exceeded(self, id: AccountId, kind: Kind) -> bool {
+        self.granted_word(id, kind).load(Relaxed) > self.limit_of(id, kind)
     }
 
     /// Sets the limit. What is used beyond it stays until it goes by itself.
@@ -336,8 +369,8 @@ impl<'a> Accounts<'a> {
         });
         if before.pairs.max(before.half_open) >= 2 * GRANT {
             self.give_back(shard, id, GRANT);
-        } else if self.granted_word(id, Kind::Pairs).load(Relaxed)
-            > self.limit(id).unwrap_or(u32::MAX)
+        } else if self.is_exceeded(id, Kind::Pairs)
+            || half_open > 0 && self.is_exceeded(id, Kind::HalfOpen)
         {
             self.give_back(shard, id, 0);
         }
@@ -389,8 +422,11 @@ impl<'a> Accounts<'a> {
         }
     }
 
+    /// The most credits an account grants.
     fn limit_of(self, id: AccountId, kind: Kind) -> u32 {
-        let limit = self.limit(id).unwrap_or(self.bounds.capacity);
+        let Some(limit) = self.limit(id) else {
+            return u32::MAX;
+        };
         match kind {
             Kind::Pairs => limit,
             Kind::HalfOpen => self.bounds.half_open_share(limit),
@@ -493,6 +529,10 @@ mod tests {
 
     const ID: AccountId = AccountId(2);
 
+    fn spend(books: Accounts<'_>, shard: usize, half_open: bool) -> Result<(), Kind> {
+        books.spend(shard, ID, half_open).map(|_| ())
+    }
+
     #[test]
     fn a_limit_admits_just_so_many_whoever_spends_them() {
         for shards in 1..4 {
@@ -506,9 +546,9 @@ mod tests {
                 } else {
                     shards - 1
                 };
-                assert_eq!(books.spend(shard, ID, false), Ok(()), "{spent}");
+                assert_eq!(spend(books, shard, false), Ok(()), "{spent}");
             }
-            assert_eq!(books.spend(0, ID, false), Err(Kind::Pairs));
+            assert_eq!(spend(books, 0, false), Err(Kind::Pairs));
             let usage = books.usage(ID);
             assert_eq!(
                 (usage.used, usage.limit, usage.high_water),
@@ -516,7 +556,7 @@ mod tests {
             );
             books.refund(0, ID, false);
             assert_eq!(books.usage(ID).used, 99);
-            assert_eq!(books.spend(shards - 1, ID, false), Ok(()));
+            assert_eq!(spend(books, shards - 1, false), Ok(()));
         }
     }
 
@@ -526,20 +566,23 @@ mod tests {
         let books = books.books();
         books.set_limit(ID, Some(20));
         for _ in 0..5 {
-            assert_eq!(books.spend(0, ID, true), Ok(()));
+            assert_eq!(spend(books, 0, true), Ok(()));
         }
-        assert_eq!(books.spend(0, ID, true), Err(Kind::HalfOpen));
+        assert_eq!(spend(books, 0, true), Err(Kind::HalfOpen));
         assert_eq!((books.usage(ID).used, books.usage(ID).half_open), (5, 5));
         books.refund_half_open(0, ID);
-        assert_eq!(books.spend(0, ID, true), Ok(()));
+        assert_eq!(spend(books, 0, true), Ok(()));
         for _ in 0..14 {
-            assert_eq!(books.spend(0, ID, false), Ok(()));
+            assert_eq!(spend(books, 0, false), Ok(()));
         }
-        assert_eq!(books.spend(0, ID, true), Err(Kind::Pairs));
+        assert_eq!(spend(books, 0, false), Err(Kind::Pairs));
+        assert_eq!(spend(books, 0, true), Err(Kind::HalfOpen));
+        books.refund_half_open(0, ID);
+        assert_eq!(spend(books, 0, true), Err(Kind::Pairs));
         for _ in 0..20 {
             books.refund(0, ID, false);
         }
-        assert_eq!((books.usage(ID).used, books.usage(ID).half_open), (0, 5));
+        assert_eq!((books.usage(ID).used, books.usage(ID).half_open), (0, 4));
         assert_eq!(books.usage(ID).high_water, 20);
     }
 
@@ -549,7 +592,7 @@ mod tests {
         let books = books.books();
         for (up, down) in [(10, 5), (70, 75), (500, 500), (501, 3), (0, 498)] {
             for _ in 0..up {
-                books.spend(1, ID, false).unwrap();
+                spend(books, 1, false).unwrap();
             }
             for _ in 0..down {
                 books.refund(1, ID, false);
@@ -560,24 +603,57 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_back_leaves_no_mark() {
+        let books = Books::new(1, 1000);
+        let books = books.books();
+        for _ in 0..40 {
+            spend(books, 0, false).unwrap();
+        }
+        let spent = books.spend(0, ID, true).unwrap();
+        books.take_back(0, ID, true, spent);
+        let spent = books.spend(0, ID, false).unwrap();
+        books.refund(0, ID, false);
+        spend(books, 0, true).unwrap();
+        // The cell is another's now: as after any refund.
+        books.take_back(0, ID, false, spent);
+        let usage = books.usage(ID);
+        assert_eq!((usage.used, usage.half_open, usage.high_water), (40, 1, 41));
+    }
+
+    #[test]
     fn a_lower_limit_holds_at_once() {
         let books = Books::new(2, 1000);
         let books = books.books();
         for shard in [0, 1, 0, 1] {
-            books.spend(shard, ID, false).unwrap();
+            spend(books, shard, false).unwrap();
         }
         books.set_limit(ID, Some(2));
         for shard in [0, 1] {
-            assert_eq!(books.spend(shard, ID, false), Err(Kind::Pairs));
+            assert_eq!(spend(books, shard, false), Err(Kind::Pairs));
         }
         books.refund(0, ID, false);
         books.refund(1, ID, false);
-        assert_eq!(books.spend(0, ID, false), Err(Kind::Pairs));
+        assert_eq!(spend(books, 0, false), Err(Kind::Pairs));
         books.refund(0, ID, false);
-        assert_eq!(books.spend(1, ID, false), Ok(()));
+        assert_eq!(spend(books, 1, false), Ok(()));
         books.set_limit(ID, None);
-        assert_eq!(books.spend(1, ID, false), Ok(()));
+        assert_eq!(spend(books, 1, false), Ok(()));
         assert_eq!((books.usage(ID).used, books.usage(ID).limit), (3, None));
+    }
+
+    #[test]
+    fn a_lower_limit_holds_for_half_open_pairs_too() {
+        let books = Books::new(2, 1000);
+        let books = books.books();
+        for shard in [0, 1, 0] {
+            spend(books, shard, true).unwrap();
+        }
+        books.set_limit(ID, Some(8));
+        books.refund_half_open(1, ID);
+        assert_eq!(spend(books, 0, true), Err(Kind::HalfOpen));
+        books.refund(0, ID, true);
+        assert_eq!(spend(books, 1, true), Ok(()));
+        assert_eq!(spend(books, 1, true), Err(Kind::HalfOpen));
     }
 
     #[test]
@@ -600,7 +676,7 @@ mod tests {
                     let mut held = 0;
                     for round in 0..30_000_u32 {
                         let shard = (worker + round as usize / 100) % 3;
-                        if round % 7 < 4 && books.spend(shard, ID, round % 3 == 0).is_ok() {
+                        if round % 7 < 4 && spend(books, shard, round % 3 == 0).is_ok() {
                             held += 1;
                             if round % 3 == 0 {
                                 books.refund_half_open(shard, ID);
@@ -620,8 +696,8 @@ mod tests {
         assert_eq!((usage.used, usage.half_open), (0, 0));
         assert_eq!(usage.high_water, 50);
         for _ in 0..50 {
-            assert_eq!(books.spend(0, ID, false), Ok(()));
+            assert_eq!(spend(books, 0, false), Ok(()));
         }
-        assert_eq!(books.spend(0, ID, false), Err(Kind::Pairs));
+        assert_eq!(spend(books, 0, false), Err(Kind::Pairs));
     }
 }

@@ -3,8 +3,10 @@
 //! Every owner has a share of the table. The share of one with a quota is its
 //! quota; if all quotas together are more than the table, each counts in
 //! proportion. Owners without a quota have what the quotas leave, in equal
-//! parts. Accounts count a flow for its vif and for its vrf, so a flow is as
-//! far over the share as the worse of the two.
+//! parts, and one part more is kept for whoever comes next: else an owner who
+//! is alone in the table would be within its share, and all of it. Accounts
+//! count a flow for its vif and for its vrf, so a flow is as far over the share
+//! as the worse of the two.
 //!
 //! A new flow that a bound does not admit may take the place of
 //! - a half-open flow, of the same vif, or of an owner further over its share
@@ -15,6 +17,11 @@
 //!
 //! A quota's or a class's own bound is made room for only within: a half-open
 //! flow of that owner, or of that class.
+//!
+//! No flow goes in vain. One that makes room within a bound makes room within
+//! those that are asked after it: vif, vrf, table, of each the half-open flows
+//! first. Where a quota was lowered below what is used, and one flow less would
+//! not admit another, none goes.
 //!
 //! The victim is found by a clock hand over the owners of all pairs, eight to a
 //! cache line, some dozens at a time, and of those the one that is half open
@@ -53,7 +60,8 @@ const SHARES_LAST: u32 = 100;
 /// counted anew.
 #[derive(Default)]
 pub(crate) struct Shares {
-    /// When it was counted, plus one; 0 for never.
+    /// When it was counted, plus one; 0 for never, and for a millisecond of
+    /// the clock's round.
     counted: AtomicU32,
     vifs: Crowd,
     vrfs: Crowd,
@@ -79,7 +87,7 @@ impl Shares {
         if counted != 0 && now.0.wrapping_sub(counted - 1) < SHARES_LAST {
             return;
         }
-        self.counted.store(now.0.max(1) + 1, Relaxed);
+        self.counted.store(now.0.wrapping_add(1), Relaxed);
         for (crowd, kind) in [(&self.vifs, Owner::Vif(0)), (&self.vrfs, Owner::Vrf(0))] {
             let (mut promised, mut unlimited) = (0_u32, 0);
             for id in accounts.alike(kind) {
@@ -100,10 +108,10 @@ struct Excess(u64);
 
 impl Excess {
     /// Just the share.
-    const NONE: Excess = Excess(1 << 16);
+    const NONE: Excess = Excess(1 << 32);
 
     fn of(used: u32, share: u32) -> Excess {
-        Excess((u64::from(used) << 16) / u64::from(share.max(1)))
+        Excess((u64::from(used) << 32) / u64::from(share.max(1)))
     }
 }
 
@@ -138,6 +146,13 @@ impl Worker<'_> {
     #[cold]
     pub(crate) fn make_room(self, limit: Limit, flow: &NewFlow<'_>) -> bool {
         let table = self.table;
+        let exceeded = table.accounts_of(flow.vif, flow.vrf).into_iter().any(|id| {
+            let exceeded = |kind| table.accounts().is_exceeded(id, kind);
+            exceeded(Kind::Pairs) || flow.class.is_half_open() && exceeded(Kind::HalfOpen)
+        });
+        if exceeded {
+            return false;
+        }
         table.apart.shares.refresh(table.accounts(), flow.now);
         let mut need = Need {
             table,
@@ -212,7 +227,7 @@ impl Need<'_> {
             Limit::Table if half_open => vif == self.vif || further,
             Limit::Table => further && excess > Excess::NONE && !standing.protected,
             Limit::TableHalfOpen => half_open && (vif == self.vif || further),
-            Limit::Vif | Limit::VifHalfOpen => half_open && vif == self.vif,
+            Limit::Vif | Limit::VifHalfOpen => half_open && vif == self.vif && vrf == self.vrf,
             Limit::Vrf | Limit::VrfHalfOpen => {
                 half_open && vrf == self.vrf && (vif == self.vif || further)
             }
@@ -269,7 +284,7 @@ impl Need<'_> {
                 (u64::from(quota) * u64::from(capacity) / u64::from(promised)) as u32
             }
             Some(quota) => quota,
-            None => capacity.saturating_sub(promised) / crowd.unlimited.load(Relaxed).max(1),
+            None => capacity.saturating_sub(promised) / (crowd.unlimited.load(Relaxed) + 1),
         }
     }
 }

@@ -38,14 +38,14 @@ impl FlowTable {
         }
     }
 
-    /// The accounts a flow of these owners counts for: the table's first.
+    /// The accounts a flow of these owners counts for: vif, vrf, table.
     #[inline]
     pub(crate) fn accounts_of(&self, vif: u32, vrf: u32) -> [AccountId; 3] {
         let accounts = self.accounts();
         [
-            AccountId::TABLE,
             accounts.id(Owner::Vif(vif)),
             accounts.id(Owner::Vrf(vrf)),
+            AccountId::TABLE,
         ]
     }
 }
