@@ -148,7 +148,7 @@ mod portable {
     pub(super) fn equal_bytes(Pair(words): &Pair, byte: u8) -> u32 {
         const LOW: u64 = 0x7f * ONES;
         let in_word = |word: &AtomicU64| {
-            let differ = word.load(Acquire) ^ u64::from(byte) * ONES;
+            let differ = word.load(Acquire) ^ (u64::from(byte) * ONES);
             // The top bit of each byte: set unless all eight are 0.
             let differ = (differ & LOW).wrapping_add(LOW) | differ;
             let equal = !differ >> 7 & ONES;
