@@ -23,6 +23,7 @@
 //! A fence between the two steps on both sides lets one of them notice.
 
 use crate::entry::Entry;
+use crate::simd::prefetch;
 use crate::sync::{AcqRel, Acquire, AtomicU32, Relaxed, SeqCst, fence};
 use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
@@ -107,41 +108,42 @@ impl Worker<'_> {
         removed
     }
 
-    /// Looks at the pairs of a block that are due.
+    /// Looks at the pairs of a block that are due: in passes, each of which
+    /// asks for the lines that the next one reads.
     fn sweep(self, block: usize, now: Ticks, expired: &mut impl FnMut(&FlowView)) -> usize {
         let table = self.table;
         let due = table.due();
         due.open_block(block);
-        let pairs = due.pairs(block);
-        for pair in pairs.clone() {
-            if due.passed(pair, now).is_some() {
-                table.entries_of(pair).into_iter().for_each(Entry::prefetch);
-            }
+        let passed = |pair| due.passed(pair, now).map(|passed| (pair, passed));
+        for (pair, _) in due.pairs(block).filter_map(passed) {
+            let arrays = table.arrays();
+            table.entries_of(pair).into_iter().for_each(Entry::prefetch);
+            prefetch(&arrays.owners[pair]);
+            prefetch(&arrays.next[pair]);
         }
-        let mut removed = 0;
-        for pair in pairs.clone() {
-            let Some(passed) = due.passed(pair, now) else {
-                continue;
-            };
-            if let Some(view) = self.expire(pair, passed, now) {
-                expired(&view);
-                removed += 1;
-            }
+        let mut idle = [None; BLOCK];
+        for (pair, passed) in due.pairs(block).filter_map(passed) {
+            idle[pair % BLOCK] = self.idle(pair, passed, now);
         }
+        let removed = idle.iter().flatten();
+        let removed = removed
+            .filter(|idle| self.expire(idle, now, expired))
+            .count();
         due.close_block(block, now);
         removed
     }
 
-    /// Removes a pair that is due if it is indeed idle, or puts it off.
-    fn expire(self, pair: usize, due: u32, now: Ticks) -> Option<FlowView> {
+    /// What is needed to remove a pair that is due, if it is indeed idle; puts
+    /// it off if not.
+    fn idle(self, pair: usize, due: u32, now: Ticks) -> Option<Idle> {
         let table = self.table;
-        let [forward, reverse] = table.entries_of(pair);
+        let entries = table.entries_of(pair);
+        let [forward, reverse] = entries;
         let stamp = forward.stamp(Acquire);
-        let version = stamp.version();
+        let (version, class) = (stamp.version(), stamp.class());
         if !stamp.is_live(version) {
             return None;
         }
-        let class = stamp.class();
         let timeout_ms = table.timeouts.timeout_ms(class);
         let seen = last_seen(forward, reverse, version);
         if now.since(seen) < timeout_ms {
@@ -153,19 +155,59 @@ impl Worker<'_> {
                 });
             return None;
         }
-        let mut view = table.view(pair).filter(|view| {
-            // A packet may have come since.
+        // The keys of that version, or of a later one whose removal will fail.
+        let hashes = entries.map(|entry| table.hash(&entry.key(entry.stamp(Acquire))));
+        for hash in hashes {
+            prefetch(table.index().home(hash));
+        }
+        Some(Idle {
+            pair,
+            version,
+            class,
+            hashes,
+        })
+    }
+
+    /// Removes an idle pair, unless it was seen meanwhile, or is another flow
+    /// or in another class by now.
+    fn expire(self, idle: &Idle, now: Ticks, expired: &mut impl FnMut(&FlowView)) -> bool {
+        let table = self.table;
+        let &Idle {
+            pair,
+            version,
+            class,
+            hashes,
+        } = idle;
+        let timeout_ms = table.timeouts.timeout_ms(class);
+        let same = |view: &FlowView| {
             let idle = now.since(view.last_seen) >= timeout_ms;
-            view.version == version && view.class == class && idle
-        })?;
-        let stamp = table.claim(pair, version, |now| now == class)?;
+            (view.version, view.class) == (version, class) && idle
+        };
+        let Some(mut view) = table.view(pair).filter(same) else {
+            return false;
+        };
+        let Some(stamp) = table.claim(pair, version, |now| now == class) else {
+            return false;
+        };
+        // A worker that is writing the dead pair clears it away.
         if !stamp.is_writing() {
+            let [forward, reverse] = table.entries_of(pair);
             view.forward_counters = forward.counters(version);
             view.reverse_counters = reverse.counters(version);
+            self.release(pair, hashes, class);
         }
-        self.bury_claimed(pair, stamp);
-        Some(view)
+        expired(&view);
+        true
     }
+}
+
+/// A pair that has been idle for its timeout.
+#[derive(Clone, Copy)]
+struct Idle {
+    pair: usize,
+    version: u32,
+    class: Class,
+    hashes: [u64; 2],
 }
 
 impl FlowTable {

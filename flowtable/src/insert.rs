@@ -24,7 +24,7 @@
 //! gets through. The beaten clear their pairs away and start again, and find
 //! the winner.
 
-use crate::account::{Kind, Limit};
+use crate::account::{Kind, Limit, Spent};
 use crate::action::Action;
 use crate::ageing::rounded;
 use crate::bucket::Place;
@@ -89,20 +89,19 @@ impl<'t> Worker<'t> {
             prefetch(table.index().home(hash));
             Contents { key, hash, action }
         });
+        // The two buckets are on their way: first what can be done without.
+        let mut held = self.hold(flow, &contents);
         loop {
             if let Some(there) = table.find_either(&contents) {
+                if let Ok(held) = held {
+                    self.let_go(held, flow);
+                }
                 return there;
             }
-            if let Err(limit) = self.admit(flow) {
-                return self.refuse(flow, limit);
-            }
-            let Some(pair) = table.free().take(self.shard) else {
-                // Only while another worker has the last ones in its hands.
-                self.dismiss(flow.vif, flow.vrf, flow.class);
-                return self.refuse(flow, Limit::Table);
+            let Held { pair, version, .. } = match self.hold_at_last(held, flow, &contents) {
+                Ok(held) => held,
+                Err(limit) => return self.refuse(flow, limit),
             };
-            let [forward, _] = table.entries_of(pair);
-            let version = forward.stamp(Relaxed).version();
             match self.publish(pair, version, flow, &contents) {
                 Publish::Live => {
                     self.prefetch_next();
@@ -114,60 +113,101 @@ impl<'t> Worker<'t> {
                     };
                     return Insert::Inserted(hit);
                 }
-                Publish::Lost => continue,
+                Publish::Lost => held = self.hold(flow, &contents),
                 Publish::NoRoom => return self.refuse(flow, Limit::Table),
             }
         }
     }
 
-    /// Spends a credit of each account the flow counts for, after making room
-    /// if that must and can be.
-    fn admit(self, flow: &NewFlow<'_>) -> Result<(), Limit> {
-        let mut attempts = 0;
-        loop {
-            let Err(limit) = self.spend(flow) else {
-                return Ok(());
-            };
-            // Another worker may be faster to take the room that was made.
-            if attempts == ATTEMPTS || !self.make_room(limit, flow) {
-                return Err(limit);
-            }
-            attempts += 1;
+    /// Takes what the flow needs, if no bound stands in the way, and fills the
+    /// entries, which nobody sees yet.
+    #[inline]
+    fn hold(self, flow: &NewFlow<'_>, contents: &[Contents<'_>; 2]) -> Result<Held, Limit> {
+        let table = self.table;
+        let spent = self.spend(flow)?;
+        let Some(pair) = table.free().take(self.shard) else {
+            // Only while another worker has the last ones in its hands.
+            self.take_back(flow, spent.map(Some));
+            return Err(Limit::Table);
+        };
+        let entries = table.entries_of(pair);
+        let version = entries[0].stamp(Relaxed).version();
+        for (entry, contents) in entries.into_iter().zip(contents) {
+            entry.fill(version, contents, flow.now);
         }
+        let owners = owners_word(flow.vif, flow.vrf, flow.class);
+        table.arrays().owners[pair].store(owners, Relaxed);
+        Ok(Held {
+            pair,
+            version,
+            spent,
+        })
     }
 
-    fn spend(self, flow: &NewFlow<'_>) -> Result<(), Limit> {
+    /// What is held, or what there is to hold after room was made.
+    #[inline]
+    fn hold_at_last(
+        self,
+        held: Result<Held, Limit>,
+        flow: &NewFlow<'_>,
+        contents: &[Contents<'_>; 2],
+    ) -> Result<Held, Limit> {
+        let mut held = held;
+        for _ in 0..ATTEMPTS {
+            match held {
+                // Another worker may be faster to take the room that was made.
+                Err(limit) if self.make_room(limit, flow) => held = self.hold(flow, contents),
+                _ => break,
+            }
+        }
+        held
+    }
+
+    /// Undoes [`Worker::hold`].
+    #[cold]
+    fn let_go(self, held: Held, flow: &NewFlow<'_>) {
+        self.table.free().put(self.shard, held.pair);
+        self.take_back(flow, held.spent.map(Some));
+    }
+
+    /// Spends a credit of each account the flow counts for.
+    fn spend(self, flow: &NewFlow<'_>) -> Result<[Spent; 3], Limit> {
         let accounts = self.table.accounts();
         let half_open = flow.class.is_half_open();
-        let ids = self.table.accounts_of(flow.vif, flow.vrf);
-        // In the order of the accounts: the table's last, for which another
-        // owner's flow may go, in vain if a bound of the own one stands.
-        let limits = [
-            (Limit::Vif, Limit::VifHalfOpen),
-            (Limit::Vrf, Limit::VrfHalfOpen),
-            (Limit::Table, Limit::TableHalfOpen),
-        ];
-        let mut spent = [None; 3];
-        for (at, id) in ids.into_iter().enumerate() {
-            match accounts.spend(self.shard, id, half_open) {
-                Ok(one) => spent[at] = Some(one),
-                Err(kind) => {
-                    for (id, spent) in ids.into_iter().zip(spent) {
-                        let Some(spent) = spent else { break };
-                        accounts.take_back(self.shard, id, half_open, spent);
-                    }
-                    let (pairs, half) = limits[at];
-                    return Err(match kind {
-                        Kind::Pairs => pairs,
-                        Kind::HalfOpen => half,
-                    });
-                }
-            }
-        }
-        Ok(())
+        let [vif, vrf, table] = self.table.accounts_of(flow.vif, flow.vrf);
+        let spend = |id| accounts.spend(self.shard, id, half_open);
+        let which = |kind, pairs, half| match kind {
+            Kind::Pairs => pairs,
+            Kind::HalfOpen => half,
+        };
+        // The table's last: another owner's flow may go for it, in vain if a
+        // bound of the own one stands.
+        let vif = spend(vif).map_err(|kind| which(kind, Limit::Vif, Limit::VifHalfOpen))?;
+        let vrf = spend(vrf).map_err(|kind| {
+            self.take_back(flow, [Some(vif), None, None]);
+            which(kind, Limit::Vrf, Limit::VrfHalfOpen)
+        })?;
+        let table = spend(table).map_err(|kind| {
+            self.take_back(flow, [Some(vif), Some(vrf), None]);
+            which(kind, Limit::Table, Limit::TableHalfOpen)
+        })?;
+        Ok([vif, vrf, table])
     }
 
-    /// Gives back what [`Worker::admit`] spent.
+    /// Undoes [`Worker::spend`].
+    #[cold]
+    fn take_back(self, flow: &NewFlow<'_>, spent: [Option<Spent>; 3]) {
+        let half_open = flow.class.is_half_open();
+        let ids = self.table.accounts_of(flow.vif, flow.vrf);
+        for (id, spent) in ids.into_iter().zip(spent) {
+            if let Some(spent) = spent {
+                let accounts = self.table.accounts();
+                accounts.take_back(self.shard, id, half_open, spent);
+            }
+        }
+    }
+
+    /// Gives the credits of a pair back that is gone.
     pub(crate) fn dismiss(self, vif: u32, vrf: u32, class: Class) {
         let accounts = self.table.accounts();
         for id in self.table.accounts_of(vif, vrf) {
@@ -184,8 +224,7 @@ impl<'t> Worker<'t> {
         Insert::Refused(limit)
     }
 
-    /// Fills a pair that belongs to the caller and makes it live, or clears
-    /// it away.
+    /// Makes a filled pair live that belongs to the caller, or clears it away.
     #[inline]
     fn publish(
         self,
@@ -196,10 +235,6 @@ impl<'t> Worker<'t> {
     ) -> Publish {
         let table = self.table;
         let [forward, reverse] = table.entries_of(pair);
-        forward.fill(version, &contents[0], flow.now);
-        reverse.fill(version, &contents[1], flow.now);
-        let owners = owners_word(flow.vif, flow.vrf, flow.class);
-        table.arrays().owners[pair].store(owners, Relaxed);
         let due = rounded(flow.now, table.timeouts.timeout_ms(flow.class));
         table.due().set(pair, due);
         if !table.place(pair, contents) {
@@ -224,19 +259,28 @@ impl<'t> Worker<'t> {
         Publish::Live
     }
 
-    /// The next insertion will write four lines: have them come meanwhile.
+    /// The next insertion will use seven lines: have them come meanwhile.
     #[inline]
     fn prefetch_next(self) {
+        let arrays = self.table.arrays();
         let Some(next) = self.table.free().peek(self.shard) else {
             return;
         };
-        if 2 * next + 1 < self.table.arrays().fronts.len() {
-            for entry in self.table.entries_of(next) {
-                entry.prefetch();
-            }
-            prefetch(&self.table.arrays().next[next]);
-        }
+        self.table
+            .entries_of(next)
+            .into_iter()
+            .for_each(Entry::prefetch);
+        prefetch(&arrays.due[next]);
+        prefetch(&arrays.owners[next]);
+        prefetch(&arrays.next[next]);
     }
+}
+
+/// A pair that belongs to a worker, filled, and the credits for it.
+struct Held {
+    pair: usize,
+    version: u32,
+    spent: [Spent; 3],
 }
 
 /// How an attempt to make a filled pair live ended.

@@ -1,33 +1,37 @@
-//! A lock-free table of flow pairs with ageing.
+//! A lock-free table of flow pairs with ageing and quotas.
 //!
 //! A flow is a pair of directions, forward and reverse, each with its own
 //! [`Key`] and [`Action`]. Both come into the [`FlowTable`] together and leave
 //! together; any worker may look up, insert, change and remove at any time.
 //!
 //! ```text
-//!  hash ──► bucket: 7 tags and indices ──► entry: stamp, key, action │ counters
-//!           one cache line                 one cache line              the next one
+//!  hash ──► bucket: 12 tags, 12 numbers ──► front: stamp, key, action
+//!           one cache line                  one cache line; counters on another
 //! ```
-//!
-//! Costs first: the size is fixed at the start, about 153 bytes a direction;
-//! every insertion and removal moves a few words all workers share; counters of
-//! a direction are exact only while one worker at a time handles it.
 //!
 //! What it gives:
 //! - A lookup takes no lock, writes nothing shared and waits for nobody. A miss
-//!   reads one cache line, a hit two (IPv6 three); rarely more.
+//!   reads one cache line, a hit two, in either family; rarely more.
 //! - Of several workers that insert the same flow, one does and the others
 //!   learn of its flow. No lookup finds one direction before the other is there.
 //! - An entry may be removed and reused at any time; whoever still holds the
 //!   old flow's [`Hit`] can do the new flow no harm.
-//! - [`FlowTable::len`] never exceeds the capacity, and an insertion fails only
-//!   when it is reached; or, about once in 10^9 places of a full table, when
-//!   nine buckets in a row have no slot left.
+//! - No worker ever waits for another, asleep or not.
+//! - Each vif, each vrf and the table have an exact account; half-open flows
+//!   have a bounded share; a full table makes room at the cost of who is most
+//!   over its share, and never of an owner's established flows within its quota.
+//! - The table takes its whole capacity. (That an index has no slot left within
+//!   reach happens about once in 10^20 places of a full one.)
 //! - The hash is keyed, so tenants cannot choose keys that collide.
 //!
+//! What it costs: the size is fixed at the start, about 146 bytes a direction in
+//! one piece of memory; counters of a direction are exact only while one worker
+//! at a time handles it; a flow goes up to a thirty-second of its timeout late.
+//!
 //! The arguments are in the modules they concern: `entry` for readers against
-//! writers, `insert` for insertion, `lifecycle` for update and removal,
-//! `ageing` for the clock hand.
+//! writers, `bucket` for the index, `insert` for insertion, `lifecycle` for
+//! update and removal, `ageing` for the clock hand, `account` and `evict` for
+//! quotas. `tests/loom.rs` checks them under every interleaving of small cases.
 //!
 //! ```
 //! use flowtable::*;

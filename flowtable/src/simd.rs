@@ -14,9 +14,18 @@
 
 use crate::sync::AtomicU64;
 
+/// Two words side by side, where one instruction can read both.
+#[cfg_attr(
+    not(loom),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout)
+)]
+#[derive(Default)]
+#[repr(C, align(16))]
+pub(crate) struct Pair(pub(crate) [AtomicU64; 2]);
+
 /// Which of the bytes of two words, lowest first, equal `byte`. Acquires.
 #[inline]
-pub(crate) fn equal_bytes(words: &[AtomicU64; 2], byte: u8) -> u32 {
+pub(crate) fn equal_bytes(words: &Pair, byte: u8) -> u32 {
     imp::equal_bytes(words, byte)
 }
 
@@ -40,52 +49,45 @@ pub(crate) fn prefetch<T>(line: *const T) {
 #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
 #[expect(unsafe_code, reason = "see the top")]
 mod imp {
+    use super::Pair;
     use crate::sync::{Acquire, AtomicU64, fence};
     use core::arch::{asm, x86_64::*};
 
-    /// Reads sixteen bytes at `OFFSET` of some words, which must be there.
-    macro_rules! load {
-        ($words:expr, $offset:literal) => {{
-            let pair: __m128i;
-            // SAFETY: the bytes belong to the reference; they are read as
-            // atomics, see the top.
-            unsafe {
-                // With AVX in use, an instruction of the old form costs.
-                #[cfg(target_feature = "avx")]
-                asm!(
-                    concat!("vmovdqu {pair}, [{words} + ", $offset, "]"),
-                    pair = lateout(xmm_reg) pair,
-                    words = in(reg) $words,
-                    options(nostack, preserves_flags, readonly),
-                );
-                #[cfg(not(target_feature = "avx"))]
-                asm!(
-                    concat!("movdqu {pair}, [{words} + ", $offset, "]"),
-                    pair = lateout(xmm_reg) pair,
-                    words = in(reg) $words,
-                    options(nostack, preserves_flags, readonly),
-                );
-            }
-            pair
-        }};
-    }
-
     #[inline]
-    pub(super) fn equal_bytes(words: &[AtomicU64; 2], byte: u8) -> u32 {
-        let bytes = load!(words, 0);
-        fence(Acquire);
+    pub(super) fn equal_bytes(words: &Pair, byte: u8) -> u32 {
         // SAFETY: arithmetic on values; SSE2 is in every x86-64.
+        let bytes = unsafe { _mm_set1_epi8(byte as i8) };
+        let equal: __m128i;
+        // SAFETY: reads the sixteen bytes of a reference, which are aligned; as
+        // an atomic access, see the top.
         unsafe {
-            let equal = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8));
-            _mm_movemask_epi8(equal) as u32
+            #[cfg(target_feature = "avx")]
+            asm!(
+                "vpcmpeqb {equal}, {bytes}, [{words}]",
+                equal = lateout(xmm_reg) equal,
+                bytes = in(xmm_reg) bytes,
+                words = in(reg) words,
+                options(nostack, preserves_flags, readonly),
+            );
+            #[cfg(not(target_feature = "avx"))]
+            asm!(
+                "pcmpeqb {bytes}, [{words}]",
+                bytes = inlateout(xmm_reg) bytes => equal,
+                words = in(reg) words,
+                options(nostack, preserves_flags, readonly),
+            );
         }
+        fence(Acquire);
+        // SAFETY: as the first.
+        unsafe { _mm_movemask_epi8(equal) as u32 }
     }
 
     #[cfg(target_feature = "avx")]
     #[inline]
     pub(super) fn copy_upper(line: &[AtomicU64; 8]) -> [u64; 4] {
         let all: __m256i;
-        // SAFETY: as in `load`, twice as many; any bytes are some number.
+        // SAFETY: reads the last 32 of the bytes of a reference; as an atomic
+        // access, see the top. Any bytes are some number.
         unsafe {
             asm!(
                 "vmovdqu {all}, [{line} + 32]",
@@ -100,9 +102,19 @@ mod imp {
     #[cfg(not(target_feature = "avx"))]
     #[inline]
     pub(super) fn copy_upper(line: &[AtomicU64; 8]) -> [u64; 4] {
-        let halves = [load!(line, 32), load!(line, 48)];
-        // SAFETY: the same 32 bytes, any of which are some number.
-        unsafe { core::mem::transmute::<[__m128i; 2], [u64; 4]>(halves) }
+        let (low, high): (__m128i, __m128i);
+        // SAFETY: as above.
+        unsafe {
+            asm!(
+                "movdqu {low}, [{line} + 32]",
+                "movdqu {high}, [{line} + 48]",
+                low = out(xmm_reg) low,
+                high = lateout(xmm_reg) high,
+                line = in(reg) line,
+                options(nostack, preserves_flags, readonly),
+            );
+            core::mem::transmute::<[__m128i; 2], [u64; 4]>([low, high])
+        }
     }
 
     #[inline]
@@ -126,16 +138,17 @@ mod imp {
     expect(dead_code, reason = "for other processors, and to compare with")
 )]
 mod portable {
+    use super::Pair;
     use crate::sync::{Acquire, AtomicU64, Relaxed};
     use core::array;
 
     /// One in each byte.
     const ONES: u64 = 0x0101_0101_0101_0101;
 
-    pub(super) fn equal_bytes(words: &[AtomicU64; 2], byte: u8) -> u32 {
+    pub(super) fn equal_bytes(Pair(words): &Pair, byte: u8) -> u32 {
         const LOW: u64 = 0x7f * ONES;
         let in_word = |word: &AtomicU64| {
-            let differ = word.load(Acquire) ^ u64::from(byte) * ONES;
+            let differ = word.load(Acquire) ^ (u64::from(byte) * ONES);
             // The top bit of each byte: set unless all eight are 0.
             let differ = (differ & LOW).wrapping_add(LOW) | differ;
             let equal = !differ >> 7 & ONES;
@@ -162,7 +175,7 @@ mod tests {
             let planted = bytes & !(0xff << (8 * at)) | u128::from(byte) << (8 * at);
             let expected = (0..16).filter(|i| (planted >> (8 * i)) as u8 == byte);
             let expected = expected.fold(0, |bits, i| bits | 1 << i);
-            let words = [planted, planted >> 64].map(|word| AtomicU64::new(word as u64));
+            let words = Pair([planted, planted >> 64].map(|word| AtomicU64::new(word as u64)));
             prop_assert_eq!(equal_bytes(&words, byte), expected);
             prop_assert_eq!(portable::equal_bytes(&words, byte), expected);
         }

@@ -100,7 +100,7 @@ impl Stamp {
     /// the action: what nearly every hit is.
     #[inline]
     pub(crate) fn differs_from_plain(self, ipv6: bool) -> u64 {
-        let plain = State::Live as u64 | u64::from(ipv6) * Self::IPV6;
+        let plain = State::Live as u64 | (u64::from(ipv6) * Self::IPV6);
         (self.0 ^ plain) & (Self::STATE | Self::IPV6 | Self::SECOND)
     }
 

@@ -222,7 +222,7 @@ impl Config {
 
 /// A fixed-size table of flow pairs, shared by all workers.
 ///
-/// Costs about 149 bytes per direction, 32 bytes per owner and worker, and
+/// Costs about 146 bytes per direction, 32 bytes per owner and worker, and
 /// writes to words that all workers read only some dozens of flows at a time.
 pub struct FlowTable {
     region: Region,
@@ -325,6 +325,9 @@ impl FlowTable {
     pub fn lookup_batch(&self, keys: &[Key], hashes: &mut [u64], out: &mut [Option<Hit>]) {
         let (hashes, out) = (&mut hashes[..keys.len()], &mut out[..keys.len()]);
         let rest = self.lookup_chunks::<32>(keys, hashes, out);
+        if rest == keys.len() {
+            return;
+        }
         let (keys, hashes, out) = (&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
         let rest = self.lookup_chunks::<8>(keys, hashes, out);
         self.lookup_chunks::<1>(&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
@@ -417,18 +420,32 @@ impl FlowTable {
         let hashes = hashes.as_chunks_mut::<N>().0;
         let out = out.as_chunks_mut::<N>().0;
         for ((keys, hashes), out) in keys.iter().zip(hashes).zip(out) {
-            let ipv6 = keys
+            if keys
                 .iter()
-                .fold(0, |sum, key| sum + usize::from(key.is_ipv6()));
-            if ipv6 == 0 {
+                .fold(0, |any, key| any | u8::from(key.is_ipv6()))
+                == 0
+            {
                 self.lookup_chunk::<N, { family::IPV4 }>(keys, hashes, out);
-            } else if ipv6 == N {
-                self.lookup_chunk::<N, { family::IPV6 }>(keys, hashes, out);
             } else {
-                self.lookup_chunk::<N, { family::MIXED }>(keys, hashes, out);
+                self.lookup_chunk_with_ipv6(keys, hashes, out);
             }
         }
         keys.len() * N
+    }
+
+    /// Apart, or the compiler counts families where one `or` a key will do.
+    #[inline(never)]
+    fn lookup_chunk_with_ipv6<const N: usize>(
+        &self,
+        keys: &[Key; N],
+        hashes: &mut [u64; N],
+        out: &mut [Option<Hit>; N],
+    ) {
+        if keys.iter().all(Key::is_ipv6) {
+            self.lookup_chunk::<N, { family::IPV6 }>(keys, hashes, out);
+        } else {
+            self.lookup_chunk::<N, { family::MIXED }>(keys, hashes, out);
+        }
     }
 
     /// One pass over the keys, one over the buckets, one over the entries they
@@ -522,12 +539,15 @@ fn unrolled<const N: usize>(mut each: impl FnMut(usize)) {
 /// Starts again only when another worker changed the entry meanwhile.
 fn read(arrays: &Arrays<'_>, index: usize, key: &Key) -> Option<Hit> {
     let entry = arrays.entry(index)?;
+    let id = FlowId::from_index(index as u32);
+    if let Some((stamp, words)) = entry.front.plain::<{ family::MIXED }>(key) {
+        return Hit::new(id, stamp, words);
+    }
     loop {
         let stamp = entry.stamp(Acquire);
         if !is_found(arrays, index, stamp) || !entry.holds(stamp, key) {
             return None;
         }
-        let id = FlowId::from_index(index as u32);
         let words = entry.action(stamp);
         if entry.unchanged_since(stamp) {
             return Hit::new(id, stamp, words);
