@@ -17,10 +17,11 @@
 //! cells      worker 0: credits │ worker 1: credits │ …
 //! ```
 //!
-//! While a grant is on its way to a cell it shows as used: a reading may be too
-//! high by one grant of each worker at work, and is exact when they pause. The
-//! high-water mark is exact for one worker; with several it may be too high by
-//! what lies in their cells, and is never too low.
+//! A reading takes these words one after the other. What moves between them
+//! meanwhile, from the account to a cell or from cell to cell, may be seen twice
+//! or not at all: a reading is exact when workers pause, and else off by no more
+//! than what lies in their cells. The high-water mark is exact for one worker;
+//! with several it may be too high by as much.
 
 use crate::memory::Arrays;
 use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release};

@@ -15,8 +15,8 @@
 //!   share and further over it than the newcomer's; but never of one that
 //!   counts for an owner with a quota who is within its share.
 //!
-//! A quota's or a class's own bound is made room for only within: a half-open
-//! flow of that owner, or of that class.
+//! A quota's or a class's own bound is made room for only within: by a half-open
+//! flow of that vif in that vrf, of that vrf, or of the table.
 //!
 //! No flow goes in vain. One that makes room within a bound makes room within
 //! those that are asked after it: vif, vrf, table, of each the half-open flows
