@@ -84,7 +84,7 @@ struct AgeArguments {
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
     /// Milliseconds that the hand takes to go round the table, as in a worker.
-    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     round_ms: u32,
     /// The core to run on; by default the last one.
     #[arg(long)]
