@@ -82,9 +82,10 @@ pub fn set_quotas(flows: &FlowTable, tables: &Tables, changed: &Changed) {
 /// Removes the flows and quotas of what a commit deleted; `before` is the
 /// snapshot that still had it. Called when no worker uses that any more.
 pub fn close(flows: &FlowTable, before: &Tables, changed: &Changed) {
-    let owners = changed.deleted.iter().filter_map(|key| owner(before, key));
+    let gone = changed.deleted.iter().filter_map(|key| owner(before, key));
+    let gone: Vec<Owner> = gone.collect();
     let mut had_flows = HashSet::new();
-    for owner in owners {
+    for &owner in &gone {
         flows.set_quota(owner, None);
         if flows.usage(owner).used > 0 {
             had_flows.insert(owner);
@@ -103,6 +104,8 @@ pub fn close(flows: &FlowTable, before: &Tables, changed: &Changed) {
             flows.worker(0).remove(id, version);
         }
     }
+    // Whoever gets the number next has no past.
+    gone.into_iter().for_each(|owner| flows.forget(owner));
 }
 
 fn owner(tables: &Tables, key: &Key) -> Option<Owner> {

@@ -32,10 +32,11 @@ use crate::entry::{Contents, Entry};
 use crate::evict::owners_word;
 use crate::key::Key;
 use crate::lifecycle::{bury, follow};
+use crate::lookup::{FlowId, Hit};
 use crate::simd::prefetch;
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, SeqCst, fence};
-use crate::table::{FlowId, FlowTable, Hit, Worker};
+use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
 
 /// A flow to insert.

@@ -18,10 +18,11 @@ use crate::account::Owner;
 use crate::action::Action;
 use crate::entry::Entry;
 use crate::evict::{HALF_OPEN, owners_from};
+use crate::lookup::{FlowId, Hit};
 use crate::simd::prefetch;
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::table::{FlowId, FlowTable, Hit, Worker};
+use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
 
 impl FlowTable {

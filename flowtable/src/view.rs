@@ -4,8 +4,9 @@ use crate::action::Action;
 use crate::entry::{Counters, Entry};
 use crate::evict::owners_from;
 use crate::key::Key;
+use crate::lookup::{FlowId, Hit};
 use crate::sync::{Acquire, Relaxed};
-use crate::table::{FlowId, FlowTable, Hit};
+use crate::table::FlowTable;
 use crate::time::{Class, Ticks};
 
 /// Everything the table knows of a flow, copied at one moment; the counters
