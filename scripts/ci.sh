@@ -88,6 +88,12 @@ check "scripts" scripts
 check "format" cargo fmt --all --check
 check "clippy without dpdk" cargo clippy "${without_dpdk[@]}" --all-targets -- -D warnings
 check "tests without dpdk" cargo test "${without_dpdk[@]}" --exclude tests
+check "flow table against a model" env MODEL_OPS=10000000 \
+    cargo test --package flowtable --test model for_long
+check "flow table under stress" env STRESS_MS=60000 \
+    cargo test --package flowtable --test stress everything_at_once
+check "flow table under loom" env RUSTFLAGS="--cfg loom" LOOM_MAX_DURATION=20 \
+    cargo test --package flowtable --test loom --release --target-dir target/loom
 check "scenarios without dpdk" scenarios --no-default-features
 if pkg-config --exists libdpdk; then
     check "clippy" cargo clippy --workspace --all-targets -- -D warnings

@@ -1,68 +1,177 @@
-//! Lookups in batches, per lookup.
-#![allow(missing_docs)]
+//! The flow table beside others, in cycles of the time-stamp counter: per lookup
+//! in batches of 32, and per pair inserted into a half-full table.
+//!
+//! ```text
+//! cargo bench --bench flowtable                         # all, some ten minutes
+//! cargo bench --bench flowtable -- '^(10k|1M)/'         # two sizes
+//! cargo bench --bench flowtable -- '^16M/.*/flowtable'  # one size, one table
+//! ```
+//!
+//! Groups are sizes; a benchmark is `IPv4-hit/flowtable`. A table is made when
+//! the first of its benchmarks runs, so what the filter leaves out costs nothing.
+//! For ratios on a machine that others use too, `vrbench table compare` takes
+//! turns; here each has its seconds, one after the other.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use flowtable::{Action, Class, Config, FlowTable, Key, Rewrite, Ticks, Timeouts, Verdict, Zone};
-use std::net::Ipv4Addr;
+use std::cell::RefCell;
+use std::time::Duration;
 
-const BATCH: usize = 32;
+use bench::footprint;
+use bench::table::Contender;
+use bench::table::compare::Asked;
+use bench::table::floor::Floor;
+use bench::table::flows::{Ipv4, Ipv6};
+use bench::table::insertion::{Insertion, Places};
+use bench::table::meter::Meter;
+use bench::table::ours::Ours;
+use bench::table::peers::{Dashmap, Papaya, Scc};
+#[cfg(feature = "dpdk")]
+use bench::table::rte_hash::RteHash;
+use criterion::measurement::{Measurement, ValueFormatter};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
+use quanta::Clock;
 
-fn key(number: u32) -> Key {
-    let src = Ipv4Addr::from_bits(0x0a00_0000 | number >> 8);
-    let dst = Ipv4Addr::new(10, 255, 0, 1);
-    Key::ipv4(Zone::default(), 17, src, dst, number as u16, 53)
+const SIZES: [(&str, u32); 4] = [
+    ("10k", 10_000),
+    ("1M", 1_000_000),
+    ("4M", 4_000_000),
+    ("16M", 16_000_000),
+];
+
+const BOTH: &[Asked] = &[Asked::Hit, Asked::Miss];
+
+type Group<'a> = BenchmarkGroup<'a, Cycles>;
+
+fn main() {
+    if let Err(error) = footprint::heap_on_huge_pages() {
+        panic!("this program does not start again: {error}");
+    }
+    let core = core_affinity::get_core_ids().unwrap_or_default().pop();
+    assert!(core.is_some_and(core_affinity::set_for_current), "a core");
+    let criterion = Criterion::default()
+        .with_measurement(Cycles(Clock::new()))
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+        .sample_size(60);
+    let mut criterion = criterion.configure_from_args();
+    // As a test each runs once, and the smallest table will do.
+    let test = std::env::args().all(|argument| argument != "--bench");
+    for (size, flows) in SIZES.into_iter().take(if test { 1 } else { SIZES.len() }) {
+        let mut group = criterion.benchmark_group(size);
+        // Samples as long as each other: short ones would see colder caches.
+        group.sampling_mode(SamplingMode::Flat);
+        group.throughput(Throughput::Elements(1));
+        lookups(&mut group, flows);
+        insertions(&mut group, flows);
+        group.finish();
+    }
+    criterion.final_summary();
 }
 
-fn action() -> Action {
-    Action {
-        verdict: Verdict::Forward,
-        nexthop: 1,
-        epoch: 1,
-        ingress: 1,
-        rewrite: Rewrite::NONE,
-        group_choice: 0,
+fn lookups(group: &mut Group<'_>, flows: u32) {
+    table(group, "IPv4", BOTH, flows, || Ours::<Ipv4>::new(flows));
+    table(group, "IPv6", BOTH, flows, || Ours::<Ipv6>::new(flows));
+    let floor = || Floor::for_table(flows);
+    table(group, "any", &[Asked::Hit], flows, floor);
+    #[cfg(feature = "dpdk")]
+    {
+        let ipv4 = || RteHash::<Ipv4>::new(flows).expect("a table of DPDK's");
+        table(group, "IPv4", BOTH, flows, ipv4);
+        let ipv6 = || RteHash::<Ipv6>::new(flows).expect("a table of DPDK's");
+        table(group, "IPv6", BOTH, flows, ipv6);
+    }
+    #[cfg(not(feature = "dpdk"))]
+    println!("left out: rte_hash, because this was built without the feature dpdk");
+    table(group, "IPv4", BOTH, flows, || Papaya::<Ipv4>::new(flows));
+    table(group, "IPv4", BOTH, flows, || Dashmap::<Ipv4>::new(flows));
+    table(group, "IPv4", BOTH, flows, || Scc::<Ipv4>::new(flows));
+}
+
+/// Measures one table, which is made when it is first needed.
+fn table<C: Contender>(
+    group: &mut Group<'_>,
+    family: &str,
+    asked: &[Asked],
+    flows: u32,
+    make: impl Fn() -> C,
+) {
+    let meter = RefCell::new(None);
+    for asked in asked {
+        let id = BenchmarkId::new(format!("{family}-{}", asked.name()), C::NAME);
+        // One for all samples: what a sample begins with must not be what the
+        // last one has brought into the caches.
+        let mut draw = asked.draw(flows);
+        group.bench_function(id, |bencher| {
+            let mut meter = meter.borrow_mut();
+            let meter = meter.get_or_insert_with(|| Meter::new(make()));
+            bencher.iter_custom(|lookups| meter.cycles(&mut draw, lookups) * lookups as f64);
+        });
     }
 }
 
-fn lookups(c: &mut Criterion) {
-    let mut group = c.benchmark_group("flowtable");
-    group.throughput(Throughput::Elements(BATCH as u64));
-    for flows in [10_000_u32, 1_000_000] {
-        let table = FlowTable::new(&Config {
-            pairs: flows as usize * 5 / 4,
-            seed: [1, 2, 3, 4],
-            timeouts: Timeouts::default(),
+fn insertions(group: &mut Group<'_>, flows: u32) {
+    for (name, places) in [("in-order", Places::InOrder), ("random", Places::AtRandom)] {
+        let id = BenchmarkId::new(format!("insert_pair-{name}"), Ours::<Ipv4>::NAME);
+        let mut insertion = None;
+        group.bench_function(id, |bencher| {
+            let insertion = insertion.get_or_insert_with(|| Insertion::new(flows, places));
+            bencher.iter_custom(|pairs| insertion.cycles(pairs) * pairs as f64);
         });
-        for number in 0..flows {
-            let key = key(number);
-            let (forward, reverse) = (action(), action());
-            let class = Class::Udp;
-            table.insert_pair(
-                &key,
-                &forward,
-                &key.reversed(),
-                &reverse,
-                class,
-                0,
-                Ticks(0),
-            );
+    }
+}
+
+/// Cycles of the time-stamp counter, as criterion wants them.
+struct Cycles(Clock);
+
+impl Measurement for Cycles {
+    type Intermediate = u64;
+    type Value = f64;
+
+    fn start(&self) -> u64 {
+        self.0.raw()
+    }
+
+    fn end(&self, start: u64) -> f64 {
+        (self.0.raw() - start) as f64
+    }
+
+    fn add(&self, a: &f64, b: &f64) -> f64 {
+        a + b
+    }
+
+    fn zero(&self) -> f64 {
+        0.0
+    }
+
+    fn to_f64(&self, value: &f64) -> f64 {
+        *value
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        self
+    }
+}
+
+impl ValueFormatter for Cycles {
+    fn scale_values(&self, _typical: f64, _values: &mut [f64]) -> &'static str {
+        "cycles"
+    }
+
+    /// Millions per second; everything here is per one of something.
+    fn scale_throughputs(
+        &self,
+        _typical: f64,
+        _throughput: &Throughput,
+        values: &mut [f64],
+    ) -> &'static str {
+        let cycles = 1 << 30;
+        let seconds = self.0.delta_as_nanos(0, cycles) as f64 / 1e9;
+        for value in values {
+            *value = cycles as f64 / seconds / *value / 1e6;
         }
-        let mut state = 1_u32;
-        let mut keys = [key(0); BATCH];
-        let (mut hashes, mut hits) = ([0; BATCH], [None; BATCH]);
-        group.bench_function(format!("lookup_batch hit, {flows} flows"), |b| {
-            b.iter(|| {
-                for slot in &mut keys {
-                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    *slot = key(((u64::from(state) * u64::from(flows)) >> 32) as u32);
-                }
-                table.lookup_batch(&keys, &mut hashes, &mut hits);
-                assert!(hits[0].is_some());
-            });
-        });
+        "M/s"
     }
-    group.finish();
-}
 
-criterion_group!(benches, lookups);
-criterion_main!(benches);
+    fn scale_for_machines(&self, _values: &mut [f64]) -> &'static str {
+        "cycles"
+    }
+}

@@ -10,7 +10,7 @@ use dataplane::tables::Tables;
 use dataplane::tables::change::{Change, Request};
 use dataplane::worker::Worker;
 use encap::Buffer;
-use flowtable::{FlowTable, Ticks, Timeouts};
+use flowtable::{FlowTable, Ticks};
 use quanta::Clock;
 
 use crate::frames::{Frame, Pool};
@@ -100,7 +100,7 @@ impl Rig {
         let table = Arc::new(FlowTable::new(&flowtable::Config {
             pairs: (flows as usize * 5 / 4).max(1 << 16),
             seed: [1, 2, 3, 4],
-            timeouts: Timeouts::default(),
+            ..flowtable::Config::default()
         }));
         let pool = Pool::new(BURST * 4);
         let tables = publisher.current();

@@ -1,13 +1,17 @@
-//! `vrbench`: what a packet costs.
+//! `vrbench`: what a packet costs, and what a look into the flow table does.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bench::{engine, report, traffic};
+use bench::table::insertion::Places;
+use bench::table::{age, compare, instructions, scale};
+use bench::{engine, footprint, report, traffic};
 use clap::{Parser, Subcommand};
+use core_affinity::CoreId;
+use serde_json::Value;
 
-/// Measures vrouter's forwarding engine.
+/// Measures vrouter's forwarding engine and its flow table.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {
@@ -25,6 +29,93 @@ enum Command {
     /// median over many short windows, with the best beside it.
     #[command(after_help = "Example: vrbench engine --flows 1,10000 --json engine.json")]
     Engine(EngineArguments),
+    /// The flow table by itself and beside other tables.
+    #[command(subcommand)]
+    Table(TableCommand),
+}
+
+#[derive(Subcommand)]
+enum TableCommand {
+    /// Lookups, beside other tables with the same flows, in turns.
+    ///
+    /// Beside DPDK's rte_hash with lock-free readers, papaya, dashmap and scc
+    /// (its HashIndex), and the floor: touching two random cache lines in memory
+    /// of the same size. Making the keys is not counted, hashing them is. All
+    /// tables have room for the same number of flows and are filled to 90 %.
+    #[command(after_help = "Example: vrbench table compare --flows 10000,1000000")]
+    Compare(CompareArguments),
+    /// Two workers on two cores beside one: lookups, and nine lookups for each
+    /// insertion or removal.
+    #[command(after_help = "Example: vrbench table scale --flows 1000000 --cores 2,3")]
+    Scale(ScaleArguments),
+    /// What ageing costs one worker, and how late flows go, in simulated time.
+    Age(AgeArguments),
+    /// Instructions per lookup, hit and miss, as callgrind counts them.
+    Instructions(JsonArguments),
+    /// The run that `instructions` watches.
+    #[command(hide = true)]
+    Counted { case: instructions::Case },
+}
+
+#[derive(clap::Args)]
+struct ScaleArguments {
+    /// Flows in the table.
+    #[arg(long, value_delimiter = ',', default_value = "10000,1000000",
+          value_parser = clap::value_parser!(u32).range(1_000..=64_000_000))]
+    flows: Vec<u32>,
+    /// Seconds for each line.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// The two cores to run on; by default the last two.
+    #[arg(long, value_delimiter = ',')]
+    cores: Vec<usize>,
+    /// Also write the results to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct AgeArguments {
+    /// Flows in the table.
+    #[arg(long, default_value_t = 10_000_000,
+          value_parser = clap::value_parser!(u32).range(1_000..=64_000_000))]
+    flows: u32,
+    /// Simulated seconds.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Milliseconds that the hand takes to go round the table, as in a worker.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    round_ms: u32,
+    /// The core to run on; by default the last one.
+    #[arg(long)]
+    core: Option<usize>,
+    /// Also write the results to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct JsonArguments {
+    /// Also write the results to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct CompareArguments {
+    /// Numbers of flows in the tables; each is two keys.
+    #[arg(long, value_delimiter = ',', default_value = "10000,1000000,4000000,16000000",
+          value_parser = clap::value_parser!(u32).range(1_000..=64_000_000))]
+    flows: Vec<u32>,
+    /// Seconds for each row.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// The core to run on; by default the last one.
+    #[arg(long)]
+    core: Option<usize>,
+    /// Also write the results to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -45,8 +136,11 @@ struct EngineArguments {
 }
 
 fn main() -> ExitCode {
-    let Command::Engine(arguments) = Arguments::parse().command;
-    match run(&arguments) {
+    let done = match Arguments::parse().command {
+        Command::Engine(arguments) => engine(&arguments),
+        Command::Table(command) => table(&command),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("vrbench: {error}");
@@ -55,7 +149,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &EngineArguments) -> Result<(), String> {
+fn engine(arguments: &EngineArguments) -> Result<(), String> {
     let core = pin(arguments.core)?;
     let window = Duration::from_secs(arguments.seconds);
     let mut lines = Vec::new();
@@ -67,8 +161,101 @@ fn run(arguments: &EngineArguments) -> Result<(), String> {
             lines.push(line);
         }
     }
-    match &arguments.json {
-        Some(path) => report::write_json(path, core, &lines),
+    write(&arguments.json, || report::document(core, &lines))
+}
+
+fn table(command: &TableCommand) -> Result<(), String> {
+    footprint::heap_on_huge_pages().map_err(|error| error.to_string())?;
+    match command {
+        TableCommand::Compare(arguments) => compare(arguments),
+        TableCommand::Scale(arguments) => scale(arguments),
+        TableCommand::Age(arguments) => age(arguments),
+        TableCommand::Instructions(arguments) => {
+            let document = instructions::count()?;
+            write(&arguments.json, || document)
+        }
+        TableCommand::Counted { case } => {
+            instructions::run(*case);
+            Ok(())
+        }
+    }
+}
+
+fn compare(arguments: &CompareArguments) -> Result<(), String> {
+    let core = pin(arguments.core)?;
+    // Now, so that no table's memory includes DPDK's own; an error is told
+    // with the table that cannot be made.
+    #[cfg(feature = "dpdk")]
+    let _ = bench::table::rte_hash::start();
+    let time = Duration::from_secs(arguments.seconds);
+    let (mut rows, mut insertions) = (Vec::new(), Vec::new());
+    compare::header(core);
+    for flows in &arguments.flows {
+        compare::compare(*flows, time, &mut |told| match told {
+            Ok(row) => {
+                compare::print(&row);
+                rows.push(row);
+            }
+            Err(why) => println!("{flows:>9} left out: {why}"),
+        });
+        for places in Places::ALL {
+            let inserted = compare::insert(*flows, places, time);
+            compare::print_insertions(&inserted);
+            insertions.push(inserted);
+        }
+    }
+    write(&arguments.json, || {
+        compare::document(core, &rows, &insertions)
+    })
+}
+
+fn scale(arguments: &ScaleArguments) -> Result<(), String> {
+    let cores = two_cores(&arguments.cores)?;
+    let time = Duration::from_secs(arguments.seconds);
+    let mut lines = Vec::new();
+    scale::header(cores);
+    for flows in &arguments.flows {
+        scale::measure(*flows, time, cores, &mut |line| {
+            scale::print(&line);
+            lines.push(line);
+        });
+    }
+    write(&arguments.json, || scale::document(cores, &lines))
+}
+
+fn age(arguments: &AgeArguments) -> Result<(), String> {
+    pin(arguments.core)?;
+    let plan = age::Plan {
+        flows: arguments.flows,
+        seconds: arguments.seconds,
+        round_ms: arguments.round_ms,
+    };
+    age::header(plan);
+    let outcomes = age::Mix::ALL.map(|mix| {
+        let outcome = age::simulate(plan, mix);
+        age::print(&outcome);
+        outcome
+    });
+    write(&arguments.json, || age::document(plan, &outcomes))
+}
+
+fn two_cores(wanted: &[usize]) -> Result<[CoreId; 2], String> {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let chosen: Vec<_> = match wanted {
+        [] => cores.iter().rev().take(2).rev().copied().collect(),
+        _ => cores
+            .iter()
+            .filter(|core| wanted.contains(&core.id))
+            .copied()
+            .collect(),
+    };
+    let ids: Vec<usize> = cores.iter().map(|core| core.id).collect();
+    <[CoreId; 2]>::try_from(chosen).map_err(|_| format!("--cores: two of {ids:?} are needed"))
+}
+
+fn write(path: &Option<PathBuf>, document: impl FnOnce() -> Value) -> Result<(), String> {
+    match path {
+        Some(path) => report::write_json(path, &document()),
         None => Ok(()),
     }
 }

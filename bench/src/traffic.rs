@@ -101,6 +101,7 @@ impl Scenario {
                 addresses: vec![address.unwrap_or_else(|_| unreachable!("bits of an IPv4 prefix"))],
                 vlan: None,
                 mtu: Some(1600),
+                flow_quota: None,
             })
         };
         let far = ipnet::Ipv4Net::new_assert(Ipv4Addr::from_bits(FAR), 9);
@@ -110,6 +111,7 @@ impl Scenario {
                 gateways: vec![],
                 mode: spec::ForwardingMode::Both,
                 mac: MacAddr::VROUTER,
+                flow_quota: None,
             }),
             vif(
                 "uplink",

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use dataplane::memory;
+
 use crate::files::{Mistake, ObjectFiles, take_objects};
 use crate::proto::{self, descriptor};
 use crate::yaml::{tree, walk};
@@ -23,6 +25,8 @@ pub struct NodeConfig {
     pub eal: Vec<String>,
     /// Flows the table holds.
     pub flow_table_size: usize,
+    /// What the table's memory is to be made of.
+    pub flow_table_memory: memory::Settings,
     /// Path of the control socket.
     pub socket: PathBuf,
     /// Whether an idle worker polls without pause.
@@ -94,6 +98,10 @@ impl NodeConfig {
             cores,
             eal: written.eal.clone(),
             flow_table_size,
+            flow_table_memory: memory::Settings {
+                node: written.flow_table_numa_node,
+                huge_pages: written.flow_table_huge_pages.unwrap_or(true),
+            },
             socket: written.socket.as_deref().unwrap_or(DEFAULT_SOCKET).into(),
             busy_poll: written.idle() == proto::Idle::Busy,
             objects,
@@ -133,6 +141,7 @@ mod tests {
         let config = NodeConfig::parse("node.yaml", "").unwrap();
         assert_eq!(config.cores, [0]);
         assert_eq!(config.flow_table_size, 1 << 20);
+        assert_eq!(config.flow_table_memory, memory::Settings::default());
         assert_eq!(config.socket, PathBuf::from("/run/vrouter/ctl.sock"));
         assert!(!config.busy_poll);
         assert!(config.objects.objects().len() == 0 && config.eal.is_empty());
@@ -144,6 +153,8 @@ mod tests {
 cores: [1, 2]
 eal: ["--no-huge", "-m", "256"]
 flow_table_size: 65536
+flow_table_numa_node: 1
+flow_table_huge_pages: false
 socket: /tmp/a.sock
 idle: busy
 objects:
@@ -154,6 +165,11 @@ objects:
         assert_eq!(config.cores, [1, 2]);
         assert_eq!(config.eal, ["--no-huge", "-m", "256"]);
         assert_eq!(config.flow_table_size, 65536);
+        let memory = memory::Settings {
+            node: Some(1),
+            huge_pages: false,
+        };
+        assert_eq!(config.flow_table_memory, memory);
         assert!(config.busy_poll);
         assert_eq!(config.objects.objects().len(), 1);
     }

@@ -155,9 +155,12 @@ fn nexthop_text(tables: &Tables, id: NexthopId) -> String {
 
 fn class_name(class: Class) -> &'static str {
     match class {
-        Class::HalfOpen => "half_open",
+        Class::SynSent => "syn_sent",
+        Class::SynReceived => "syn_received",
         Class::Established => "established",
-        Class::Closing => "closing",
+        Class::FinForward => "fin_forward",
+        Class::FinReverse => "fin_reverse",
+        Class::Closed => "closed",
         Class::Udp => "udp",
         Class::UdpReplied => "udp_replied",
         Class::Icmp => "icmp",
@@ -191,8 +194,7 @@ mod tests {
     fn flow() -> FlowView {
         let table = flowtable::FlowTable::new(&flowtable::Config {
             pairs: 16,
-            seed: [1, 2, 3, 4],
-            timeouts: flowtable::Timeouts::default(),
+            ..flowtable::Config::default()
         });
         let addrs = ([10, 1, 0, 5].into(), [10, 1, 0, 9].into());
         let key = Key::ipv4(flowtable::Zone::default(), 6, addrs.0, addrs.1, 40000, 80);
@@ -204,9 +206,16 @@ mod tests {
             rewrite: flowtable::Rewrite::NONE,
             group_choice: 0,
         };
-        let back = key.reversed();
-        let (class, start) = (Class::HalfOpen, Ticks(100));
-        table.insert_pair(&key, &action, &back, &action, class, 0, start);
+        table.worker(0).insert_pair(&flowtable::NewFlow {
+            forward: &key,
+            forward_action: &action,
+            reverse: &key.reversed(),
+            reverse_action: &action,
+            class: Class::SynSent,
+            vif: 0,
+            vrf: 0,
+            now: Ticks(100),
+        });
         let mut seen = None;
         table.walk(&mut flowtable::WalkCursor::default(), 16, |flow| {
             seen = Some(*flow)
@@ -270,7 +279,7 @@ mod tests {
     fn a_flow_is_told_in_names() {
         let tables = Tables::new(1);
         let told = Describer::new(&tables, Ticks(350)).flow(&flow());
-        assert_eq!((told.state.as_str(), told.age_ms), ("half_open", 250));
+        assert_eq!((told.state.as_str(), told.age_ms), ("syn_sent", 250));
         let reverse = told.reverse.unwrap();
         assert_eq!(reverse.vrf, "underlay");
         assert_eq!(

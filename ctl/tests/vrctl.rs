@@ -162,9 +162,9 @@ fn counters_and_flows_are_shown_in_every_form() {
     );
 }
 
-/// A UDP packet of 10.1.0.`from` to 10.1.0.6, sent to the virtual router
-/// (RFC 768 with no checksum, RFC 791).
-fn udp_frame(from: u8) -> Vec<u8> {
+/// A UDP packet of 10.1.0.`from` to port `port` of 10.1.0.6, sent to the virtual
+/// router (RFC 768 with no checksum, RFC 791).
+fn udp_frame(from: u8, port: u8) -> Vec<u8> {
     let mut frame = vec![0, 0, 0x5e, 0, 1, 0, 2, 0, 0, 0, 1, 5, 0x08, 0];
     let mut ip = [
         0x45, 0, 0, 32, 0, 1, 0, 0, 64, 17, 0, 0, 10, 1, 0, from, 10, 1, 0, 6,
@@ -176,7 +176,7 @@ fn udp_frame(from: u8) -> Vec<u8> {
     let folded = (sum & 0xffff) + (sum >> 16);
     ip[10..12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
     frame.extend(ip);
-    frame.extend([0x10, 0, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4]);
+    frame.extend([0x10, 0, 0, port, 0, 12, 0, 0, 1, 2, 3, 4]);
     frame
 }
 
@@ -199,9 +199,9 @@ vifs:
         daemon.vrctl(&["apply", "-f", &file]).out,
         "generation 1: 3 created\n"
     );
-    web_1.send(&udp_frame(5));
-    web_1.send(&udp_frame(5));
-    web_1.send(&udp_frame(7));
+    web_1.send(&udp_frame(5, 53));
+    web_1.send(&udp_frame(5, 53));
+    web_1.send(&udp_frame(7, 53));
     let received = (0..500).map_while(|_| {
         std::thread::sleep(Duration::from_millis(10));
         (daemon.vrctl(&["drops"]).out == "nothing was dropped\n").then_some(())
@@ -242,6 +242,52 @@ vifs:
     let flows: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(flows[0]["forward"]["packets"], 2);
     assert_eq!(daemon.vrctl(&["flows", "port=54"]).out, "no flows\n");
+}
+
+#[test]
+fn a_quota_is_seen_in_objects_stats_and_drops() {
+    let daemon = Daemon::start();
+    let web_1 = daemon.devices.plug("memory:1", 1);
+    daemon.devices.plug("memory:2", 1);
+    let file = daemon.file(
+        "net.yaml",
+        r#"
+vrfs:
+  - {name: front, gateways: [10.1.0.1/24], flow_quota: 100}
+vifs:
+  - {name: web-1, role: tenant, device: "memory:1", vrf: front, mac: "02:00:00:00:01:05", addresses: [10.1.0.5], flow_quota: 3}
+  - {name: web-2, role: tenant, device: "memory:2", vrf: front, mac: "02:00:00:00:01:06", addresses: [10.1.0.6]}
+"#,
+    );
+    assert_eq!(daemon.vrctl(&["apply", "-f", &file]).status, Some(0));
+    let said = daemon.vrctl(&["get", "vif", "web-1"]);
+    assert!(said.out.contains("FLOW QUOTA"), "{said:?}");
+    let said = daemon.vrctl(&["get", "vif", "web-1", "-o", "yaml"]);
+    assert!(said.out.contains("flow_quota: 3"), "{said:?}");
+
+    (1..=5).for_each(|port| assert!(web_1.send(&udp_frame(5, port))));
+    let expected = "REASON          VIF    PACKETS\nflow_quota_vif  web-1        2\n";
+    let waiting = (0..500).map_while(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        (daemon.vrctl(&["drops"]).out != expected).then_some(())
+    });
+    assert!(waiting.count() < 500, "{:?}", daemon.vrctl(&["drops"]));
+
+    let said = daemon.vrctl(&["stats"]);
+    let owners = "\
+FLOWS OF   USED  QUOTA  HALF OPEN  AT MOST  REFUSED  EVICTED
+vrf front     3    100          0        3        2        0
+vif web-1     3      3          0        3        2        0
+
+flows: 3 of 1024 (0.3 %), 0 half open, at most 3, 2 refused, 0 evicted
+flow table: ";
+    assert!(said.out.contains(owners), "{said:?}");
+    let said = daemon.vrctl(&["stats", "-o", "json"]);
+    let stats: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(stats["vrfs"][0]["flows"]["limit"], 100);
+    assert_eq!(stats["vifs"][0]["flows"]["refused"], 2);
+    assert!(stats["flow_table"]["pages"].is_string(), "{stats}");
+    assert!(stats["flow_table"]["memory_bytes"].as_u64() >= Some(2 << 20));
 }
 
 #[test]

@@ -247,6 +247,7 @@ fn without_dpdk_the_daemon_says_so() {
 /// The daemon itself, on virtual devices and ordinary pages.
 #[cfg(feature = "dpdk")]
 mod daemon {
+    use std::io::Read;
     use std::path::PathBuf;
     use std::process::{Child, Stdio};
     use std::time::{Duration, Instant};
@@ -311,6 +312,14 @@ mod daemon {
             let pid = self.0.id().to_string();
             Command::new("kill").arg(pid).status().unwrap();
             self.0.wait().unwrap().code().unwrap()
+        }
+
+        /// What it has said, once it has ended.
+        fn log(&mut self) -> String {
+            let mut log = String::new();
+            let stderr = self.0.stderr.as_mut().unwrap();
+            stderr.read_to_string(&mut log).unwrap();
+            log
         }
     }
 
@@ -397,6 +406,32 @@ objects:
     fn a_core_that_is_not_there_is_named() {
         let err = Node::new("cores: [4000]\n").fails();
         assert!(err.contains("there is no core 4000 here"), "{err}");
+    }
+
+    #[test]
+    fn a_numa_node_that_is_not_there_is_named() {
+        let err = Node::new("flow_table_numa_node: 4000\n").fails();
+        assert!(
+            err.contains("flow_table_numa_node: there is no NUMA node 4000"),
+            "{err}"
+        );
+    }
+
+    #[test]
+    fn it_says_which_pages_the_flow_table_got() {
+        let node = Node::new("flow_table_size: 8192\nflow_table_huge_pages: false\n");
+        let mut running = node.start();
+        node.wait_until_it_answers();
+        let said = node.vrctl(&["stats"]);
+        assert!(said.out.contains("MiB of 4 KiB pages"), "{said:?}");
+        assert_eq!(running.terminate(), 0);
+        let log = running.log();
+        assert!(
+            log.contains("flow table: 8192 flows in") && log.contains("MiB of 4 KiB pages"),
+            "{log}"
+        );
+        // Nobody asked for others.
+        assert!(!log.contains("nr_hugepages"), "{log}");
     }
 
     #[test]

@@ -35,12 +35,18 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_stats_get",
     "rte_eth_stats_reset",
     "rte_eth_tx_queue_setup",
+    // hash table, for the benchmarks only
+    "rte_hash_add_key_data",
+    "rte_hash_create",
+    "rte_hash_free",
+    "rte_hash_lookup_bulk_data",
     // shim.h
     "vr_.*",
 ];
 
 const VARIABLES: &[&str] = &[
     "LCORE_ID_ANY",
+    "RTE_HASH_EXTRA_FLAGS_RW_CONCURRENCY_LF",
     "RTE_ETH_NAME_MAX_LEN",
     "RTE_MAX_ETHPORTS",
     "RTE_PKTMBUF_HEADROOM",
@@ -56,13 +62,20 @@ const OPAQUE: &[&str] = &[
     "rte_eth_txconf",
     "rte_flow_.*",
     "rte_gtp_psc_.*",
+    "rte_hash",
     "rte_l2tpv2_.*",
     "rte_mempool",
 ];
 
 /// The libraries those functions live in. DPDK loads its drivers itself, from
 /// the directory it was built with.
-const LIBRARIES: &[&str] = &["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_eal"];
+const LIBRARIES: &[&str] = &[
+    "rte_ethdev",
+    "rte_hash",
+    "rte_mbuf",
+    "rte_mempool",
+    "rte_eal",
+];
 
 const NO_DPDK: &str = "vrouter needs DPDK 22.11 or later to build its DPDK ports: install it with \
     `apt-get install libdpdk-dev`, or build without them with `--no-default-features`";

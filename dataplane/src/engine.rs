@@ -16,15 +16,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use encap::Buffer;
-use flowtable::{FlowTable, Ticks, Timeouts};
+use flowtable::{FlowTable, Ticks, Timeouts, Usage};
 
+use crate::accounts;
 use crate::counters::Totals;
 use crate::io::{DeviceError, Devices, Link, Pool, Port, PortControl, PortStats};
+use crate::memory::{self, MemoryError, Placement};
 use crate::snapshot::Publisher;
 use crate::tables::change::{Refusal, Request};
 use crate::tables::commit::{Changed, PortFacts};
 use crate::tables::spec::{Key, Name, Object, Role};
-use crate::tables::{Tables, Vif, VifId};
+use crate::tables::{Tables, UNDERLAY, Vif, VifId, Vrf};
 use crate::worker::Worker;
 use thread::{Command, Handle};
 
@@ -38,6 +40,8 @@ pub struct Config<B> {
     pub cores: Vec<usize>,
     /// Capacity of the flow table, in flows of two directions each.
     pub flows: usize,
+    /// What the flow table's memory is to be made of.
+    pub flow_memory: memory::Settings,
     /// Key of the flow hash; random for each process.
     pub seed: [u64; 4],
     /// When flows expire.
@@ -80,6 +84,8 @@ pub struct Stats {
     pub uptime: Duration,
     /// By vif, in name order.
     pub vifs: Vec<VifStats>,
+    /// By vrf, in name order; without the underlay, which keeps no flows.
+    pub vrfs: Vec<VrfStats>,
     /// By worker.
     pub workers: Vec<WorkerStats>,
     /// The flow table.
@@ -99,6 +105,17 @@ pub struct VifStats {
     pub link: Link,
     /// What only the device knows.
     pub device: PortStats,
+    /// The flows that count for it.
+    pub flows: Usage,
+}
+
+/// A reading of one vrf.
+#[derive(Clone, Debug)]
+pub struct VrfStats {
+    /// Its name.
+    pub name: Name,
+    /// The flows that count for it.
+    pub flows: Usage,
 }
 
 /// A reading of one worker.
@@ -117,16 +134,10 @@ pub struct WorkerStats {
 /// A reading of the flow table.
 #[derive(Clone, Copy, Debug)]
 pub struct FlowStats {
-    /// Flows now.
-    pub used: usize,
-    /// Flows at most.
-    pub limit: usize,
-    /// Most flows there ever were.
-    pub high_water: usize,
-    /// Flows refused because the table was full.
-    pub refused: usize,
-    /// Memory reserved for it, in bytes.
-    pub memory_bytes: usize,
+    /// How full it is.
+    pub usage: Usage,
+    /// Its memory, as it was at the start.
+    pub memory: Placement,
 }
 
 /// Why an engine did not start.
@@ -143,6 +154,8 @@ pub enum EngineError {
     CoreTwice(usize),
     /// No core is named.
     NoCores,
+    /// The flow table's memory cannot be had as wished.
+    FlowMemory(MemoryError),
     /// The system would not start a thread.
     Thread(String),
 }
@@ -151,6 +164,7 @@ pub enum EngineError {
 pub struct Engine<B> {
     publisher: Publisher<Tables>,
     flows: Arc<FlowTable>,
+    flow_memory: Placement,
     workers: Vec<Handle<B>>,
     devices: Box<dyn Devices<B>>,
     ports: HashMap<Name, Box<dyn PortControl>>,
@@ -175,11 +189,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             "a pool for every worker"
         );
         let started = Instant::now();
-        let flows = Arc::new(FlowTable::new(&flowtable::Config {
-            pairs: config.flows,
-            seed: config.seed,
-            timeouts: config.timeouts,
-        }));
+        let (flows, flow_memory) = flow_table(&config)?;
         let publisher = Publisher::new(Tables::new(config.cores.len()));
         let mut workers = Vec::new();
         for ((index, core), pool) in config.cores.iter().enumerate().zip(config.pools) {
@@ -195,6 +205,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         Ok(Engine {
             publisher,
             flows,
+            flow_memory,
             workers,
             devices,
             ports: HashMap::new(),
@@ -230,12 +241,13 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             .collect();
         let (tables, changed) = draft.finish(|name| facts.get(name).copied());
         let tables = Arc::new(tables);
+        accounts::set_quotas(&self.flows, &tables, &changed);
         let receivers = self.attach_senders(&tables, opened);
         self.publisher.publish(tables.clone());
         for (vif, queues) in receivers {
             self.attach_receivers(&vif, queues);
         }
-        self.detach_removed(&before, &changed.deleted);
+        self.detach_removed(&before, &changed);
         Ok(Applied {
             generation: tables.generation(),
             changed,
@@ -262,17 +274,18 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         let tables = self.tables();
         let mut vifs: Vec<VifStats> = tables.vifs().map(|vif| self.vif_stats(vif)).collect();
         vifs.sort_by(|a, b| a.name.cmp(&b.name));
+        let vrfs = tables.vrfs().filter(|vrf| vrf.id != UNDERLAY);
+        let mut vrfs: Vec<VrfStats> = vrfs.map(|vrf| self.vrf_stats(vrf)).collect();
+        vrfs.sort_by(|a, b| a.name.cmp(&b.name));
         Stats {
             generation: tables.generation(),
             uptime: self.started.elapsed(),
             vifs,
+            vrfs,
             workers: self.workers.iter().map(Handle::stats).collect(),
             flows: FlowStats {
-                used: self.flows.len(),
-                limit: self.flows.capacity(),
-                high_water: self.flows.high_water(),
-                refused: self.flows.refused(),
-                memory_bytes: self.flows.memory_bytes(),
+                usage: self.flows.table_usage(),
+                memory: self.flow_memory,
             },
         }
     }
@@ -285,6 +298,14 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             totals: vif.counters.totals(),
             link: port.map(|port| port.link()).unwrap_or_default(),
             device: port.map(|port| port.stats()).unwrap_or_default(),
+            flows: self.flows.usage(accounts::vif(vif.id)),
+        }
+    }
+
+    fn vrf_stats(&self, vrf: &Vrf) -> VrfStats {
+        VrfStats {
+            name: vrf.name.clone(),
+            flows: self.flows.usage(accounts::vrf(vrf.id)),
         }
     }
 
@@ -345,17 +366,20 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         }
     }
 
-    fn detach_removed(&mut self, before: &Tables, deleted: &[Key]) {
-        let names = deleted.iter().filter_map(|key| match key {
+    /// Waits until no worker uses what was deleted, and takes its queues and
+    /// flows away.
+    fn detach_removed(&mut self, before: &Tables, changed: &Changed) {
+        let has_traffic = |key: &Key| matches!(key, Key::Vif(_) | Key::Vrf(_));
+        if !changed.deleted.iter().any(has_traffic) {
+            return;
+        }
+        let names = changed.deleted.iter().filter_map(|key| match key {
             Key::Vif(name) => Some(name),
             _ => None,
         });
         let removed: Vec<(&Name, VifId)> = names
             .filter_map(|name| Some((name, before.vif_named(name)?.id)))
             .collect();
-        if removed.is_empty() {
-            return;
-        }
         let deadline = Instant::now() + SETTLE_LIMIT;
         while !self.publisher.settled() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_micros(50));
@@ -366,6 +390,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             }
         }
         self.workers.iter().for_each(Handle::wait);
+        accounts::close(&self.flows, before, changed);
         for (name, _) in removed {
             if let Some(port) = self.ports.remove(name) {
                 port.close();
@@ -410,12 +435,35 @@ impl fmt::Display for EngineError {
                 )
             }
             EngineError::NoCores => f.write_str("cores: name at least one core, such as [0]"),
+            EngineError::FlowMemory(error) => {
+                let key = match error {
+                    MemoryError::NoSuchNode { .. } | MemoryError::NodeOutOfReach { .. } => {
+                        "flow_table_numa_node"
+                    }
+                    MemoryError::TooLittle { .. } | MemoryError::Refused { .. } => {
+                        "flow_table_size"
+                    }
+                };
+                write!(f, "{key}: {error}")
+            }
             EngineError::Thread(error) => write!(f, "cannot start a worker thread: {error}"),
         }
     }
 }
 
 impl std::error::Error for EngineError {}
+
+/// The flow table in memory of its own, and where that is.
+fn flow_table<B>(config: &Config<B>) -> Result<(Arc<FlowTable>, Placement), EngineError> {
+    let workers = config.cores.len();
+    let table = accounts::table_config(config.flows, config.seed, config.timeouts, workers);
+    let bytes = FlowTable::memory_needed(&table);
+    let memory = memory::Block::new(bytes, config.flow_memory, config.cores[0])
+        .map_err(EngineError::FlowMemory)?;
+    let placement = memory.placement();
+    let table = FlowTable::with_memory(&table, Box::new(memory));
+    Ok((Arc::new(table), placement))
+}
 
 fn facts(port: &dyn PortControl) -> PortFacts {
     PortFacts {

@@ -2,10 +2,12 @@
 //! of a flow's first packet ([`decide`]), a packet's way ([`stage`], [`worker`])
 //! and how packets come and go ([`io`]). No sockets: `ctl` speaks to controllers.
 
+pub mod accounts;
 pub mod counters;
 pub mod decide;
 pub mod engine;
 pub mod io;
+pub mod memory;
 pub mod reason;
 pub mod replay;
 pub mod snapshot;

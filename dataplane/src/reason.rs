@@ -2,6 +2,7 @@
 //! control protocol, the command line and the tests.
 
 use encap::Error;
+use flowtable::Limit;
 
 /// Declares the reasons with their names and what each tells an operator.
 macro_rules! reasons {
@@ -133,8 +134,18 @@ reasons! {
     NotForUs = "not_for_us",
     /// For the host, and there is no host vif.
     NoHost = "no_host",
-    /// The flow table is full.
+    /// The flow table is full, and none of its flows may go for this one.
     FlowTableFull = "flow_table_full",
+    /// The flow table has its share of half-open flows: TCP before its handshake is done.
+    FlowTableHalfOpen = "flow_table_half_open",
+    /// The vif that the flow counts for has its quota of flows.
+    FlowQuotaVif = "flow_quota_vif",
+    /// The vif that the flow counts for has its share of half-open flows.
+    FlowHalfOpenVif = "flow_half_open_vif",
+    /// The vrf has its quota of flows.
+    FlowQuotaVrf = "flow_quota_vrf",
+    /// The vrf has its share of half-open flows.
+    FlowHalfOpenVrf = "flow_half_open_vrf",
     /// The reverse direction belongs to another flow.
     FlowConflict = "flow_conflict",
     /// The vif has just been removed.
@@ -179,6 +190,19 @@ impl From<Error> for DropReason {
             Error::EcnNotCapable => DropReason::EcnNotCapable,
             Error::MalformedArp => DropReason::MalformedArp,
             Error::MalformedNd => DropReason::MalformedNd,
+        }
+    }
+}
+
+impl From<Limit> for DropReason {
+    fn from(limit: Limit) -> DropReason {
+        match limit {
+            Limit::Table => DropReason::FlowTableFull,
+            Limit::TableHalfOpen => DropReason::FlowTableHalfOpen,
+            Limit::Vif => DropReason::FlowQuotaVif,
+            Limit::VifHalfOpen => DropReason::FlowHalfOpenVif,
+            Limit::Vrf => DropReason::FlowQuotaVrf,
+            Limit::VrfHalfOpen => DropReason::FlowHalfOpenVrf,
         }
     }
 }

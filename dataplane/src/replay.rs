@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use encap::{Buffer, MemBuffer};
 use flowtable::{FlowTable, FlowView, Ticks, Timeouts, WalkCursor};
 
+use crate::accounts;
 use crate::counters::Totals;
 use crate::io::pcap::{PcapError, PcapReader};
 use crate::io::{Batch, RxQueue, TxQueue, memory};
@@ -130,13 +131,12 @@ impl Replay {
             changes: objects.into_iter().map(Change::Upsert).collect(),
         };
         let draft = Tables::new(1).prepare(&request).map_err(Error::Refused)?;
-        let (tables, _) = draft.finish(|_| None);
+        let (tables, changed) = draft.finish(|_| None);
         let publisher = Publisher::new(tables);
-        let flows = Arc::new(FlowTable::new(&flowtable::Config {
-            pairs: FLOWS,
-            seed: [seed, !seed, seed.rotate_left(32), seed.swap_bytes()],
-            timeouts: Timeouts::default(),
-        }));
+        let seed = [seed, !seed, seed.rotate_left(32), seed.swap_bytes()];
+        let table = accounts::table_config(FLOWS, seed, Timeouts::default(), 1);
+        let flows = Arc::new(FlowTable::new(&table));
+        accounts::set_quotas(&flows, &publisher.current(), &changed);
         let pool = Box::new(memory::Pool);
         let mut worker = Worker::new(0, publisher.reader(), flows.clone(), pool);
         let tables = publisher.current();

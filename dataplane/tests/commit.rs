@@ -2,13 +2,14 @@
 
 mod common;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use common::*;
-use dataplane::tables::Tables;
 use dataplane::tables::change::{Change, Refusal, Request};
 use dataplane::tables::commit::Changed;
 use dataplane::tables::spec::*;
+use dataplane::tables::{MAX_VIFS, MAX_VRFS, Tables};
 use encap::MacAddr;
 
 const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
@@ -222,6 +223,7 @@ fn a_routers_mac_is_not_taken_from_a_machine() {
         gateways: vec![net("10.1.0.1/24")],
         mode: ForwardingMode::Both,
         mac: A,
+        flow_quota: None,
     };
     assert_eq!(
         refused(&start(), &upserts(vec![Object::Vrf(red.clone())])),
@@ -304,5 +306,67 @@ fn an_address_is_at_one_mac_in_any_order() {
     assert_eq!(
         refused(&tables, &upserts(vec![machine])),
         ["vif b: addresses: `10.1.0.11` is already at `02:00:00:00:00:0b`"]
+    );
+}
+
+#[test]
+fn a_new_vrf_never_takes_the_place_of_one_removed_in_the_same_commit() {
+    let (tables, _) = commit(&start(), &upserts(vec![vrf("old", &[])])).expect("a vrf");
+    let old = tables.vrf_named("old").expect("it is there").id;
+    let swap = request(vec![
+        Change::Delete(Key::Vrf("old".into())),
+        Change::Upsert(vrf("new", &[])),
+    ]);
+    let (tables, _) = commit(&tables, &swap).expect("one for the other");
+    assert!(tables.vrf(old).is_none());
+    let (tables, _) = commit(&tables, &upserts(vec![vrf("later", &[])])).expect("a vrf");
+    assert_eq!(tables.vrf_named("later").expect("it is there").id, old);
+}
+
+#[test]
+fn a_quota_goes_with_a_tenant_and_its_vrf_only() {
+    let mut wrong = vec![
+        fabric("up1", A, &["192.0.3.1/24"]),
+        Object::Vrf(Vrf::underlay()),
+    ];
+    for object in &mut wrong {
+        match object {
+            Object::Vif(vif) => vif.flow_quota = NonZeroU32::new(10),
+            Object::Vrf(vrf) => vrf.flow_quota = NonZeroU32::new(10),
+            _ => unreachable!("these are all"),
+        }
+    }
+    assert_eq!(
+        refused(&start(), &upserts(wrong)),
+        [
+            "vrf underlay: flow_quota: the underlay keeps no flows; give the tenants' vrfs quotas",
+            "vif up1: flow_quota: only tenant vifs have one: a flow counts for the machine at its end",
+        ]
+    );
+}
+
+#[test]
+fn a_node_has_room_for_so_many_vrfs_and_vifs() {
+    let many = |count: u32, object: &dyn Fn(u32) -> Object| {
+        upserts((0..count).map(object).collect::<Vec<_>>())
+    };
+    // The underlay is one of them.
+    let vrfs = |count| many(count, &|n| vrf(&format!("v{n}"), &[]));
+    let (tables, _) =
+        commit(&Tables::new(1), &vrfs(MAX_VRFS - 1)).expect("as many as there may be");
+    assert_eq!(
+        refused(&tables, &upserts(vec![vrf("one-more", &[])])),
+        ["vrf one-more: a node has at most 4096 vrfs, those this request deletes included"]
+    );
+    let vifs = |count| {
+        many(count, &|n| {
+            let mac = MacAddr([2, 0, 0, 1, (n >> 8) as u8, n as u8]);
+            tenant(&format!("t{n}"), "v0", mac, &[])
+        })
+    };
+    let (tables, _) = commit(&tables, &vifs(MAX_VIFS)).expect("as many as there may be");
+    assert_eq!(
+        refused(&tables, &upserts(vec![tenant("one-more", "v0", B, &[])])),
+        ["vif one-more: a node has at most 4096 vifs, those this request deletes included"]
     );
 }

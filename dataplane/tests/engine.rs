@@ -23,6 +23,7 @@ fn start(devices: &memory::Devices) -> Engine<MemBuffer> {
     let cores: Vec<usize> = cores.iter().map(|core| core.id).take(2).collect();
     let config = Config {
         flows: 1_000,
+        flow_memory: dataplane::memory::Settings::default(),
         seed: [1, 2, 3, 4],
         timeouts: Timeouts::default(),
         idle: Idle::Adaptive,
@@ -86,6 +87,33 @@ fn commits_lose_no_packet_of_those_they_do_not_touch() {
     assert_eq!((of("a").rx_packets, of("b").tx_packets), (8_000, 4_000));
     engine.stop();
     assert!(!a.is_open() && !b.is_open());
+}
+
+#[test]
+fn flows_count_for_their_owners_and_go_with_them() {
+    let devices = memory::Devices::new();
+    let [a, b] = ["a", "b"].map(|name| devices.plug(&format!("memory:{name}"), 1));
+    let mut engine = start(&devices);
+    let objects = vec![
+        vrf("red", &["10.1.0.1/24"]),
+        tenant("a", "red", A, &["10.1.0.10"]),
+        tenant("b", "red", B, &["10.1.0.11"]),
+    ];
+    let all = request(objects.into_iter().map(Change::Upsert).collect());
+    engine.apply(&all, false).expect("two vifs");
+    a.send(&udp((A, "10.1.0.10"), (ROUTER, "10.1.0.11"), 64));
+    wait_until("delivery", || b.recv().is_some());
+    let stats = engine.stats();
+    let used: Vec<u32> = stats.vifs.iter().map(|vif| vif.flows.used).collect();
+    assert_eq!((used, stats.vrfs[0].flows.used), (vec![1, 0], 1));
+    assert_eq!(stats.flows.usage.used, 1);
+    assert_eq!(stats.flows.usage.limit, Some(1_000));
+    assert!(stats.flows.memory.bytes >= engine.flows().memory_bytes());
+
+    let delete = request(vec![Change::Delete(Key::Vif("a".into()))]);
+    engine.apply(&delete, false).expect("nobody uses it");
+    assert_eq!(engine.stats().flows.usage.used, 0);
+    engine.stop();
 }
 
 #[test]

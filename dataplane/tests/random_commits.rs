@@ -194,6 +194,7 @@ fn any_vrf(random: &mut Random) -> Object {
             true => MACS[0],
             false => ROUTER,
         },
+        flow_quota: None,
     })
 }
 
@@ -231,6 +232,7 @@ fn vif(random: &mut Random, name: &str, role: Role, vrf: &str, addresses: &[&str
         addresses: addresses.iter().map(|text| net(text)).collect(),
         vlan: None,
         mtu: random.one_in(2).then_some(1400),
+        flow_quota: None,
     })
 }
 

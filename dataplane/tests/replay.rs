@@ -2,11 +2,14 @@
 
 mod common;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use common::*;
+use dataplane::DropReason;
 use dataplane::io::pcap::{PcapReader, PcapWriter};
 use dataplane::replay;
+use dataplane::tables::spec::Object;
 use encap::MacAddr;
 
 const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
@@ -63,4 +66,27 @@ fn a_clock_that_jumps_by_weeks_or_years_ends_flows_and_nothing_else() {
         ];
         assert_eq!(replay("jump.pcap", &times), [1], "{days} days");
     }
+}
+
+#[test]
+fn a_quota_holds_in_a_replay_too() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("quota.pcap");
+    let mut writer = PcapWriter::create(&path).expect("a writable directory");
+    for to in ["10.1.0.11", "10.1.0.12"] {
+        let frame = udp((A, "10.1.0.10"), (ROUTER, to), 64);
+        writer.write(SECOND, &frame).expect("room on the disk");
+    }
+    writer.finish().expect("room on the disk");
+    let mut a = tenant("a", "red", A, &["10.1.0.10"]);
+    if let Object::Vif(vif) = &mut a {
+        vif.flow_quota = NonZeroU32::new(1);
+    }
+    let b = tenant("b", "red", B, &["10.1.0.11", "10.1.0.12"]);
+    let objects = vec![vrf("red", &["10.1.0.1/24"]), a, b];
+    let input = PcapReader::open(&path).expect("it was just written");
+    let report = replay::run(objects, vec![("a".into(), input)], 1, |_| Ok(()));
+    let report = report.expect("a valid configuration");
+    let drops: Vec<_> = report.vifs["a"].drops().collect();
+    assert_eq!(drops, [(DropReason::FlowQuotaVif, 1)]);
+    assert_eq!(report.flows.len(), 1);
 }

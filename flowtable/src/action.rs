@@ -104,16 +104,31 @@ impl Action {
         ]
     }
 
-    /// Reads back what [`Action::pack`] wrote; any bits make some action.
+    /// As the entry of a key of this family stores it.
     #[inline]
-    pub(crate) fn unpack([head, origin, addrs, ports]: [u64; WORDS_IPV4]) -> Action {
-        let verdict = match (head >> 6) & 3 {
+    pub(crate) fn pack_for(&self, ipv6: bool) -> [u64; WORDS_IPV4] {
+        if ipv6 {
+            self.for_ipv6().pack()
+        } else {
+            self.pack()
+        }
+    }
+
+    /// The verdict in the first word.
+    #[inline]
+    pub(crate) fn verdict_of(head: u64) -> Verdict {
+        match (head >> 6) & 3 {
             0 => Verdict::Forward,
             1 => Verdict::Bridge,
             _ => Verdict::Drop((head >> 8) as u8),
-        };
+        }
+    }
+
+    /// Reads back what [`Action::pack`] wrote; any bits make some action.
+    #[inline]
+    pub(crate) fn unpack([head, origin, addrs, ports]: [u64; WORDS_IPV4]) -> Action {
         Action {
-            verdict,
+            verdict: Action::verdict_of(head),
             nexthop: (head >> 32) as u32,
             epoch: (origin >> 32) as u32,
             ingress: origin as u32,
@@ -127,7 +142,7 @@ impl Action {
 
     /// The same action in the form in which two words say all of it.
     #[inline]
-    pub(crate) fn for_ipv6(mut self) -> Action {
+    fn for_ipv6(mut self) -> Action {
         for end in [&mut self.rewrite.src, &mut self.rewrite.dst] {
             if matches!(end, Translation::To(..)) {
                 *end = Translation::Partner;
@@ -157,7 +172,7 @@ impl Translation {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

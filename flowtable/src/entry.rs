@@ -1,30 +1,32 @@
-//! One direction of a flow: sixteen words on two neighbouring cache lines.
+//! One direction of a flow: sixteen words on two cache lines.
 //!
 //! ```text
 //!        word  IPv4                       IPv6
-//! line 0   0   stamp                      stamp
-//!          1   source, destination        hash of the key
-//!          2   ports, protocol, zone      ports, protocol, zone
-//!          3-4 action                     action
-//!          5-6 action                     second copy of the action
-//!          7   version, class             version, class
-//! line 1   8   version, packets           version, packets
+//! front    0   stamp                      stamp
+//!          1   ports, protocol, zone      ports, protocol, zone
+//!          2   source, destination        source and destination
+//!          3   -                            "
+//!        4-5   action                       "
+//!        6-7     "                        action
+//! back     8   version, packets           version, packets
 //!          9   version, bytes             version, bytes
 //!         10   version, last seen         version, last seen
-//!         11   start, owner               start, owner
-//!      12-15   second copy of the action  source and destination address
+//!         11   start, place               start, place
+//!      12-15   second copy of the action  second copy (12-13)
 //! ```
 //!
-//! An IPv4 hit reads line 0 alone. An IPv6 hit reads line 1 when the hash of
-//! the key, all 64 bits of it, agrees.
+//! A hit reads the front alone, in either family. Fronts and backs are arrays
+//! of their own: the fronts, which every lookup reads at random, then need half
+//! as many pages and use all sets of a cache. Whom the pair counts for is in an
+//! array too, where evictions look for it.
 //!
 //! # Why a reader never sees two flows in one, or half an action
-//! Key, class, start and owner are written while the pair belongs to nobody
-//! else and under a stamp that no longer is the former flow's; a reader checks
-//! the stamp after copying. The action has two copies, and the stamp says which
-//! one to read. To replace it, the writer writes the copy nobody reads,
-//! switches, writes the other, and switches back. A reader that was overtaken
-//! sees the stamp changed and starts again, so it never waits for a writer.
+//! Key and start are written while the pair belongs to nobody else and under a
+//! stamp that no longer is the former flow's; a reader checks the stamp after
+//! copying. The action has two copies, and the stamp says which one to read. To
+//! replace it, the writer writes the copy nobody reads, switches, writes the
+//! other, and switches back. A reader that was overtaken sees the stamp changed
+//! and starts again, so it never waits for a writer.
 //!
 //! # Why counters need no such care
 //! A worker may find that an entry is still its flow's, then sleep while the
@@ -34,26 +36,24 @@
 //! flow had counted by then is lost.
 
 use crate::action::{Action, WORDS_IPV4, WORDS_IPV6};
-use crate::key::{Addresses, Key};
-use crate::memory::Line;
-use crate::stamp::{Stamp, State};
+use crate::bucket::Place;
+use crate::key::Key;
+use crate::simd::{copy_upper, prefetch};
+use crate::stamp::Stamp;
 use crate::sync::{AtomicU64, Ordering, Relaxed, Release, fence};
 use crate::time::{Class, Ticks};
-
-pub(crate) const WORDS: usize = 16;
+use core::array;
 
 const STAMP: usize = 0;
-const KEY: usize = 1;
-const TUPLE: usize = 2;
-const ACTION: usize = 3;
-const SECOND_IPV6: usize = ACTION + WORDS_IPV6;
-const CLASS: usize = 7;
+const TUPLE: usize = 1;
+const ADDRESSES: usize = 2;
+const ACTION_IPV4: usize = 4;
+const ACTION_IPV6: usize = 6;
 const PACKETS: usize = 8;
 const BYTES: usize = 9;
 const SEEN: usize = 10;
-const ORIGIN: usize = 11;
-const SECOND_IPV4: usize = 12;
-const ADDRESSES: usize = 12;
+const START: usize = 11;
+const SECOND: usize = 12;
 
 /// What one direction has carried. Wraps at 2^56.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -65,28 +65,70 @@ pub struct Counters {
 }
 
 /// What a new entry is filled with.
+#[derive(Clone, Copy)]
 pub(crate) struct Contents<'a> {
     pub(crate) key: &'a Key,
     pub(crate) hash: u64,
     pub(crate) action: &'a Action,
-    pub(crate) class: Class,
-    pub(crate) owner: u32,
-    pub(crate) now: Ticks,
 }
 
-/// A view of one entry's words.
+/// One cache line of an entry.
+#[cfg_attr(
+    not(loom),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout)
+)]
+#[derive(Default)]
+#[repr(C, align(64))]
+pub(crate) struct Line([AtomicU64; LINE]);
+
+/// Words of a line.
+const LINE: usize = 8;
+
+impl Line {
+    /// Of a front: the packed action, if it is live with nothing unusual about
+    /// it and the key is its own, and nobody changed it meanwhile. What nearly
+    /// every hit is.
+    #[inline]
+    pub(crate) fn plain<const FAMILY: u8>(&self, key: &Key) -> Option<(Stamp, [u64; WORDS_IPV4])> {
+        let ipv6 = key.is_ipv6_in::<FAMILY>();
+        let differs = |at: usize, word: u64| self.0[at].load(Relaxed) ^ word;
+        let stamp = Stamp(self.0[STAMP].load(Ordering::Acquire));
+        let [a, b, c, d] = key.addresses;
+        // Together, so that there is one branch to mispredict.
+        let mut differ = stamp.differs_from_plain(ipv6);
+        differ |= differs(TUPLE, key.tuple) | differs(ADDRESSES, a);
+        if ipv6 {
+            differ |= differs(ADDRESSES + 1, b);
+            differ |= differs(ADDRESSES + 2, c) | differs(ADDRESSES + 3, d);
+        }
+        if differ != 0 {
+            return None;
+        }
+        let mut words = copy_upper(&self.0);
+        if ipv6 {
+            words = [words[2], words[3], 0, 0];
+        }
+        fence(Ordering::Acquire);
+        (self.0[STAMP].load(Relaxed) == stamp.0).then_some((stamp, words))
+    }
+}
+
+/// One direction's words.
 #[derive(Clone, Copy)]
-pub(crate) struct Entry<'a>(pub(crate) &'a Line<WORDS>);
+pub(crate) struct Entry<'a> {
+    pub(crate) front: &'a Line,
+    pub(crate) back: &'a Line,
+}
 
 impl<'a> Entry<'a> {
     /// The stamp word itself, for those who may change it.
     pub(crate) fn stamp_word(self) -> &'a AtomicU64 {
-        &self.0[STAMP]
+        &self.front.0[STAMP]
     }
 
     #[inline]
     pub(crate) fn stamp(self, order: Ordering) -> Stamp {
-        Stamp(self.0[STAMP].load(order))
+        Stamp(self.stamp_word().load(order))
     }
 
     /// Whether the stamp is still the same after words were copied.
@@ -96,67 +138,65 @@ impl<'a> Entry<'a> {
         self.stamp(Relaxed) == stamp
     }
 
-    /// Fills the entry of a free pair that belongs to the caller.
-    pub(crate) fn fill(self, contents: &Contents<'_>) {
-        let version = self.stamp(Relaxed).version();
+    /// Fills the entry of a free pair that belongs to the caller. Nobody finds
+    /// it before its stamp says so ([`Entry::offer`]).
+    pub(crate) fn fill(self, version: u32, contents: &Contents<'_>, now: Ticks) {
         // Whoever reads one of the words below sees the free stamp at least.
         fence(Release);
-        match contents.key.addresses {
-            Addresses::Ipv4(both) => self.set(KEY, both),
-            Addresses::Ipv6(words) => {
-                self.set(KEY, contents.hash);
-                self.set_all(ADDRESSES, &words);
-            }
-        }
         self.set(TUPLE, contents.key.tuple);
         let ipv6 = contents.key.is_ipv6();
-        self.set_action(ACTION, ipv6, contents.action);
-        self.set(CLASS, stamped(version, contents.class as u32));
+        self.set_all(ADDRESSES, &contents.key.addresses[..addresses_of(ipv6)]);
+        self.set_action(first_copy(ipv6), ipv6, contents.action);
         self.set(PACKETS, counted(version, 0));
         self.set(BYTES, counted(version, 0));
-        self.set(SEEN, stamped(version, contents.now.0));
-        self.set(ORIGIN, stamped(contents.now.0, contents.owner));
-        let stamp = Stamp::filled(version, ipv6, State::Pending);
-        self.0[STAMP].store(stamp.0, Release);
+        self.set(SEEN, stamped(version, now.0));
+        self.set(START, u64::from(Place::NONE.0) << 32 | u64::from(now.0));
     }
 
-    #[inline]
-    pub(crate) fn holds(self, stamp: Stamp, key: &Key, hash: u64) -> bool {
-        if self.get(TUPLE) != key.tuple {
-            return false;
-        }
-        match key.addresses {
-            Addresses::Ipv4(both) => !stamp.is_ipv6() && self.get(KEY) == both,
-            Addresses::Ipv6(words) => {
-                stamp.is_ipv6() && self.get(KEY) == hash && self.get_all(ADDRESSES) == words
-            }
-        }
+    /// Remembers where the filled entry is in the index; before its offer.
+    pub(crate) fn set_place(self, place: Place) {
+        let start = self.get(START) as u32;
+        self.set(START, u64::from(place.0) << 32 | u64::from(start));
+    }
+
+    /// Where the entry is in the index.
+    pub(crate) fn place(self) -> Place {
+        Place((self.get(START) >> 32) as u16)
+    }
+
+    /// Lets rivals see the filled entry.
+    pub(crate) fn offer(self, version: u32, key: &Key, class: Class) {
+        let stamp = Stamp::pending(version, key.is_ipv6(), class);
+        self.stamp_word().store(stamp.0, Release);
+    }
+
+    pub(crate) fn holds(self, stamp: Stamp, key: &Key) -> bool {
+        stamp.is_ipv6() == key.is_ipv6() && self.key(stamp) == *key
     }
 
     pub(crate) fn key(self, stamp: Stamp) -> Key {
-        let addresses = if stamp.is_ipv6() {
-            Addresses::Ipv6(self.get_all(ADDRESSES))
-        } else {
-            Addresses::Ipv4(self.get(KEY))
-        };
-        Key {
-            addresses,
-            tuple: self.get(TUPLE),
+        let ipv6 = stamp.is_ipv6();
+        let mut addresses = [0; 4];
+        for (i, word) in addresses[..addresses_of(ipv6)].iter_mut().enumerate() {
+            *word = self.get(ADDRESSES + i);
         }
+        Key::from_words(ipv6, addresses, self.get(TUPLE))
     }
 
+    /// The action, packed, from the copy that the stamp says.
     #[inline]
-    pub(crate) fn action(self, stamp: Stamp) -> Action {
-        let at = match (stamp.second_copy(), stamp.is_ipv6()) {
-            (false, _) => ACTION,
-            (true, false) => SECOND_IPV4,
-            (true, true) => SECOND_IPV6,
-        };
-        if stamp.is_ipv6() {
-            let [head, origin] = self.get_all(at);
-            Action::unpack([head, origin, 0, 0])
+    pub(crate) fn action(self, stamp: Stamp) -> [u64; WORDS_IPV4] {
+        let ipv6 = stamp.is_ipv6();
+        let at = if stamp.second_copy() {
+            SECOND
         } else {
-            Action::unpack(self.get_all(at))
+            first_copy(ipv6)
+        };
+        if ipv6 {
+            let [head, origin] = self.get_all(at);
+            [head, origin, 0, 0]
+        } else {
+            self.get_all(at)
         }
     }
 
@@ -164,25 +204,14 @@ impl<'a> Entry<'a> {
     /// writing flag.
     pub(crate) fn replace_action(self, action: &Action) {
         let ipv6 = self.stamp(Relaxed).is_ipv6();
-        let second = if ipv6 { SECOND_IPV6 } else { SECOND_IPV4 };
-        for copy in [second, ACTION] {
+        for copy in [SECOND, first_copy(ipv6)] {
             // Whoever reads a new word of this copy sees that it was not the
             // one to read.
             fence(Release);
             self.set_action(copy, ipv6, action);
-            self.0[STAMP].fetch_add(Stamp::SWITCH, Release);
+            let switched = |stamp| Some(Stamp(stamp).switched().0);
+            let _ = self.stamp_word().fetch_update(Release, Relaxed, switched);
         }
-    }
-
-    /// The class and the version it belongs to, as one word.
-    #[inline]
-    pub(crate) fn class_word(self) -> &'a AtomicU64 {
-        &self.0[CLASS]
-    }
-
-    #[inline]
-    pub(crate) fn class(self) -> Class {
-        Class::from_bits(self.get(CLASS))
     }
 
     /// Adds to the counters and sets the time of the last packet.
@@ -215,35 +244,44 @@ impl<'a> Entry<'a> {
     }
 
     pub(crate) fn start(self) -> Ticks {
-        Ticks((self.get(ORIGIN) >> 32) as u32)
+        Ticks(self.get(START) as u32)
     }
 
-    pub(crate) fn owner(self) -> u32 {
-        self.get(ORIGIN) as u32
+    /// Brings both lines near.
+    #[inline]
+    pub(crate) fn prefetch(self) {
+        prefetch(self.front);
+        prefetch(self.back);
     }
 
     fn set_action(self, at: usize, ipv6: bool, action: &Action) {
-        if ipv6 {
-            let words = action.for_ipv6().pack();
-            self.set_all(at, &words[..WORDS_IPV6]);
+        let words = action.pack_for(ipv6);
+        let len = if ipv6 { WORDS_IPV6 } else { WORDS_IPV4 };
+        self.set_all(at, &words[..len]);
+    }
+
+    #[inline]
+    fn word(self, at: usize) -> &'a AtomicU64 {
+        if at < LINE {
+            &self.front.0[at]
         } else {
-            self.set_all(at, &action.pack());
+            &self.back.0[at - LINE]
         }
     }
 
     #[inline]
     fn get(self, at: usize) -> u64 {
-        self.0[at].load(Relaxed)
+        self.word(at).load(Relaxed)
     }
 
     #[inline]
     fn get_all<const N: usize>(self, at: usize) -> [u64; N] {
-        core::array::from_fn(|i| self.get(at + i))
+        array::from_fn(|i| self.get(at + i))
     }
 
     #[inline]
     fn set(self, at: usize, value: u64) {
-        self.0[at].store(value, Relaxed);
+        self.word(at).store(value, Relaxed);
     }
 
     #[inline]
@@ -254,9 +292,19 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// Words that the addresses of a key take.
+fn addresses_of(ipv6: bool) -> usize {
+    if ipv6 { 4 } else { 1 }
+}
+
+#[inline]
+fn first_copy(ipv6: bool) -> usize {
+    if ipv6 { ACTION_IPV6 } else { ACTION_IPV4 }
+}
+
 /// A 32-bit value under the version it belongs to.
 #[inline]
-pub(crate) fn stamped(version: u32, value: u32) -> u64 {
+fn stamped(version: u32, value: u32) -> u64 {
     u64::from(version) << 32 | u64::from(value)
 }
 
@@ -278,16 +326,15 @@ fn count(word: u64, version: u32) -> u64 {
     }
 }
 
-// Both families' second copies end where the next thing begins.
-const _: () = assert!(SECOND_IPV6 + WORDS_IPV6 == CLASS && ACTION + WORDS_IPV4 == CLASS);
-const _: () = assert!(SECOND_IPV4 + WORDS_IPV4 == WORDS && ADDRESSES + 4 == WORDS);
+// Both families' keys and actions are on the front.
+const _: () = assert!(ACTION_IPV4 + WORDS_IPV4 == PACKETS && ADDRESSES < ACTION_IPV4);
+const _: () = assert!(ACTION_IPV6 + WORDS_IPV6 == PACKETS && ADDRESSES + 4 == ACTION_IPV6);
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::action::{Rewrite, Verdict};
     use crate::key::Zone;
-    use crate::memory::Lines;
     use core::net::Ipv6Addr;
 
     const ACTION: Action = Action {
@@ -299,28 +346,25 @@ mod tests {
         group_choice: 0,
     };
 
-    fn fill(entry: Entry<'_>, version: u32, key: &Key, hash: u64, now: Ticks) {
-        entry
-            .stamp_word()
-            .store(Stamp::free(version).0, Ordering::Relaxed);
-        entry.fill(&Contents {
+    fn fill(entry: Entry<'_>, version: u32, key: &Key, now: Ticks) {
+        let contents = Contents {
             key,
-            hash,
+            hash: 0,
             action: &ACTION,
-            class: Class::Udp,
-            owner: 0,
-            now,
-        });
+        };
+        entry.fill(version, &contents, now);
+        entry.offer(version, key, Class::Udp);
     }
 
     #[test]
     fn a_late_touch_counts_for_no_other_flow() {
-        let lines = Lines::<WORDS>::zeroed(1);
-        let entry = Entry(lines.line(0));
+        let lines = [Line::default(), Line::default()];
+        let [front, back] = &lines;
+        let entry = Entry { front, back };
         let key = Key::ipv4(Zone::default(), 6, [1; 4].into(), [2; 4].into(), 1, 2);
-        fill(entry, 7, &key, 0, Ticks(100));
+        fill(entry, 7, &key, Ticks(100));
         entry.touch(7, 50, 5000, Ticks(150));
-        fill(entry, 8, &key, 0, Ticks(200));
+        fill(entry, 8, &key, Ticks(200));
         entry.touch(8, 1, 64, Ticks(205));
 
         // A worker of version 7 wakes up between its check and its stores.
@@ -335,28 +379,26 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_not_mistaken_for_addresses() {
-        let lines = Lines::<WORDS>::zeroed(1);
-        let entry = Entry(lines.line(0));
-        let both = 0x0a00_0001_0a00_0002;
-        let ipv4 = Key::ipv4(
-            Zone::default(),
-            6,
-            [10, 0, 0, 1].into(),
-            [10, 0, 0, 2].into(),
-            1,
-            2,
-        );
+    fn families_are_not_mistaken_for_each_other() {
+        let lines = [Line::default(), Line::default()];
+        let [front, back] = &lines;
+        let entry = Entry { front, back };
+        let (src, dst) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let ipv4 = Key::ipv4(Zone::default(), 6, src, dst, 1, 2);
         let ipv6 = |last| {
+            // The first word is that of the IPv4 addresses.
+            let src = Ipv6Addr::from_bits(0x0a00_0001_0a00_0002 << 64);
             let dst = Ipv6Addr::from_bits(last);
-            Key::ipv6(Zone::default(), 6, Ipv6Addr::LOCALHOST, dst, 1, 2)
+            Key::ipv6(Zone::default(), 6, src, dst, 1, 2)
         };
-        fill(entry, 0, &ipv6(9), both, Ticks(0));
-        let stamp = entry.stamp(Ordering::Relaxed);
-        assert!(entry.holds(stamp, &ipv6(9), both));
-        assert!(!entry.holds(stamp, &ipv4, both));
-        // Nor is a hash that agrees enough.
-        assert!(!entry.holds(stamp, &ipv6(8), both));
+        fill(entry, 0, &ipv6(9), Ticks(0));
+        let stamp = entry.stamp(Relaxed);
+        assert!(entry.holds(stamp, &ipv6(9)));
+        assert!(!entry.holds(stamp, &ipv4) && !entry.holds(stamp, &ipv6(8)));
+        assert_eq!(entry.key(stamp), ipv6(9));
+        fill(entry, 1, &ipv4, Ticks(0));
+        let stamp = entry.stamp(Relaxed);
+        assert!(entry.holds(stamp, &ipv4) && !entry.holds(stamp, &ipv6(9)));
     }
 
     #[test]

@@ -1,93 +1,180 @@
-//! Which pairs are free: a counter of never used ones, a stack of used ones.
+//! Which pairs are free: a counter of never used ones, stacks of used ones.
 //!
-//! The stack is Treiber's. Its head carries a count of changes beside the
+//! Each worker has a shard: a stack of the pairs it gave back, and a range of
+//! those never used. It takes from its own; only when both are empty does it
+//! take from another's. So workers that insert and remove do not fight for one
+//! word, yet no free pair is out of anyone's reach.
+//!
+//! The stacks are Treiber's. The head carries a count of changes beside the
 //! index, so a worker that slept between reading the head's successor and
 //! exchanging the head cannot mistake a head that left and came back for one
-//! that stayed. Pairs never used are handed out by a counter, so the memory of
-//! a table larger than its traffic is never touched.
+//! that stayed. Pairs never used are handed out in order, so the memory of a
+//! table larger than its traffic is never touched.
 
-use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, zeroed};
-use alloc::boxed::Box;
+use crate::memory::Arrays;
+use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release};
 
-pub(crate) struct FreeList {
-    /// Changes so far 32 | index of the first free pair plus one, 0 if none.
+/// What one worker holds in store.
+#[cfg_attr(
+    not(loom),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout)
+)]
+#[derive(Default)]
+#[repr(C, align(128))]
+pub(crate) struct Shard {
+    /// Changes so far 32 | the first free pair plus one, 0 if none.
     head: AtomicU64,
-    /// Pairs handed out at least once; those below have been touched.
-    used: AtomicU32,
-    /// Per pair, the pair below it in the stack plus one, 0 if it is the last.
-    next: Box<[AtomicU32]>,
+    /// Pairs never used: the first 32 | the one after the last 32.
+    range: AtomicU64,
+    /// Where this worker's next eviction looks; see `evict`.
+    hand: AtomicU64,
+    /// Keeps the next shard off the line that a prefetcher fetches with it.
+    _pad: [AtomicU64; 13],
 }
 
-impl FreeList {
-    pub(crate) fn new(pairs: usize) -> FreeList {
+/// Pairs never used that a worker takes into store at once.
+const RANGE: u32 = 64;
+
+/// The free pairs of a table.
+#[derive(Clone, Copy)]
+pub(crate) struct FreeList<'a> {
+    shards: &'a [Shard],
+    /// Per pair, the pair below it in its stack plus one, 0 if it is the last.
+    next: &'a [AtomicU32],
+    /// Pairs that have come into some shard's store; no others were ever used.
+    used: &'a AtomicU32,
+}
+
+impl<'a> FreeList<'a> {
+    pub(crate) fn of(arrays: &Arrays<'a>, used: &'a AtomicU32) -> FreeList<'a> {
         FreeList {
-            head: AtomicU64::new(0),
-            used: AtomicU32::new(0),
-            next: zeroed(pairs),
+            shards: arrays.shards,
+            next: arrays.next,
+            used,
         }
     }
 
     /// Takes a pair; it belongs to the caller until [`FreeList::put`].
-    pub(crate) fn take(&self) -> Option<usize> {
-        self.pop().or_else(|| self.take_unused())
+    pub(crate) fn take(self, shard: usize) -> Option<usize> {
+        let own = &self.shards[shard];
+        let mine = self.pop(own).or_else(|| take_from(&own.range));
+        let mine = mine.or_else(|| self.take_unused(own));
+        mine.or_else(|| {
+            let others = self.shards.iter();
+            others
+                .into_iter()
+                .find_map(|other| self.pop(other).or_else(|| take_from(&other.range)))
+        })
+    }
+
+    /// The pair that [`FreeList::take`] is likely to give next.
+    pub(crate) fn peek(self, shard: usize) -> Option<usize> {
+        let own = &self.shards[shard];
+        let head = own.head.load(Relaxed) as u32;
+        match head.checked_sub(1) {
+            Some(pair) => Some(pair as usize),
+            None => {
+                let (first, end) = bounds(own.range.load(Relaxed));
+                (first < end).then_some(first as usize)
+            }
+        }
     }
 
     /// Gives a pair back. Everything the caller did to it is visible to
     /// whoever takes it next.
-    pub(crate) fn put(&self, pair: usize) {
-        let mut head = self.head.load(Relaxed);
+    pub(crate) fn put(self, shard: usize, pair: usize) {
+        self.push(&self.shards[shard], pair);
+    }
+
+    /// Every pair that was ever taken is below this number.
+    pub(crate) fn used(self) -> usize {
+        self.used.load(Relaxed) as usize
+    }
+
+    /// Moves a worker's clock hand on by `step` of `used` pairs; returns where
+    /// it was.
+    pub(crate) fn advance_hand(self, shard: usize, step: usize, used: usize) -> usize {
+        let hand = &self.shards[shard].hand;
+        let from = hand.load(Relaxed) as usize % used;
+        hand.store(((from + step) % used) as u64, Relaxed);
+        from
+    }
+
+    fn push(self, shard: &Shard, pair: usize) {
+        let mut head = shard.head.load(Relaxed);
         loop {
             self.next[pair].store(head as u32, Relaxed);
             let new = bump(head) | (pair as u64 + 1);
-            match self.head.compare_exchange_weak(head, new, AcqRel, Relaxed) {
+            match shard.head.compare_exchange_weak(head, new, AcqRel, Relaxed) {
                 Ok(_) => return,
                 Err(now) => head = now,
             }
         }
     }
 
-    /// Every pair that was ever taken is below this number.
-    pub(crate) fn used(&self) -> usize {
-        self.used.load(Relaxed) as usize
-    }
-
-    pub(crate) fn capacity(&self) -> usize {
-        self.next.len()
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.next)
-    }
-
-    fn pop(&self) -> Option<usize> {
-        let mut head = self.head.load(Acquire);
+    fn pop(self, shard: &Shard) -> Option<usize> {
+        let mut head = shard.head.load(Acquire);
         loop {
             let pair = (head as u32).checked_sub(1)? as usize;
             // May be nonsense if another worker took the pair meanwhile; then
             // the head has changed and the exchange fails.
             let next = self.next[pair].load(Relaxed);
             let new = bump(head) | u64::from(next);
-            match self.head.compare_exchange_weak(head, new, AcqRel, Acquire) {
+            match shard.head.compare_exchange_weak(head, new, AcqRel, Acquire) {
                 Ok(_) => return Some(pair),
                 Err(now) => head = now,
             }
         }
     }
 
-    fn take_unused(&self) -> Option<usize> {
-        let mut used = self.used.load(Relaxed);
-        while (used as usize) < self.next.len() {
-            match self
-                .used
-                .compare_exchange_weak(used, used + 1, Relaxed, Relaxed)
-            {
-                Ok(_) => return Some(used as usize),
-                Err(now) => used = now,
+    /// Takes a range of pairs never used into a shard's store, and one of them.
+    fn take_unused(self, own: &Shard) -> Option<usize> {
+        let pairs = self.next.len() as u32;
+        let range = |used: u32| {
+            let left = pairs.checked_sub(used)?;
+            // The last ones singly: no other worker is to find none while this
+            // one has some in its hands.
+            let step = (left / (2 * self.shards.len() as u32)).clamp(1, RANGE);
+            (left > 0).then(|| used + step)
+        };
+        let first = self.used.fetch_update(Relaxed, Relaxed, range).ok()?;
+        let end = range(first).unwrap_or(pairs);
+        let left = first + 1..end;
+        let mut old = own.range.load(Relaxed);
+        loop {
+            let (from, to) = bounds(old);
+            if from < to {
+                // Another worker with this number has just done the same.
+                left.for_each(|pair| self.push(own, pair as usize));
+                break;
+            }
+            let new = u64::from(left.start) << 32 | u64::from(left.end);
+            match own.range.compare_exchange(old, new, Release, Relaxed) {
+                Ok(_) => break,
+                Err(now) => old = now,
             }
         }
-        // A pair may have come back since the stack was found empty.
-        self.pop()
+        Some(first as usize)
     }
+}
+
+/// Takes the first pair of a range.
+fn take_from(range: &AtomicU64) -> Option<usize> {
+    let mut old = range.load(Acquire);
+    loop {
+        let (first, end) = bounds(old);
+        if first >= end {
+            return None;
+        }
+        match range.compare_exchange_weak(old, old + (1 << 32), AcqRel, Acquire) {
+            Ok(_) => return Some(first as usize),
+            Err(now) => old = now,
+        }
+    }
+}
+
+fn bounds(range: u64) -> (u32, u32) {
+    ((range >> 32) as u32, range as u32)
 }
 
 /// The count of changes, one further, with no index.
@@ -95,43 +182,88 @@ fn bump(head: u64) -> u64 {
     ((head >> 32).wrapping_add(1)) << 32
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::{collections::HashSet, sync::Mutex, thread, vec::Vec};
 
+    struct Lists {
+        shards: Vec<Shard>,
+        next: Vec<AtomicU32>,
+        used: AtomicU32,
+    }
+
+    impl Lists {
+        fn new(shards: usize, pairs: usize) -> Lists {
+            Lists {
+                shards: (0..shards).map(|_| Shard::default()).collect(),
+                next: (0..pairs).map(|_| AtomicU32::default()).collect(),
+                used: AtomicU32::default(),
+            }
+        }
+
+        fn list(&self) -> FreeList<'_> {
+            FreeList {
+                shards: &self.shards,
+                next: &self.next,
+                used: &self.used,
+            }
+        }
+    }
+
     #[test]
     fn hands_out_every_pair_once_and_again_after_return() {
-        let list = FreeList::new(3);
-        let taken: Vec<_> = (0..3).map(|_| list.take().unwrap()).collect();
+        let lists = Lists::new(1, 3);
+        let list = lists.list();
+        let taken: Vec<_> = (0..3).map(|_| list.take(0).unwrap()).collect();
         assert_eq!(taken, [0, 1, 2]);
-        assert_eq!(list.take(), None);
-        list.put(1);
-        list.put(0);
-        assert_eq!(list.take(), Some(0));
-        assert_eq!(list.take(), Some(1));
-        assert_eq!(list.take(), None);
+        assert_eq!(list.take(0), None);
+        list.put(0, 1);
+        list.put(0, 0);
+        assert_eq!(list.peek(0), Some(0));
+        assert_eq!(list.take(0), Some(0));
+        assert_eq!(list.take(0), Some(1));
+        assert_eq!(list.take(0), None);
         assert_eq!(list.used(), 3);
     }
 
     #[test]
+    fn what_one_worker_stores_is_in_reach_of_all() {
+        let lists = Lists::new(3, 200);
+        let list = lists.list();
+        // Shards 0 and 1 take several into store, of which one is used.
+        let mut taken: HashSet<_> = [0, 1].map(|shard| list.take(shard).unwrap()).into();
+        let back = taken.iter().next().copied().unwrap();
+        list.put(1, back);
+        taken.remove(&back);
+        while let Some(pair) = list.take(2) {
+            assert!(taken.insert(pair));
+        }
+        assert_eq!(taken.len(), 200);
+    }
+
+    #[test]
     fn no_pair_has_two_owners() {
-        let list = FreeList::new(16);
+        let lists = Lists::new(2, 300);
+        let list = lists.list();
         let owned = Mutex::new(HashSet::new());
         thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..20_000 {
-                        let Some(pair) = list.take() else { continue };
+            for worker in 0..4 {
+                let owned = &owned;
+                scope.spawn(move || {
+                    for round in 0..20_000 {
+                        let Some(pair) = list.take(worker % 2) else {
+                            continue;
+                        };
                         assert!(owned.lock().unwrap().insert(pair));
                         assert!(owned.lock().unwrap().remove(&pair));
-                        list.put(pair);
+                        list.put((worker + round) % 2, pair);
                     }
                 });
             }
         });
-        let rest: HashSet<_> = (0..16).map(|_| list.take().unwrap()).collect();
-        assert_eq!(rest.len(), 16);
-        assert_eq!(list.take(), None);
+        let rest: HashSet<_> = (0..300).map(|_| list.take(0).unwrap()).collect();
+        assert_eq!(rest.len(), 300);
+        assert_eq!(list.take(0), None);
     }
 }

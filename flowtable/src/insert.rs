@@ -1,30 +1,65 @@
 //! How flows come: both directions at once, and never twice.
 //!
-//! A worker takes a free pair, fills both entries under *pending* stamps,
-//! places both in the index, and looks there for rivals: other pairs with one
-//! of its two keys. If none is left, one exchange of the forward entry's stamp
-//! from pending to live makes both directions visible at once. A lookup that
-//! finds the reverse entry pending asks the forward entry, so there is no
-//! moment in which one direction is found and the other is not there yet.
+//! A worker takes a free pair, fills both entries, places both in the index,
+//! and offers the pair: its stamps go from free to *pending*. Then it looks for
+//! rivals: other pairs, pending or live, with one of its two keys. If none
+//! stands against it, one exchange of the forward entry's stamp from pending to
+//! live makes both directions visible at once. A lookup that finds the reverse
+//! entry pending asks the forward entry, so there is no moment in which one
+//! direction is found and the other is not there yet.
 //!
 //! # Why two live pairs never share a key
-//! Each places its entry before it looks, with a sequentially consistent fence
+//! Each offers itself before it looks, with a sequentially consistent fence
 //! between, so of two rivals at least one sees the other. It goes on only after
-//! it has seen the other dead: a live rival wins; a pending one is killed by an
-//! exchange of the same word it would go live by, at once by the lower pair
-//! number, after a while by the higher one. Waiting first is what keeps two
-//! rivals from killing each other; not waiting forever is what keeps a worker
-//! that the system has put to sleep from stopping others. The loser clears its
-//! pair away and starts again, which finds the winner.
+//! that one's fate is settled: a live rival wins; of two pending ones the lower
+//! pair number does.
+//!
+//! # Why nobody waits
+//! The lower one of two pending rivals beats the higher at once, by an exchange
+//! of the very word it would go live by. The higher does not wait for the lower
+//! to go live, which its worker may be too asleep to do: it *settles* it, taking
+//! the lower's remaining steps in its stead. Those are a look for rivals and an
+//! exchange that only one of all who try can make. Before its offer a pair
+//! stands in nobody's way; so whoever sleeps where, of several rivals one always
+//! gets through. The beaten clear their pairs away and start again, and find
+//! the winner.
 
+use crate::account::{Kind, Limit, Spent};
 use crate::action::Action;
+use crate::ageing::rounded;
+use crate::bucket::Place;
 use crate::entry::{Contents, Entry};
+use crate::evict::owners_word;
 use crate::key::Key;
 use crate::lifecycle::{bury, follow};
+use crate::lookup::{FlowId, Hit};
+use crate::simd::prefetch;
 use crate::stamp::{Stamp, State};
-use crate::sync::{AcqRel, Acquire, Relaxed, SeqCst, fence, spin_loop};
-use crate::table::{FlowId, FlowTable, Hit};
+use crate::sync::{AcqRel, Acquire, Relaxed, SeqCst, fence};
+use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
+
+/// A flow to insert.
+#[derive(Clone, Copy, Debug)]
+pub struct NewFlow<'a> {
+    /// Key of the direction that came first.
+    pub forward: &'a Key,
+    /// What to do with its packets.
+    pub forward_action: &'a Action,
+    /// Key of the replies. If it is the same (a packet to itself), the flow is
+    /// found by it as its forward direction.
+    pub reverse: &'a Key,
+    /// What to do with replies.
+    pub reverse_action: &'a Action,
+    /// State of the pair.
+    pub class: Class,
+    /// The vif it counts for.
+    pub vif: u32,
+    /// The vrf it counts for.
+    pub vrf: u32,
+    /// The time.
+    pub now: Ticks,
+}
 
 /// What became of an insertion.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -36,8 +71,217 @@ pub enum Insert {
     /// The forward key is not there, but the reverse key is: another flow has
     /// the same translation. The hit is of the reverse key.
     ReverseTaken(Hit),
-    /// There is no free pair, or (hardly ever) no slot within reach.
-    Full,
+    /// This bound does not admit it, and nothing was found to make room for it.
+    Refused(Limit),
+}
+
+impl<'t> Worker<'t> {
+    /// Inserts both directions of a flow together, or finds the flow that is
+    /// already there; of several workers inserting the same flow at once, one
+    /// gets [`Insert::Inserted`] and the others its flow.
+    pub fn insert_pair(self, flow: &NewFlow<'_>) -> Insert {
+        let table = self.table;
+        let contents = [
+            (flow.forward, flow.forward_action),
+            (flow.reverse, flow.reverse_action),
+        ];
+        let contents = contents.map(|(key, action)| {
+            let hash = table.hash(key);
+            prefetch(table.index().home(hash));
+            Contents { key, hash, action }
+        });
+        // The two buckets are on their way: first what can be done without.
+        let mut held = self.hold(flow, &contents);
+        loop {
+            if let Some(there) = table.find_either(&contents) {
+                if let Ok(held) = held {
+                    self.let_go(held, flow);
+                }
+                return there;
+            }
+            let Held { pair, version, .. } = match self.hold_at_last(held, flow, &contents) {
+                Ok(held) => held,
+                Err(limit) => return self.refuse(flow, limit),
+            };
+            match self.publish(pair, version, flow, &contents) {
+                Publish::Live => {
+                    self.prefetch_next();
+                    let ipv6 = flow.forward.is_ipv6();
+                    let stamp = Stamp::pending(version, ipv6, flow.class).with_state(State::Live);
+                    let words = flow.forward_action.pack_for(ipv6);
+                    let Some(hit) = Hit::new(FlowId::new(pair, true), stamp, words) else {
+                        unreachable!("a live stamp is not 0");
+                    };
+                    return Insert::Inserted(hit);
+                }
+                Publish::Lost => held = self.hold(flow, &contents),
+                Publish::NoRoom => return self.refuse(flow, Limit::Table),
+            }
+        }
+    }
+
+    /// Takes what the flow needs, if no bound stands in the way, and fills the
+    /// entries, which nobody sees yet.
+    #[inline]
+    fn hold(self, flow: &NewFlow<'_>, contents: &[Contents<'_>; 2]) -> Result<Held, Limit> {
+        let table = self.table;
+        let spent = self.spend(flow)?;
+        let Some(pair) = table.free().take(self.shard) else {
+            // Only while another worker has the last ones in its hands.
+            self.take_back(flow, spent.map(Some));
+            return Err(Limit::Table);
+        };
+        let entries = table.entries_of(pair);
+        let version = entries[0].stamp(Relaxed).version();
+        for (entry, contents) in entries.into_iter().zip(contents) {
+            entry.fill(version, contents, flow.now);
+        }
+        let owners = owners_word(flow.vif, flow.vrf, flow.class);
+        table.arrays().owners[pair].store(owners, Relaxed);
+        Ok(Held {
+            pair,
+            version,
+            spent,
+        })
+    }
+
+    /// What is held, or what there is to hold after room was made.
+    #[inline]
+    fn hold_at_last(
+        self,
+        held: Result<Held, Limit>,
+        flow: &NewFlow<'_>,
+        contents: &[Contents<'_>; 2],
+    ) -> Result<Held, Limit> {
+        let mut held = held;
+        for _ in 0..ATTEMPTS {
+            match held {
+                // Another worker may be faster to take the room that was made.
+                Err(limit) if self.make_room(limit, flow) => held = self.hold(flow, contents),
+                _ => break,
+            }
+        }
+        held
+    }
+
+    /// Undoes [`Worker::hold`].
+    #[cold]
+    fn let_go(self, held: Held, flow: &NewFlow<'_>) {
+        self.table.free().put(self.shard, held.pair);
+        self.take_back(flow, held.spent.map(Some));
+    }
+
+    /// Spends a credit of each account the flow counts for.
+    fn spend(self, flow: &NewFlow<'_>) -> Result<[Spent; 3], Limit> {
+        let accounts = self.table.accounts();
+        let half_open = flow.class.is_half_open();
+        let [vif, vrf, table] = self.table.accounts_of(flow.vif, flow.vrf);
+        let spend = |id| accounts.spend(self.shard, id, half_open);
+        let which = |kind, pairs, half| match kind {
+            Kind::Pairs => pairs,
+            Kind::HalfOpen => half,
+        };
+        // The table's last: another owner's flow may go for it, in vain if a
+        // bound of the own one stands.
+        let vif = spend(vif).map_err(|kind| which(kind, Limit::Vif, Limit::VifHalfOpen))?;
+        let vrf = spend(vrf).map_err(|kind| {
+            self.take_back(flow, [Some(vif), None, None]);
+            which(kind, Limit::Vrf, Limit::VrfHalfOpen)
+        })?;
+        let table = spend(table).map_err(|kind| {
+            self.take_back(flow, [Some(vif), Some(vrf), None]);
+            which(kind, Limit::Table, Limit::TableHalfOpen)
+        })?;
+        Ok([vif, vrf, table])
+    }
+
+    /// Undoes [`Worker::spend`].
+    #[cold]
+    fn take_back(self, flow: &NewFlow<'_>, spent: [Option<Spent>; 3]) {
+        let half_open = flow.class.is_half_open();
+        let ids = self.table.accounts_of(flow.vif, flow.vrf);
+        for (id, spent) in ids.into_iter().zip(spent) {
+            if let Some(spent) = spent {
+                let accounts = self.table.accounts();
+                accounts.take_back(self.shard, id, half_open, spent);
+            }
+        }
+    }
+
+    /// Gives the credits of a pair back that is gone.
+    pub(crate) fn dismiss(self, vif: u32, vrf: u32, class: Class) {
+        let accounts = self.table.accounts();
+        for id in self.table.accounts_of(vif, vrf) {
+            accounts.refund(self.shard, id, class.is_half_open());
+        }
+    }
+
+    #[cold]
+    fn refuse(self, flow: &NewFlow<'_>, limit: Limit) -> Insert {
+        let accounts = self.table.accounts();
+        for id in self.table.accounts_of(flow.vif, flow.vrf) {
+            accounts.count_refused(self.shard, id);
+        }
+        Insert::Refused(limit)
+    }
+
+    /// Makes a filled pair live that belongs to the caller, or clears it away.
+    #[inline]
+    fn publish(
+        self,
+        pair: usize,
+        version: u32,
+        flow: &NewFlow<'_>,
+        contents: &[Contents<'_>; 2],
+    ) -> Publish {
+        let table = self.table;
+        let [forward, reverse] = table.entries_of(pair);
+        let due = rounded(flow.now, table.timeouts.timeout_ms(flow.class));
+        table.due().set(pair, due);
+        if !table.place(pair, contents) {
+            self.release(pair, contents.map(|c| c.hash), flow.class);
+            return Publish::NoRoom;
+        }
+        reverse.offer(version, flow.reverse, flow.class);
+        forward.offer(version, flow.forward, flow.class);
+        // Between the offer and the look for rivals, who do the same; also
+        // between the due time and its block's, see `ageing`.
+        fence(SeqCst);
+        table.due().hasten_block(pair, due);
+        let goal = match contents.iter().all(|c| table.prevails(pair, c.key, c.hash)) {
+            true => State::Live,
+            false => State::Beaten,
+        };
+        if decide(forward, version, goal) == State::Beaten {
+            self.release(pair, contents.map(|c| c.hash), flow.class);
+            return Publish::Lost;
+        }
+        follow(reverse, version, State::Live);
+        Publish::Live
+    }
+
+    /// The next insertion will use seven lines: have them come meanwhile.
+    #[inline]
+    fn prefetch_next(self) {
+        let arrays = self.table.arrays();
+        let Some(next) = self.table.free().peek(self.shard) else {
+            return;
+        };
+        self.table
+            .entries_of(next)
+            .into_iter()
+            .for_each(Entry::prefetch);
+        prefetch(&arrays.due[next]);
+        prefetch(&arrays.owners[next]);
+        prefetch(&arrays.next[next]);
+    }
+}
+
+/// A pair that belongs to a worker, filled, and the credits for it.
+struct Held {
+    pair: usize,
+    version: u32,
+    spent: [Spent; 3],
 }
 
 /// How an attempt to make a filled pair live ended.
@@ -49,51 +293,10 @@ enum Publish {
     NoRoom,
 }
 
-impl FlowTable {
-    /// Inserts both directions of a flow together, or finds the flow that is
-    /// already there; of several workers inserting the same flow at once, one
-    /// gets [`Insert::Inserted`] and the others its flow.
-    ///
-    /// A flow whose two keys are equal (a packet to itself) is found by it as
-    /// its forward direction.
-    #[expect(clippy::too_many_arguments, reason = "two directions of one flow")]
-    pub fn insert_pair(
-        &self,
-        forward: &Key,
-        forward_action: &Action,
-        reverse: &Key,
-        reverse_action: &Action,
-        class: Class,
-        owner: u32,
-        now: Ticks,
-    ) -> Insert {
-        let contents = [(forward, forward_action), (reverse, reverse_action)];
-        let contents = contents.map(|(key, action)| Contents {
-            key,
-            hash: self.hash(key),
-            action,
-            class,
-            owner,
-            now,
-        });
-        loop {
-            if let Some(there) = self.find_either(&contents) {
-                return there;
-            }
-            let Some(pair) = self.free.take() else {
-                return self.refuse();
-            };
-            let version = self.entries_of(pair)[0].stamp(Relaxed).version();
-            match self.publish(pair, version, &contents) {
-                Publish::Live => {
-                    return Insert::Inserted(self.new_hit(pair, version, &contents[0]));
-                }
-                Publish::Lost => continue,
-                Publish::NoRoom => return self.refuse(),
-            }
-        }
-    }
+/// How often an insertion makes room before it is refused.
+const ATTEMPTS: usize = 4;
 
+impl FlowTable {
     fn find_either(&self, contents: &[Contents<'_>; 2]) -> Option<Insert> {
         let [forward, reverse] = contents;
         loop {
@@ -128,81 +331,43 @@ impl FlowTable {
     fn is_live(&self, hit: &Hit) -> bool {
         let [forward, reverse] = self.entries_of(hit.id.pair());
         let stamp = forward.stamp(Acquire);
-        bury(reverse, hit.version, stamp);
-        stamp.is_live(hit.version)
-    }
-
-    fn refuse(&self) -> Insert {
-        self.usage.refused.fetch_add(1, Relaxed);
-        Insert::Full
-    }
-
-    fn new_hit(&self, pair: usize, version: u32, forward: &Contents<'_>) -> Hit {
-        let stored = if forward.key.is_ipv6() {
-            forward.action.for_ipv6()
-        } else {
-            *forward.action
-        };
-        Hit {
-            id: FlowId::new(pair, true),
-            version,
-            action: stored,
-            class: forward.class,
-        }
-    }
-
-    /// Fills a pair that belongs to the caller and makes it live, or clears
-    /// it away.
-    fn publish(&self, pair: usize, version: u32, contents: &[Contents<'_>; 2]) -> Publish {
-        let entries = self.entries_of(pair);
-        for (entry, contents) in entries.iter().zip(contents) {
-            entry.fill(contents);
-        }
-        if !self.place(pair, contents) {
-            self.release(pair);
-            return Publish::NoRoom;
-        }
-        // Between placing our entries and looking for those of rivals, who do
-        // the same: see the top.
-        fence(SeqCst);
-        let timeout_ms = self.timeouts.timeout_ms(contents[0].class);
-        self.due.set(pair, contents[0].now.after(timeout_ms));
-        if !contents.iter().all(|c| self.prevails(pair, c)) || !self.go_live(entries[0]) {
-            self.release(pair);
-            return Publish::Lost;
-        }
-        follow(entries[1], version, State::Live);
-        Publish::Live
+        bury(reverse, hit.version(), stamp);
+        stamp.is_live(hit.version())
     }
 
     fn place(&self, pair: usize, contents: &[Contents<'_>; 2]) -> bool {
         let [forward, reverse] = contents;
+        let [first, second] = self.entries_of(pair);
         let index = |forward| FlowId::new(pair, forward).index() as u32;
-        self.buckets.place(forward.hash, index(true))
-            && (forward.key == reverse.key || self.buckets.place(reverse.hash, index(false)))
+        let put = |entry: Entry<'_>, hash, number| {
+            let place = self.index().place(hash, number);
+            entry.set_place(place.unwrap_or(Place::NONE));
+            place.is_some()
+        };
+        put(first, forward.hash, index(true))
+            && (forward.key == reverse.key || put(second, reverse.hash, index(false)))
     }
 
-    /// Whether no rival of `pair` for this key is left.
-    fn prevails(&self, pair: usize, contents: &Contents<'_>) -> bool {
-        let winner = self.buckets.find(contents.hash, |index| {
+    /// Whether no rival of `pair` for this key stands against it.
+    fn prevails(&self, pair: usize, key: &Key, hash: u64) -> bool {
+        let winner = self.index().find(hash, |index| {
             let rival = FlowId::from_index(index);
             if rival.pair() == pair {
                 return None;
             }
-            let version = self.version_holding(rival, contents)?;
-            let beaten = self.beats(pair, rival.pair(), version);
-            (!beaten).then_some(rival)
+            let version = self.version_holding(rival, key)?;
+            self.stands(rival.pair(), version, pair).then_some(rival)
         });
         winner.is_none()
     }
 
     /// The version of an entry if it holds this key, be it live or pending.
-    fn version_holding(&self, id: FlowId, contents: &Contents<'_>) -> Option<u32> {
+    fn version_holding(&self, id: FlowId, key: &Key) -> Option<u32> {
         let entry = self.entry(id);
         loop {
             let stamp = entry.stamp(Acquire);
-            let filled = matches!(stamp.state(), State::Pending | State::Live);
-            if !filled || !entry.holds(stamp, contents.key, contents.hash) {
+            let offered = matches!(stamp.state(), State::Pending | State::Live);
+            if !offered || !entry.holds(stamp, key) {
                 return None;
             }
             if entry.unchanged_since(stamp) {
@@ -211,58 +376,68 @@ impl FlowTable {
         }
     }
 
-    /// Whether the rival in that version is dead or gone, if need be by our
-    /// hand; false if it is live.
-    fn beats(&self, pair: usize, rival: usize, version: u32) -> bool {
+    /// Whether the rival in that version is live, after it has been beaten or
+    /// settled if it was pending.
+    fn stands(&self, rival: usize, version: u32, pair: usize) -> bool {
         let [forward, reverse] = self.entries_of(rival);
-        let word = forward.stamp_word();
-        let mut patience = if pair < rival { 0 } else { PATIENCE };
-        loop {
-            let stamp = Stamp(word.load(Acquire));
-            if stamp.version() != version {
-                return true;
+        let mut stamp = forward.stamp(Acquire);
+        if stamp.version() == version && stamp.state() == State::Pending {
+            if pair < rival {
+                decide(forward, version, State::Beaten);
+            } else {
+                self.settle(rival, version);
             }
-            match stamp.state() {
-                State::Free => return true,
-                State::Dead => {
-                    bury(reverse, version, stamp);
-                    return true;
-                }
-                State::Live => return false,
-                State::Pending if patience > 0 => {
-                    patience -= 1;
-                    spin_loop();
-                }
-                State::Pending => {
-                    let dead = stamp.with_state(State::Dead).0;
-                    // Whether it worked, the next look will tell.
-                    let _ = word.compare_exchange(stamp.0, dead, AcqRel, Relaxed);
-                }
-            }
+            stamp = forward.stamp(Acquire);
         }
+        bury(reverse, version, stamp);
+        stamp.is_live(version)
     }
 
-    /// The exchange by which a pair becomes visible; false if a rival was
-    /// faster with the other one.
-    fn go_live(&self, forward: Entry<'_>) -> bool {
-        // Counted first: a worker that finds the flow may remove it at once.
-        let live = self.usage.live.fetch_add(1, Relaxed) + 1;
-        let word = forward.stamp_word();
-        let pending = Stamp(word.load(Relaxed));
-        let went = pending.state() == State::Pending && {
-            let goal = pending.with_state(State::Live).0;
-            word.compare_exchange(pending.0, goal, AcqRel, Relaxed)
-                .is_ok()
-        };
-        if went {
-            self.usage.high_water.fetch_max(live, Relaxed);
-        } else {
-            self.usage.live.fetch_sub(1, Relaxed);
+    /// Takes the remaining steps of a pending pair in its worker's stead.
+    ///
+    /// May lead to further ones, but only of ever lower pairs: no deeper than
+    /// there are workers inserting the same keys.
+    #[cold]
+    fn settle(&self, pair: usize, version: u32) {
+        let entries = self.entries_of(pair);
+        let stamps = entries.map(|entry| entry.stamp(Acquire));
+        let keys = [0, 1].map(|side| entries[side].key(stamps[side]));
+        // Keys change with the version only. That the state has changed says
+        // nothing here: the pair may still look pending to us.
+        fence(Acquire);
+        if entries.map(|entry| entry.stamp(Relaxed).version()) != [version; 2] {
+            return;
         }
-        went
+        // As after the pair's own offer: a rival that offers itself later than
+        // we look sees this pair, as we have.
+        fence(SeqCst);
+        let goal = match keys
+            .iter()
+            .all(|key| self.prevails(pair, key, self.hash(key)))
+        {
+            true => State::Live,
+            false => State::Beaten,
+        };
+        decide(entries[0], version, goal);
     }
 }
 
-/// How often the higher of two rivals looks whether the lower one has gone
-/// live before it kills it: some microseconds, many times what that takes.
-const PATIENCE: u32 = 1000;
+/// Decides the fate of a pending pair, unless that is done; returns what it is.
+fn decide(forward: Entry<'_>, version: u32, goal: State) -> State {
+    let pending = forward.stamp(Acquire);
+    let now = if pending.version() == version && pending.state() == State::Pending {
+        let word = forward.stamp_word();
+        match word.compare_exchange(pending.0, pending.with_state(goal).0, AcqRel, Acquire) {
+            Ok(_) => return goal,
+            Err(now) => Stamp(now),
+        }
+    } else {
+        pending
+    };
+    // Only the worker that filled it clears a beaten pair away, so while that
+    // one asks, whatever else the stamp says became of a live pair.
+    match (now.version() == version, now.state()) {
+        (true, State::Beaten) => State::Beaten,
+        _ => State::Live,
+    }
+}

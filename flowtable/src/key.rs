@@ -31,18 +31,20 @@ impl Zone {
 /// (the ICMP query identifier) or 0. Kept packed, as the table stores it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
-    pub(crate) addresses: Addresses,
+    /// IPv4: source and destination in one word, then zeroes. IPv6: two words
+    /// of source, two of destination, most significant first.
+    pub(crate) addresses: [u64; 4],
     /// `src_port` 16, `dst_port` 16, `protocol` 8, `zone` 24, from the top.
     pub(crate) tuple: u64,
+    ipv6: bool,
 }
 
-/// Source and destination, most significant word first.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Addresses {
-    /// Source in the upper half.
-    Ipv4(u64),
-    /// Two words of source, two of destination.
-    Ipv6([u64; 4]),
+/// What is known of the family of keys where code is made for it: that it is
+/// IPv4, that it is IPv6, or nothing, so that each key has to be asked.
+pub(crate) mod family {
+    pub(crate) const IPV4: u8 = 4;
+    pub(crate) const IPV6: u8 = 6;
+    pub(crate) const MIXED: u8 = 0;
 }
 
 impl Key {
@@ -56,10 +58,11 @@ impl Key {
         src_port: u16,
         dst_port: u16,
     ) -> Key {
-        let addresses = Addresses::Ipv4(u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()));
+        let both = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
         Key {
-            addresses,
+            addresses: [both, 0, 0, 0],
             tuple: pack_tuple(zone, protocol, src_port, dst_port),
+            ipv6: false,
         }
     }
 
@@ -76,8 +79,9 @@ impl Key {
         let [a, b] = halves(src);
         let [c, d] = halves(dst);
         Key {
-            addresses: Addresses::Ipv6([a, b, c, d]),
+            addresses: [a, b, c, d],
             tuple: pack_tuple(zone, protocol, src_port, dst_port),
+            ipv6: true,
         }
     }
 
@@ -86,9 +90,10 @@ impl Key {
     #[inline]
     #[must_use]
     pub fn reversed(self) -> Key {
-        let addresses = match self.addresses {
-            Addresses::Ipv4(both) => Addresses::Ipv4(both.rotate_left(32)),
-            Addresses::Ipv6([a, b, c, d]) => Addresses::Ipv6([c, d, a, b]),
+        let [a, b, c, d] = self.addresses;
+        let addresses = match self.ipv6 {
+            true => [c, d, a, b],
+            false => [a.rotate_left(32), 0, 0, 0],
         };
         let tuple = pack_tuple(
             self.zone(),
@@ -96,24 +101,30 @@ impl Key {
             self.dst_port(),
             self.src_port(),
         );
-        Key { addresses, tuple }
+        Key {
+            addresses,
+            tuple,
+            ipv6: self.ipv6,
+        }
     }
 
     /// Source address.
     #[inline]
     pub fn src_addr(&self) -> IpAddr {
-        match self.addresses {
-            Addresses::Ipv4(both) => Ipv4Addr::from_bits((both >> 32) as u32).into(),
-            Addresses::Ipv6([a, b, _, _]) => join(a, b).into(),
+        let [a, b, _, _] = self.addresses;
+        match self.ipv6 {
+            true => join(a, b).into(),
+            false => Ipv4Addr::from_bits((a >> 32) as u32).into(),
         }
     }
 
     /// Destination address.
     #[inline]
     pub fn dst_addr(&self) -> IpAddr {
-        match self.addresses {
-            Addresses::Ipv4(both) => Ipv4Addr::from_bits(both as u32).into(),
-            Addresses::Ipv6([_, _, c, d]) => join(c, d).into(),
+        let [a, _, c, d] = self.addresses;
+        match self.ipv6 {
+            true => join(c, d).into(),
+            false => Ipv4Addr::from_bits(a as u32).into(),
         }
     }
 
@@ -144,18 +155,45 @@ impl Key {
     /// Whether the addresses are IPv6.
     #[inline]
     pub fn is_ipv6(&self) -> bool {
-        matches!(self.addresses, Addresses::Ipv6(_))
+        self.ipv6
     }
 
-    /// Feeds the key to a keyed hasher, in whole words.
+    /// The same, if it has to be asked.
     #[inline]
-    pub(crate) fn hash_into(&self, hasher: &mut impl Hasher) {
-        match self.addresses {
-            Addresses::Ipv4(both) => hasher.write_u64(both),
-            Addresses::Ipv6(words) => words.iter().for_each(|w| hasher.write_u64(*w)),
+    pub(crate) fn is_ipv6_in<const FAMILY: u8>(&self) -> bool {
+        match FAMILY {
+            family::IPV4 => false,
+            family::IPV6 => true,
+            _ => self.ipv6,
         }
-        hasher.write_u64(self.tuple);
     }
+
+    /// A key from the words of an entry.
+    pub(crate) fn from_words(ipv6: bool, addresses: [u64; 4], tuple: u64) -> Key {
+        Key {
+            addresses,
+            tuple,
+            ipv6,
+        }
+    }
+
+    /// Feeds the key to a keyed hasher, two words at a time.
+    #[inline]
+    pub(crate) fn hash_into<const FAMILY: u8>(&self, hasher: &mut impl Hasher) {
+        let [a, b, c, d] = self.addresses;
+        if self.is_ipv6_in::<FAMILY>() {
+            hasher.write_u128(wide(a, b));
+            hasher.write_u128(wide(c, d));
+            hasher.write_u64(self.tuple);
+        } else {
+            hasher.write_u128(wide(a, self.tuple));
+        }
+    }
+}
+
+#[inline]
+fn wide(high: u64, low: u64) -> u128 {
+    u128::from(high) << 64 | u128::from(low)
 }
 
 /// `10.0.0.1:1024 > 10.0.0.2:80 protocol 6 zone 7`
@@ -181,10 +219,10 @@ fn halves(addr: Ipv6Addr) -> [u64; 2] {
 }
 
 fn join(high: u64, low: u64) -> Ipv6Addr {
-    Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low))
+    Ipv6Addr::from_bits(wide(high, low))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::format;

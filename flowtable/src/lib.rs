@@ -1,39 +1,42 @@
-//! A lock-free table of flow pairs with ageing.
+//! A lock-free table of flow pairs with ageing and quotas.
 //!
 //! A flow is a pair of directions, forward and reverse, each with its own
 //! [`Key`] and [`Action`]. Both come into the [`FlowTable`] together and leave
 //! together; any worker may look up, insert, change and remove at any time.
 //!
 //! ```text
-//!  hash ──► bucket: 7 tags and indices ──► entry: stamp, key, action │ counters
-//!           one cache line                 one cache line              the next one
+//!  hash ──► bucket: 12 tags, 12 numbers ──► front: stamp, key, action
+//!           one cache line                  one cache line; counters on another
 //! ```
-//!
-//! Costs first: the size is fixed at the start, about 153 bytes a direction;
-//! every insertion and removal moves a few words all workers share; counters of
-//! a direction are exact only while one worker at a time handles it.
 //!
 //! What it gives:
 //! - A lookup takes no lock, writes nothing shared and waits for nobody. A miss
-//!   reads one cache line, a hit two (IPv6 three); rarely more.
+//!   reads one cache line, a hit two, in either family; rarely more.
 //! - Of several workers that insert the same flow, one does and the others
 //!   learn of its flow. No lookup finds one direction before the other is there.
 //! - An entry may be removed and reused at any time; whoever still holds the
 //!   old flow's [`Hit`] can do the new flow no harm.
-//! - [`FlowTable::len`] never exceeds the capacity, and an insertion fails only
-//!   when it is reached; or, about once in 10^9 places of a full table, when
-//!   nine buckets in a row have no slot left.
+//! - No worker ever waits for another, asleep or not.
+//! - Each vif, each vrf and the table have an exact account; half-open flows
+//!   have a bounded share; a full table makes room at the cost of who is most
+//!   over its share, and never of an owner's established flows within its quota.
+//! - The table takes its whole capacity. (That an index has no slot left within
+//!   reach happens about once in 10^20 places of a full one.)
 //! - The hash is keyed, so tenants cannot choose keys that collide.
 //!
+//! What it costs: the size is fixed at the start, about 146 bytes a direction in
+//! one piece of memory; counters of a direction are exact only while one worker
+//! at a time handles it; a flow goes up to a thirty-second of its timeout late.
+//!
 //! The arguments are in the modules they concern: `entry` for readers against
-//! writers, `insert` for insertion, `lifecycle` for update and removal,
-//! `ageing` for the clock hand.
+//! writers, `bucket` for the index, `insert` for insertion, `lifecycle` for
+//! update and removal, `ageing` for the clock hand, `account` and `evict` for
+//! quotas. `tests/loom.rs` checks them under every interleaving of small cases.
 //!
 //! ```
 //! use flowtable::*;
 //!
-//! let config = Config { pairs: 1000, seed: [1, 2, 3, 4], timeouts: Timeouts::default() };
-//! let table = FlowTable::new(&config);
+//! let table = FlowTable::new(&Config { pairs: 1000, seed: [1, 2, 3, 4], ..Config::default() });
 //! let key = Key::ipv4(Zone::default(), 6, [10, 0, 0, 1].into(), [10, 0, 0, 2].into(), 1024, 80);
 //! let action = Action {
 //!     verdict: Verdict::Forward,
@@ -44,40 +47,55 @@
 //!     group_choice: 0,
 //! };
 //! let back = Action { nexthop: 4, ..action };
-//! table.insert_pair(&key, &action, &key.reversed(), &back, Class::HalfOpen, 0, Ticks(0));
+//! table.worker(0).insert_pair(&NewFlow {
+//!     forward: &key,
+//!     forward_action: &action,
+//!     reverse: &key.reversed(),
+//!     reverse_action: &back,
+//!     class: Class::SynSent,
+//!     vif: 7,
+//!     vrf: 1,
+//!     now: Ticks(0),
+//! });
 //!
 //! let hit = table.lookup(&key.reversed()).expect("the reply's direction");
-//! assert_eq!(hit.action.nexthop, 4);
+//! assert_eq!(hit.nexthop(), 4);
 //! table.touch(&hit, 1, 64, Ticks(5));
 //! ```
 
 #![no_std]
-#![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, loom))]
 extern crate std;
 
+mod account;
 mod action;
 mod ageing;
 mod bucket;
 mod entry;
+mod evict;
 mod freelist;
 mod insert;
 mod key;
 mod lifecycle;
+mod lookup;
 mod memory;
+mod simd;
 mod stamp;
 mod sync;
 mod table;
 mod time;
 mod view;
 
+pub use account::{Limit, Owner, Usage};
 pub use action::{Action, Rewrite, Translation, Verdict};
 pub use ageing::AgeCursor;
 pub use entry::Counters;
-pub use insert::Insert;
+pub use insert::{Insert, NewFlow};
 pub use key::{Key, Zone};
-pub use table::{Config, FlowId, FlowTable, Hit};
+pub use lookup::{FlowId, Hit};
+pub use memory::Memory;
+pub use table::{Config, FlowTable, Worker};
 pub use time::{Class, Ticks, Timeouts};
 pub use view::{FlowView, WalkCursor};

@@ -6,37 +6,76 @@
 //! whoever acts on the pair's death before it has does so in its stead. The
 //! stamps then change to the next version before the pair goes to the free
 //! list, so a reader, an update or a touch that still has the old one in hand
-//! finds out (see `entry`).
+//! finds out (see `entry`). The pair's credits go back last: who has one to
+//! spend finds a free pair.
 //!
 //! # Update
 //! The writing flag in the pair's stamp admits one updating worker. Removal
 //! does not wait for it: it leaves the dead pair to that worker to clear away.
 
+use crate::account::AccountId;
+use crate::account::Owner;
 use crate::action::Action;
-use crate::entry::{Entry, stamped};
+use crate::entry::Entry;
+use crate::evict::{HALF_OPEN, owners_from};
+use crate::lookup::{FlowId, Hit};
+use crate::simd::prefetch;
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::table::{FlowId, FlowTable, Hit};
+use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
 
 impl FlowTable {
+    /// Counts packets of the direction that was hit, at `now`. Ignored if the
+    /// flow is gone.
+    ///
+    /// Plain stores: exact as long as one worker at a time handles a direction;
+    /// two that do may lose each other's counts.
+    #[inline]
+    pub fn touch(&self, hit: &Hit, packets: u32, bytes: u32, now: Ticks) {
+        let entry = self.entry(hit.id);
+        if entry.stamp(Relaxed).version() == hit.version() {
+            entry.touch(hit.version(), packets, bytes, now);
+        }
+    }
+
+    /// The accounts a flow of these owners counts for: vif, vrf, table.
+    #[inline]
+    pub(crate) fn accounts_of(&self, vif: u32, vrf: u32) -> [AccountId; 3] {
+        let accounts = self.accounts();
+        [
+            accounts.id(Owner::Vif(vif)),
+            accounts.id(Owner::Vrf(vrf)),
+            AccountId::TABLE,
+        ]
+    }
+}
+
+impl Worker<'_> {
     /// Replaces both actions, after deciding again; identity, counters, class
     /// and start time stay. `forward` is the action of the direction the flow
     /// was inserted as, whichever direction was hit.
     ///
-    /// If another worker is doing the same at this moment, its decision stays.
-    /// Returns false if the flow is gone.
-    pub fn update_pair(&self, hit: &Hit, forward: &Action, reverse: &Action) -> bool {
+    /// Returns the hit with its new action, or `None` if the flow is gone. If
+    /// another worker is doing the same at this moment, its decision stays in
+    /// the table.
+    pub fn update_pair(self, hit: &Hit, forward: &Action, reverse: &Action) -> Option<Hit> {
         let pair = hit.id.pair();
-        let entries = self.entries_of(pair);
+        let entries = self.table.entries_of(pair);
         let word = entries[0].stamp_word();
+        let (action, entry) = match hit.id.is_forward() {
+            true => (forward, entries[0]),
+            false => (reverse, entries[1]),
+        };
+        let ipv6 = entry.stamp(Acquire).is_ipv6();
+        let renewed = hit.with_words(action.pack_for(ipv6));
         let mut stamp = Stamp(word.load(Acquire));
         loop {
-            if !stamp.is_live(hit.version) {
-                return false;
+            if !stamp.is_live(hit.version()) {
+                return None;
             }
             if stamp.is_writing() {
-                return true;
+                return Some(renewed);
             }
             match word.compare_exchange(stamp.0, stamp.with_writing().0, AcqRel, Acquire) {
                 Ok(_) => break,
@@ -47,58 +86,158 @@ impl FlowTable {
         entries[1].replace_action(reverse);
         let left = Stamp(word.fetch_and(!Stamp::WRITING, AcqRel));
         if left.state() == State::Dead {
-            self.release(pair);
-            return false;
+            self.clear_away(pair, left.class());
+            return None;
         }
-        true
+        Some(renewed)
     }
 
-    /// Counts packets of the direction that was hit, at `now`. Ignored if the
-    /// flow is gone.
-    ///
-    /// Plain stores: exact as long as one worker at a time handles a direction;
-    /// two that do may lose each other's counts.
-    #[inline]
-    pub fn touch(&self, hit: &Hit, packets: u32, bytes: u32, now: Ticks) {
-        let entry = self.entry(hit.id);
-        if entry.stamp(Relaxed).version() == hit.version {
-            entry.touch(hit.version, packets, bytes, now);
-        }
-    }
-
-    /// Changes the lifetime class of the pair. Ignored if the flow is gone.
-    pub fn set_class(&self, hit: &Hit, class: Class) {
-        let [forward, reverse] = self.entries_of(hit.id.pair());
-        if !exchange_class(forward, hit.version, class) {
-            return;
-        }
-        // The forward entry's class is the pair's. Of two workers that set it
-        // at once, the later one to look makes the reverse entry follow.
+    /// Changes the class of the pair. Returns false if the flow is gone, or if
+    /// it would become half open beyond a share for those.
+    pub fn set_class(self, hit: &Hit, class: Class) -> bool {
+        let table = self.table;
+        let pair = hit.id.pair();
+        let [forward, reverse] = table.entries_of(pair);
+        let mut stamp = forward.stamp(Acquire);
         loop {
-            let decided = forward.class();
-            if !exchange_class(reverse, hit.version, decided) || forward.class() == decided {
+            if !stamp.is_live(hit.version()) {
+                return false;
+            }
+            // Whose it is, if the exchange below finds it still the same flow.
+            let (vif, vrf) = owners_from(table.arrays().owners[pair].load(Relaxed));
+            let change = (stamp.class().is_half_open(), class.is_half_open());
+            if change == (false, true) && !self.spend_half_open(vif, vrf) {
+                return false;
+            }
+            let new = stamp.with_class(class);
+            match forward
+                .stamp_word()
+                .compare_exchange(stamp.0, new.0, SeqCst, Acquire)
+            {
+                Ok(_) => {
+                    self.settle_half_open(pair, vif, vrf, change);
+                    break;
+                }
+                Err(now) => {
+                    if change == (false, true) {
+                        self.refund_half_open(vif, vrf);
+                    }
+                    stamp = Stamp(now);
+                }
+            }
+        }
+        // Of two workers that set it at once, the later one to look makes the
+        // reverse entry follow.
+        loop {
+            let decided = forward.stamp(SeqCst).class();
+            if !follow_class(reverse, hit.version(), decided)
+                || forward.stamp(SeqCst).class() == decided
+            {
                 break;
             }
         }
-        self.hasten(hit.id.pair(), hit.version, class);
+        table.hasten(pair, hit.version(), class);
+        true
     }
 
     /// Removes both directions of the flow in that version of the entry; false
     /// if it is gone already. Of several workers removing it, one gets true.
-    pub fn remove(&self, id: FlowId, version: u32) -> bool {
-        let Some(stamp) = self.claim(id.pair(), version) else {
+    pub fn remove(self, id: FlowId, version: u32) -> bool {
+        let Some(stamp) = self.table.claim(id.pair(), version, |_| true) else {
             return false;
         };
-        if !stamp.is_writing() {
-            self.release(id.pair());
-        }
+        self.bury_claimed(id.pair(), stamp);
         true
     }
 
-    /// Makes a live pair dead. Returns the stamp it had, if it was this
-    /// worker: unless it says *writing*, the pair is now the caller's to
-    /// [`release`](Self::release).
-    pub(crate) fn claim(&self, pair: usize, version: u32) -> Option<Stamp> {
+    /// Clears a pair away that this worker has claimed, or leaves it to the
+    /// one that is writing it.
+    pub(crate) fn bury_claimed(self, pair: usize, stamp: Stamp) {
+        if !stamp.is_writing() {
+            self.clear_away(pair, stamp.class());
+        }
+    }
+
+    /// Clears away a dead pair that belongs to the caller, and frees it.
+    fn clear_away(self, pair: usize, class: Class) {
+        let table = self.table;
+        let hashes = table.entries_of(pair).map(|entry| {
+            let hash = table.hash(&entry.key(entry.stamp(Relaxed)));
+            prefetch(table.index().home(hash));
+            hash
+        });
+        self.release(pair, hashes, class);
+    }
+
+    /// Frees a pair that belongs to the caller, with keys of these hashes.
+    pub(crate) fn release(self, pair: usize, hashes: [u64; 2], class: Class) {
+        let table = self.table;
+        let entries = table.entries_of(pair);
+        let version = entries[0].stamp(Relaxed).version();
+        let (vif, vrf) = owners_from(table.arrays().owners[pair].load(Relaxed));
+        table.due().vacate(pair);
+        let free = Stamp::free(version.wrapping_add(1));
+        // The reverse entry first: whoever sees the forward one free need not
+        // ask whether the reverse one is still found.
+        for entry in entries.iter().rev() {
+            entry.stamp_word().store(free.0, Release);
+        }
+        for (hash, entry) in hashes.into_iter().zip(entries) {
+            table.index().clear(hash, entry.place());
+        }
+        table.free().put(self.shard, pair);
+        self.dismiss(vif, vrf, class);
+    }
+
+    fn spend_half_open(self, vif: u32, vrf: u32) -> bool {
+        let accounts = self.table.accounts();
+        let ids = self.table.accounts_of(vif, vrf);
+        let spent = ids
+            .iter()
+            .take_while(|id| accounts.spend_half_open(self.shard, **id).is_ok())
+            .count();
+        if spent < ids.len() {
+            for id in &ids[..spent] {
+                accounts.refund_half_open(self.shard, *id);
+            }
+        }
+        spent == ids.len()
+    }
+
+    fn refund_half_open(self, vif: u32, vrf: u32) {
+        for id in self.table.accounts_of(vif, vrf) {
+            self.table.accounts().refund_half_open(self.shard, id);
+        }
+    }
+
+    /// After a pair's class went from half open or not to half open or not.
+    fn settle_half_open(self, pair: usize, vif: u32, vrf: u32, change: (bool, bool)) {
+        let owners = &self.table.arrays().owners[pair];
+        // Only a hint: if the pair is another flow's by now, an eviction that
+        // believes it finds out from the stamp.
+        match change {
+            (true, false) => {
+                owners.fetch_and(!HALF_OPEN, Relaxed);
+                self.refund_half_open(vif, vrf);
+            }
+            (false, true) => {
+                owners.fetch_or(HALF_OPEN, Relaxed);
+            }
+            _ => (),
+        }
+    }
+}
+
+impl FlowTable {
+    /// Makes a live pair dead, if it is of that version and its class is
+    /// `wanted` at that very moment. Returns the stamp it had, if it was this
+    /// worker: the pair is then the caller's to [`Worker::bury_claimed`].
+    pub(crate) fn claim(
+        &self,
+        pair: usize,
+        version: u32,
+        wanted: impl Fn(Class) -> bool,
+    ) -> Option<Stamp> {
         let [forward, reverse] = self.entries_of(pair);
         let word = forward.stamp_word();
         let mut stamp = Stamp(word.load(Acquire));
@@ -107,48 +246,26 @@ impl FlowTable {
                 bury(reverse, version, stamp);
                 return None;
             }
+            if !wanted(stamp.class()) {
+                return None;
+            }
             let dead = stamp.with_state(State::Dead);
             match word.compare_exchange(stamp.0, dead.0, AcqRel, Acquire) {
                 Ok(_) => break,
                 Err(now) => stamp = Stamp(now),
             }
         }
-        self.usage.live.fetch_sub(1, Relaxed);
         follow(reverse, version, State::Dead);
         Some(stamp)
-    }
-
-    /// Clears away a pair that belongs to the caller, and frees it.
-    pub(crate) fn release(&self, pair: usize) {
-        let entries = self.entries_of(pair);
-        let version = entries[0].stamp(Relaxed).version();
-        let keys = entries.map(|entry| entry.key(entry.stamp(Relaxed)));
-        self.due.vacate(pair);
-        let free = Stamp::free(version.wrapping_add(1));
-        // The reverse entry first: whoever sees the forward one free need not
-        // ask whether the reverse one is still found.
-        for entry in entries.iter().rev() {
-            entry.stamp_word().store(free.0, Release);
-        }
-        for (key, forward) in keys.iter().zip([true, false]) {
-            let id = FlowId::new(pair, forward);
-            self.buckets.clear(self.hash(key), id.index() as u32);
-        }
-        self.free.put(pair);
     }
 }
 
 /// Brings the reverse entry's state up to the pair's, unless it is there or
 /// the entry has a new flow by now.
 pub(crate) fn follow(reverse: Entry<'_>, version: u32, state: State) {
-    let word = reverse.stamp_word();
-    let mut stamp = Stamp(word.load(Relaxed));
-    while stamp.version() == version && (stamp.state() as u8) < state as u8 {
-        match word.compare_exchange_weak(stamp.0, stamp.with_state(state).0, AcqRel, Relaxed) {
-            Ok(_) => return,
-            Err(now) => stamp = Stamp(now),
-        }
-    }
+    change(reverse, version, |stamp| {
+        (stamp.state() < state).then(|| stamp.with_state(state))
+    });
 }
 
 /// Does for a worker that made a pair dead what it may not have come to yet:
@@ -160,13 +277,22 @@ pub(crate) fn bury(reverse: Entry<'_>, version: u32, pair: Stamp) {
 }
 
 /// Sets an entry's class; false if it has a new flow by now.
-fn exchange_class(entry: Entry<'_>, version: u32, class: Class) -> bool {
-    let word = entry.class_word();
-    let mut old = word.load(Acquire);
-    while (old >> 32) as u32 == version {
-        match word.compare_exchange_weak(old, stamped(version, class as u32), SeqCst, Acquire) {
+fn follow_class(entry: Entry<'_>, version: u32, class: Class) -> bool {
+    change(entry, version, |stamp| Some(stamp.with_class(class)))
+}
+
+/// Exchanges the stamp of that version for a new one until it worked or there
+/// is none to have; false if the entry has a new flow by now.
+fn change(entry: Entry<'_>, version: u32, new: impl Fn(Stamp) -> Option<Stamp>) -> bool {
+    let word = entry.stamp_word();
+    let mut stamp = Stamp(word.load(Relaxed));
+    while stamp.version() == version {
+        let Some(new) = new(stamp) else {
+            return true;
+        };
+        match word.compare_exchange_weak(stamp.0, new.0, AcqRel, Relaxed) {
             Ok(_) => return true,
-            Err(now) => old = now,
+            Err(now) => stamp = Stamp(now),
         }
     }
     false

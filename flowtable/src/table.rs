@@ -1,80 +1,24 @@
-//! The table: how it is made, hashed and looked up in.
+//! The table: how it is made, what it is made of, and how it stands.
 //!
-//! What changes it is in `insert` and `lifecycle`, time in `ageing`, listing in
-//! `view`.
+//! Finding flows is in `lookup`, changing them in `insert` and `lifecycle`, time
+//! in `ageing`, room in `account` and `evict`, listing in `view`.
 
-use crate::action::Action;
-use crate::ageing::DueTimes;
-use crate::bucket::{Buckets, Probe};
-use crate::entry::{self, Entry};
+use crate::account::{AccountId, Accounts, Bounds, Owner, Usage};
+use crate::ageing;
+use crate::bucket::{Index, buckets_for};
+use crate::entry::Entry;
+use crate::evict::Shares;
 use crate::freelist::FreeList;
-use crate::key::Key;
-use crate::memory::Lines;
-use crate::stamp::{Stamp, State};
-use crate::sync::{Acquire, AtomicUsize, Relaxed};
-use crate::time::{Class, Timeouts};
+use crate::lookup::FlowId;
+#[cfg(not(loom))]
+use crate::memory::Memory;
+use crate::memory::{Arrays, Region, Shape};
+use crate::sync::AtomicU32;
+use crate::time::Timeouts;
 use ahash::RandomState;
+#[cfg(not(loom))]
+use alloc::boxed::Box;
 use core::fmt;
-use core::hash::{BuildHasher, Hasher};
-
-/// One direction of a flow in the table: the index of its entry.
-///
-/// Says nothing about which flow that is today; together with a version it
-/// does.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct FlowId(u32);
-
-impl FlowId {
-    #[inline]
-    pub(crate) fn new(pair: usize, forward: bool) -> FlowId {
-        FlowId((pair as u32) << 1 | u32::from(!forward))
-    }
-
-    #[inline]
-    pub(crate) fn from_index(index: u32) -> FlowId {
-        FlowId(index)
-    }
-
-    /// The other direction of the same flow.
-    #[inline]
-    #[must_use]
-    pub fn partner(self) -> FlowId {
-        FlowId(self.0 ^ 1)
-    }
-
-    /// Whether this is the direction the flow was inserted as.
-    #[inline]
-    pub fn is_forward(self) -> bool {
-        self.0 & 1 == 0
-    }
-
-    /// Index of the entry, below twice the table's capacity.
-    #[inline]
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-
-    #[inline]
-    pub(crate) fn pair(self) -> usize {
-        self.0 as usize >> 1
-    }
-}
-
-/// A flow found, as it was at that moment.
-///
-/// Meant for the batch at hand: the flow may be gone a moment later, which
-/// whatever takes a hit notices by the version.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Hit {
-    /// The direction that was looked up.
-    pub id: FlowId,
-    /// Which use of the entry this is.
-    pub version: u32,
-    /// What to do with the packet.
-    pub action: Action,
-    /// Lifetime class of the pair.
-    pub class: Class,
-}
 
 /// How to make a table.
 #[derive(Clone, Debug)]
@@ -87,93 +31,146 @@ pub struct Config {
     pub seed: [u64; 4],
     /// Idle timeouts.
     pub timeouts: Timeouts,
+    /// Workers that insert and remove at the same time; 1 at least. More than
+    /// these work too, but in each other's way.
+    pub workers: usize,
+    /// Vifs that can have a quota, numbered from 0; 1 at least.
+    pub vifs: usize,
+    /// Vrfs that can have a quota, numbered from 0; 1 at least.
+    pub vrfs: usize,
+    /// How much of the table, and of each quota, may be half-open flows
+    /// ([`Class::is_half_open`]); at most 100.
+    pub half_open_percent: u8,
+}
+
+/// A million flows, one worker, a thousand owners of each kind, a quarter half
+/// open, and a seed of zeroes, which is for tests only.
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            pairs: 1 << 20,
+            seed: [0; 4],
+            timeouts: Timeouts::default(),
+            workers: 1,
+            vifs: 1024,
+            vrfs: 1024,
+            half_open_percent: 25,
+        }
+    }
+}
+
+impl Config {
+    fn shape(&self) -> Shape {
+        Shape {
+            pairs: self.pairs,
+            buckets: buckets_for(2 * self.pairs),
+            blocks: ageing::blocks_for(self.pairs),
+            shards: self.workers,
+            accounts: self.bounds().accounts(),
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            vifs: self.vifs,
+            vrfs: self.vrfs,
+            capacity: self.pairs as u32,
+            half_open_percent: self.half_open_percent.min(100),
+        }
+    }
+
+    fn check(&self) {
+        let pairs = self.pairs;
+        assert!(
+            (1..=FlowTable::MAX_PAIRS).contains(&pairs),
+            "a flow table holds 1 to 2^30 flows, not {pairs}"
+        );
+        assert!(
+            self.workers > 0 && self.vifs > 0 && self.vrfs > 0,
+            "a flow table is for one worker, one vif and one vrf at least"
+        );
+    }
 }
 
 /// A fixed-size table of flow pairs, shared by all workers.
 ///
-/// Costs about 153 bytes of address space per direction, all of it reserved at
-/// the start, touched as flows come.
+/// Costs about 146 bytes per direction, 32 bytes per owner and worker, and
+/// writes to words that all workers read only some dozens of flows at a time.
 pub struct FlowTable {
-    pub(crate) buckets: Buckets,
-    pub(crate) entries: Lines<{ entry::WORDS }>,
-    pub(crate) free: FreeList,
-    pub(crate) due: DueTimes,
+    region: Region,
+    pub(crate) hasher: RandomState,
+    shape: Shape,
+    pub(crate) bounds: Bounds,
     pub(crate) timeouts: Timeouts,
-    pub(crate) usage: Usage,
-    hasher: RandomState,
+    pub(crate) apart: Apart,
 }
 
-/// Counts that every insertion moves, on a line of their own.
+/// What changes, on lines of its own.
 #[derive(Default)]
 #[repr(align(128))]
-pub(crate) struct Usage {
-    pub(crate) live: AtomicUsize,
-    pub(crate) high_water: AtomicUsize,
-    pub(crate) refused: AtomicUsize,
+pub(crate) struct Apart {
+    /// Pairs that were ever in use are below this.
+    used: AtomicU32,
+    pub(crate) shares: Shares,
 }
 
 impl FlowTable {
     /// Most flows a table can hold.
     pub const MAX_PAIRS: usize = 1 << 30;
 
-    /// An empty table.
+    /// An empty table in memory of the allocator.
     ///
     /// # Panics
-    /// If `pairs` is out of range, or there is no memory for it.
+    /// If a number in `config` is out of range, or there is no memory.
     pub fn new(config: &Config) -> FlowTable {
-        let pairs = config.pairs;
-        assert!(
-            (1..=Self::MAX_PAIRS).contains(&pairs),
-            "a flow table holds 1 to 2^30 flows, not {pairs}"
-        );
-        let [a, b, c, d] = config.seed;
-        FlowTable {
-            buckets: Buckets::new(2 * pairs),
-            entries: Lines::zeroed(2 * pairs),
-            free: FreeList::new(pairs),
-            due: DueTimes::new(pairs),
-            timeouts: config.timeouts,
-            usage: Usage::default(),
-            hasher: RandomState::with_seeds(a, b, c, d),
-        }
+        config.check();
+        FlowTable::of(config, Region::heap(&config.shape()))
     }
 
-    /// The keyed hash of a key: the same for the life of the table, and as
-    /// good in any of its bits as in any other.
-    #[inline]
-    pub fn hash(&self, key: &Key) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        key.hash_into(&mut hasher);
-        hasher.finish()
-    }
-
-    /// Finds the flow direction with this key.
-    #[inline]
-    pub fn lookup(&self, key: &Key) -> Option<Hit> {
-        self.lookup_hashed(key, self.hash(key))
-    }
-
-    /// Looks up a batch in phases, so that the cache misses of its packets
-    /// overlap. `hashes` and `out` are written for as many packets as there
-    /// are keys.
+    /// An empty table in memory of the caller's.
     ///
     /// # Panics
-    /// If `hashes` or `out` is shorter than `keys`.
-    pub fn lookup_batch(&self, keys: &[Key], hashes: &mut [u64], out: &mut [Option<Hit>]) {
-        let hashes = &mut hashes[..keys.len()];
-        let out = &mut out[..keys.len()];
-        for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = self.hash(key);
-        }
-        let chunks = keys.chunks(CHUNK).zip(hashes.chunks(CHUNK));
-        for ((keys, hashes), out) in chunks.zip(out.chunks_mut(CHUNK)) {
-            self.lookup_chunk(keys, hashes, out);
+    /// If a number in `config` is out of range, or the memory is shorter than
+    /// [`FlowTable::memory_needed`].
+    #[cfg(not(loom))]
+    pub fn with_memory(config: &Config, memory: Box<dyn Memory>) -> FlowTable {
+        config.check();
+        FlowTable::of(config, Region::carve(memory, &config.shape()))
+    }
+
+    /// Bytes that a table of this configuration takes, all in one piece.
+    pub fn memory_needed(config: &Config) -> usize {
+        config.shape().bytes()
+    }
+
+    fn of(config: &Config, region: Region) -> FlowTable {
+        let [a, b, c, d] = config.seed;
+        let table = FlowTable {
+            region,
+            hasher: RandomState::with_seeds(a, b, c, d),
+            shape: config.shape(),
+            bounds: config.bounds(),
+            timeouts: config.timeouts,
+            apart: Apart::default(),
+        };
+        let capacity = table.bounds.capacity;
+        table.accounts().set_limit(AccountId::TABLE, Some(capacity));
+        table
+    }
+
+    /// A worker's way to change the table. Any number is right; each worker
+    /// using its own keeps them out of each other's way.
+    #[inline]
+    pub fn worker(&self, number: usize) -> Worker<'_> {
+        Worker {
+            table: self,
+            shard: number % self.shape.shards,
         }
     }
 
-    /// Flows in the table.
+    /// Flows in the table; as exact as [`Usage::used`].
     pub fn len(&self) -> usize {
-        self.usage.live.load(Relaxed)
+        self.table_usage().used as usize
     }
 
     /// Whether there is no flow in the table.
@@ -183,90 +180,70 @@ impl FlowTable {
 
     /// Flows the table can hold.
     pub fn capacity(&self) -> usize {
-        self.free.capacity()
+        self.shape.pairs
     }
 
-    /// The most flows there have been at once.
-    pub fn high_water(&self) -> usize {
-        self.usage.high_water.load(Relaxed)
-    }
-
-    /// Insertions refused because the table was full.
-    pub fn refused(&self) -> usize {
-        self.usage.refused.load(Relaxed)
-    }
-
-    /// Bytes of address space the table reserved.
+    /// Bytes of memory the table has.
     pub fn memory_bytes(&self) -> usize {
-        self.buckets.bytes() + self.entries.bytes() + self.free.bytes() + self.due.bytes()
+        self.shape.bytes()
     }
 
-    pub(crate) fn lookup_hashed(&self, key: &Key, hash: u64) -> Option<Hit> {
-        self.buckets.find(hash, |index| {
-            self.read(FlowId::from_index(index), key, hash)
-        })
+    /// How the table stands. Reads what workers write, and stops none.
+    pub fn table_usage(&self) -> Usage {
+        self.accounts().usage(AccountId::TABLE)
     }
 
-    /// One pass over the buckets, one over the entries they name.
-    fn lookup_chunk(&self, keys: &[Key], hashes: &[u64], out: &mut [Option<Hit>]) {
-        let mut probes = [Probe::Absent; CHUNK];
-        for (probe, hash) in probes.iter_mut().zip(hashes) {
-            *probe = self.buckets.probe(*hash);
-        }
-        for (i, probe) in probes.iter().enumerate().take(keys.len()) {
-            let (key, hash) = (&keys[i], hashes[i]);
-            out[i] = match *probe {
-                Probe::Absent => None,
-                Probe::Elsewhere => self.lookup_hashed(key, hash),
-                Probe::Candidate(index) => self
-                    .read(FlowId::from_index(index), key, hash)
-                    .or_else(|| self.lookup_hashed(key, hash)),
-            };
-        }
-    }
-
-    /// Copies an entry out if it is live and holds this key.
+    /// How an owner stands. Reads what workers write, and stops none.
     ///
-    /// Starts again only when another worker changed the entry meanwhile.
-    #[inline]
-    pub(crate) fn read(&self, id: FlowId, key: &Key, hash: u64) -> Option<Hit> {
-        let entry = self.entry(id);
-        loop {
-            let stamp = entry.stamp(Acquire);
-            if !self.is_found(id, stamp) || !entry.holds(stamp, key, hash) {
-                return None;
-            }
-            let hit = Hit {
-                id,
-                version: stamp.version(),
-                action: entry.action(stamp),
-                class: entry.class(),
-            };
-            if entry.unchanged_since(stamp) {
-                return Some(hit);
-            }
-        }
+    /// Owners with higher numbers than the table has accounts for share the
+    /// last one.
+    pub fn usage(&self, owner: Owner) -> Usage {
+        let accounts = self.accounts();
+        accounts.usage(accounts.id(owner))
     }
 
-    /// Whether lookups may find the entry with this stamp.
-    ///
-    /// The reverse entry's stamp becomes live a moment after the pair does;
-    /// in that moment the forward entry's is asked.
+    /// Sets the most flows an owner may have; `None` for no bound but the
+    /// table's. Flows beyond a new quota stay until they end by themselves.
+    pub fn set_quota(&self, owner: Owner, quota: Option<u32>) {
+        let accounts = self.accounts();
+        accounts.set_limit(accounts.id(owner), quota);
+        self.apart.shares.forget();
+    }
+
+    /// Begins the marks and counts of an owner anew, for another one that takes
+    /// over its number: high-water, refused and evicted.
+    pub fn forget(&self, owner: Owner) {
+        let accounts = self.accounts();
+        accounts.forget(accounts.id(owner));
+    }
+
     #[inline]
-    fn is_found(&self, id: FlowId, stamp: Stamp) -> bool {
-        match stamp.state() {
-            State::Live => true,
-            State::Pending if !id.is_forward() => {
-                let pair = self.entry(id.partner()).stamp(Acquire);
-                pair.is_live(stamp.version())
-            }
-            _ => false,
-        }
+    pub(crate) fn arrays(&self) -> &Arrays<'_> {
+        self.region.arrays()
+    }
+
+    #[inline]
+    pub(crate) fn index(&self) -> Index<'_> {
+        Index::of(self.arrays())
+    }
+
+    #[inline]
+    pub(crate) fn accounts(&self) -> Accounts<'_> {
+        Accounts::of(self.arrays(), self.bounds)
+    }
+
+    #[inline]
+    pub(crate) fn free(&self) -> FreeList<'_> {
+        FreeList::of(self.arrays(), &self.apart.used)
     }
 
     #[inline]
     pub(crate) fn entry(&self, id: FlowId) -> Entry<'_> {
-        Entry(self.entries.line(id.index()))
+        let arrays = self.arrays();
+        Entry {
+            front: &arrays.fronts[id.index()],
+            back: &arrays.backs[id.index()],
+        }
     }
 
     /// Both entries of a pair, forward first.
@@ -275,8 +252,12 @@ impl FlowTable {
     }
 }
 
-/// Packets per phase: as many cache misses as a core can usefully overlap.
-const CHUNK: usize = 64;
+/// A worker's way to change a table. Copied freely.
+#[derive(Clone, Copy, Debug)]
+pub struct Worker<'t> {
+    pub(crate) table: &'t FlowTable,
+    pub(crate) shard: usize,
+}
 
 impl fmt::Debug for FlowTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

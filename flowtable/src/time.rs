@@ -37,16 +37,23 @@ impl Ticks {
     }
 }
 
-/// Lifetime class of a flow pair; it chooses the idle timeout.
+/// State of a flow pair, which chooses its idle timeout: for TCP the state of
+/// the connection (RFC 9293 §3.3.2), seen from the middle.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum Class {
-    /// TCP, handshake not complete.
-    HalfOpen,
+    /// TCP, a SYN went forward.
+    SynSent,
+    /// TCP, the SYN was answered by one.
+    SynReceived,
     /// TCP, handshake complete.
     Established,
-    /// TCP, after FIN or RST.
-    Closing,
+    /// TCP, the forward side has sent its FIN.
+    FinForward,
+    /// TCP, the reverse side has sent its FIN.
+    FinReverse,
+    /// TCP, after both FINs or an RST.
+    Closed,
     /// UDP seen in one direction only.
     Udp,
     /// UDP seen in both directions.
@@ -61,10 +68,13 @@ pub enum Class {
 
 impl Class {
     /// Every class, in the order of its number.
-    pub const ALL: [Class; 8] = [
-        Class::HalfOpen,
+    pub const ALL: [Class; 11] = [
+        Class::SynSent,
+        Class::SynReceived,
         Class::Established,
-        Class::Closing,
+        Class::FinForward,
+        Class::FinReverse,
+        Class::Closed,
         Class::Udp,
         Class::UdpReplied,
         Class::Icmp,
@@ -72,10 +82,27 @@ impl Class {
         Class::Dropped,
     ];
 
-    /// The class with this number; only the three lowest bits count.
+    /// The class with this number, of which only the four lowest bits count.
     #[inline]
     pub(crate) fn from_bits(bits: u64) -> Class {
-        Class::ALL[(bits & 7) as usize]
+        const BY_NUMBER: [Class; 16] = {
+            let mut all = [Class::Dropped; 16];
+            let mut number = 0;
+            while number < Class::ALL.len() {
+                all[number] = Class::ALL[number];
+                number += 1;
+            }
+            all
+        };
+        BY_NUMBER[(bits & 15) as usize]
+    }
+
+    /// Whether the flow is one that a flood makes: a handshake not complete, or
+    /// nothing but a drop. Their share of a table and of a quota is bounded,
+    /// they time out first, and they are the first to be evicted.
+    #[inline]
+    pub const fn is_half_open(self) -> bool {
+        matches!(self, Class::SynSent | Class::SynReceived | Class::Dropped)
     }
 }
 
@@ -86,12 +113,17 @@ impl Class {
 /// | class | s | |
 /// |---|---|---|
 /// | `Established` | 7440 | RFC 5382 REQ-5: at least 2 h 4 min |
-/// | `HalfOpen`, `Closing` | 240 | RFC 5382 REQ-5: at least 4 min |
+/// | `FinForward`, `FinReverse`, `Closed` | 240 | RFC 5382 REQ-5: at least 4 min |
+/// | `SynSent`, `SynReceived` | 20 | longer than a SYN waits for its first four repetitions (RFC 6298) |
 /// | `UdpReplied` | 300 | RFC 4787 REQ-5: 5 min recommended, 2 min at least |
-/// | `Udp` | 30 | nobody answered; a flow that must keep a translation for the RFC's 2 min is not in this class |
+/// | `Udp` | 30 | nobody answered |
 /// | `Icmp` | 60 | RFC 5508 REQ-2: at least 60 s |
 /// | `Other` | 300 | |
 /// | `Dropped` | 10 | |
+///
+/// RFC 5382 and RFC 4787 ask more of a translation nobody has answered yet (4
+/// and 2 min): that is for whoever holds the translation to keep, the flow may
+/// go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts([u32; Class::ALL.len()]);
 
@@ -116,9 +148,12 @@ impl Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Timeouts([0; Class::ALL.len()])
-            .with(Class::HalfOpen, 240_000)
+            .with(Class::SynSent, 20_000)
+            .with(Class::SynReceived, 20_000)
             .with(Class::Established, 7_440_000)
-            .with(Class::Closing, 240_000)
+            .with(Class::FinForward, 240_000)
+            .with(Class::FinReverse, 240_000)
+            .with(Class::Closed, 240_000)
             .with(Class::Udp, 30_000)
             .with(Class::UdpReplied, 300_000)
             .with(Class::Icmp, 60_000)
@@ -127,7 +162,7 @@ impl Default for Timeouts {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -154,10 +189,23 @@ mod tests {
     fn defaults_keep_the_minima_of_the_rfcs() {
         let timeouts = Timeouts::default();
         assert!(timeouts.timeout_ms(Class::Established) >= 7_440_000);
-        assert!(timeouts.timeout_ms(Class::HalfOpen) >= 240_000);
-        assert!(timeouts.timeout_ms(Class::Closing) >= 240_000);
+        for closing in [Class::FinForward, Class::FinReverse, Class::Closed] {
+            assert!(timeouts.timeout_ms(closing) >= 240_000);
+        }
         assert!(timeouts.timeout_ms(Class::UdpReplied) >= 120_000);
         assert!(timeouts.timeout_ms(Class::Icmp) >= 60_000);
+    }
+
+    #[test]
+    fn half_open_flows_have_the_shortest_timeouts() {
+        let timeouts = Timeouts::default();
+        let longest = |half_open| {
+            let of = Class::ALL
+                .into_iter()
+                .filter(move |c| c.is_half_open() == half_open);
+            of.map(|class| timeouts.timeout_ms(class))
+        };
+        assert!(longest(true).max() < longest(false).min());
     }
 
     #[test]

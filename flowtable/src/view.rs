@@ -2,9 +2,11 @@
 
 use crate::action::Action;
 use crate::entry::{Counters, Entry};
+use crate::evict::owners_from;
 use crate::key::Key;
-use crate::sync::Acquire;
-use crate::table::{FlowId, FlowTable, Hit};
+use crate::lookup::{FlowId, Hit};
+use crate::sync::{Acquire, Relaxed};
+use crate::table::FlowTable;
 use crate::time::{Class, Ticks};
 
 /// Everything the table knows of a flow, copied at one moment; the counters
@@ -23,10 +25,12 @@ pub struct FlowView {
     pub forward_action: Action,
     /// What is done with replies.
     pub reverse_action: Action,
-    /// Lifetime class.
+    /// State of the pair.
     pub class: Class,
-    /// Who the flow counts for, as given at insertion.
-    pub owner: u32,
+    /// The vif the flow counts for.
+    pub vif: u32,
+    /// The vrf the flow counts for.
+    pub vrf: u32,
     /// What forward packets have been counted.
     pub forward_counters: Counters,
     /// What replies have been counted.
@@ -58,7 +62,7 @@ impl FlowTable {
     /// Start with a default cursor and call until [`WalkCursor::is_done`].
     /// Flows do not move between places, and nobody is stopped meanwhile.
     pub fn walk(&self, cursor: &mut WalkCursor, budget: usize, mut visit: impl FnMut(&FlowView)) {
-        let used = self.free.used();
+        let used = self.free().used();
         let end = cursor.next.saturating_add(budget).min(used);
         for pair in cursor.next..end {
             if let Some(view) = self.view(pair) {
@@ -81,7 +85,7 @@ impl FlowTable {
         let entry = self.entry(hit.id.partner());
         loop {
             let stamp = entry.stamp(Acquire);
-            if stamp.version() != hit.version {
+            if stamp.version() != hit.version() {
                 return None;
             }
             let key = entry.key(stamp);
@@ -100,15 +104,17 @@ impl FlowTable {
                 return None;
             }
             let reverse_stamp = reverse.stamp(Acquire);
+            let (vif, vrf) = owners_from(self.arrays().owners[pair].load(Relaxed));
             let view = FlowView {
                 id: FlowId::new(pair, true),
                 version,
                 forward: forward.key(stamp),
                 reverse: reverse.key(reverse_stamp),
-                forward_action: forward.action(stamp),
-                reverse_action: reverse.action(reverse_stamp),
-                class: forward.class(),
-                owner: forward.owner(),
+                forward_action: Action::unpack(forward.action(stamp)),
+                reverse_action: Action::unpack(reverse.action(reverse_stamp)),
+                class: stamp.class(),
+                vif,
+                vrf,
                 forward_counters: forward.counters(version),
                 reverse_counters: reverse.counters(version),
                 start: forward.start(),

@@ -17,10 +17,10 @@ fn both_directions_are_found_with_their_own_action() {
         assert_eq!(forward, new);
         assert!(forward.id.is_forward());
         assert_eq!(reverse.id, forward.id.partner());
-        assert_eq!(reverse.version, forward.version);
-        assert_eq!(forward.action, stored(7, 0));
-        assert_eq!(reverse.action, stored(8, 0));
-        assert_eq!(forward.class, Class::Udp);
+        assert_eq!(reverse.version(), forward.version());
+        assert_eq!(forward.action(), stored(7, 0));
+        assert_eq!(reverse.action(), stored(8, 0));
+        assert_eq!(forward.class(), Class::Udp);
         assert_eq!(table.partner_key(&forward), Some(key.reversed()));
         assert_eq!(table.partner_key(&reverse), Some(key));
     }
@@ -31,20 +31,14 @@ fn both_directions_are_found_with_their_own_action() {
 fn families_may_differ_between_directions() {
     let table = table(4);
     let (inside, outside) = (ipv6(1), ipv4(1));
-    let there = table.insert_pair(
-        &inside,
-        &action(1, 0),
-        &outside,
-        &action(2, 0),
-        Class::Udp,
-        0,
-        Ticks(0),
-    );
+    let actions = actions(1, 0);
+    let flow = new_flow(&inside, &outside, &actions);
+    let there = table.worker(0).insert_pair(&flow);
     assert!(matches!(there, Insert::Inserted(_)));
     let hit = table.lookup(&inside).unwrap();
-    assert_eq!(hit.action.rewrite.src, Translation::Partner);
+    assert_eq!(hit.action().rewrite.src, Translation::Partner);
     assert_eq!(table.partner_key(&hit), Some(outside));
-    assert_eq!(table.lookup(&outside).unwrap().action, action(2, 0));
+    assert_eq!(table.lookup(&outside).unwrap().action(), action(2, 0));
 }
 
 #[test]
@@ -83,10 +77,10 @@ fn the_same_flow_exists_from_either_side() {
 #[test]
 fn a_translation_in_use_is_reported() {
     let table = table(4);
-    let outside = ipv4(9).reversed();
+    let (outside, actions) = (ipv4(9).reversed(), actions(1, 0));
     let insert_to = |key: &Key| {
-        let (forward, reverse) = (action(1, 0), action(2, 0));
-        table.insert_pair(key, &forward, &outside, &reverse, Class::Udp, 0, Ticks(0))
+        let flow = new_flow(key, &outside, &actions);
+        table.worker(0).insert_pair(&flow)
     };
     assert!(matches!(insert_to(&ipv4(1)), Insert::Inserted(_)));
     let taken = table.lookup(&outside).unwrap();
@@ -104,7 +98,7 @@ fn a_flow_to_itself_is_one_flow() {
         insert(&table, &key, 1, Class::Udp, Ticks(0));
         let hit = table.lookup(&key).unwrap();
         assert!(hit.id.is_forward());
-        assert!(table.remove(hit.id, hit.version));
+        assert!(remove(&table, &hit));
         assert_eq!(table.lookup(&key), None);
     }
 }
@@ -135,23 +129,25 @@ fn a_removed_flow_is_gone_and_its_hits_do_nothing() {
     let key = ipv4(1);
     insert(&table, &key, 1, Class::Udp, Ticks(0));
     let old = table.lookup(&key.reversed()).unwrap();
-    assert!(table.remove(old.id, old.version));
-    assert!(!table.remove(old.id, old.version));
+    assert!(remove(&table, &old));
+    assert!(!remove(&table, &old));
     assert_eq!(table.lookup(&key), None);
     assert_eq!(table.lookup(&key.reversed()), None);
-    assert_eq!((table.len(), table.high_water()), (0, 1));
+    assert_eq!((table.len(), table.table_usage().high_water), (0, 1));
 
     // The only entry there is now has the same flow anew.
     insert(&table, &key, 3, Class::Established, Ticks(9));
     table.touch(&old, 5, 500, Ticks(10));
-    table.set_class(&old, Class::Dropped);
-    assert!(!table.update_pair(&old, &action(9, 9), &action(9, 9)));
-    assert!(!table.remove(old.id, old.version));
+    let worker = table.worker(0);
+    assert!(!worker.set_class(&old, Class::Dropped));
+    let renewed = worker.update_pair(&old, &action(9, 9), &action(9, 9));
+    assert_eq!(renewed, None);
+    assert!(!remove(&table, &old));
     assert_eq!(table.partner_key(&old), None);
-    assert_eq!(table.flow(old.id, old.version), None);
+    assert_eq!(table.flow(old.id, old.version()), None);
     let new = table.lookup(&key).unwrap();
-    assert_eq!(new.action, action(3, 0));
-    let flow = table.flow(new.id, new.version).unwrap();
+    assert_eq!(new.action(), action(3, 0));
+    let flow = table.flow(new.id, new.version()).unwrap();
     assert_eq!(flow.reverse_counters, Counters::default());
     assert_eq!(flow.class, Class::Established);
     assert_eq!(flow.last_seen, Ticks(9));
@@ -165,13 +161,15 @@ fn an_update_keeps_everything_but_the_actions() {
         let hit = table.lookup(&key.reversed()).unwrap();
         table.touch(&hit, 2, 128, Ticks(4));
         for epoch in 1..4 {
-            assert!(table.update_pair(&hit, &action(1, epoch), &action(2, epoch)));
-            assert_eq!(table.lookup(&key).unwrap().action, stored(1, epoch));
+            let [forward, reverse] = actions(1, epoch);
+            let renewed = table.worker(0).update_pair(&hit, &forward, &reverse);
+            assert_eq!(renewed.unwrap().action(), stored(2, epoch));
+            assert_eq!(table.lookup(&key).unwrap().action(), stored(1, epoch));
             let reverse = table.lookup(&key.reversed()).unwrap();
-            assert_eq!(reverse.action, stored(2, epoch));
-            assert_eq!((reverse.id, reverse.version), (hit.id, hit.version));
+            assert_eq!(reverse.action(), stored(2, epoch));
+            assert_eq!((reverse.id, reverse.version()), (hit.id, hit.version()));
         }
-        let flow = table.flow(hit.id, hit.version).unwrap();
+        let flow = table.flow(hit.id, hit.version()).unwrap();
         assert_eq!((flow.forward, flow.reverse), (key, key.reversed()));
         assert_eq!((flow.start, flow.last_seen), (Ticks(3), Ticks(4)));
         let counted = Counters {
@@ -179,7 +177,7 @@ fn an_update_keeps_everything_but_the_actions() {
             bytes: 128,
         };
         assert_eq!(flow.reverse_counters, counted);
-        assert_eq!(flow.owner, OWNER);
+        assert_eq!((flow.vif, flow.vrf), (VIF, VRF));
     }
 }
 
@@ -187,11 +185,11 @@ fn an_update_keeps_everything_but_the_actions() {
 fn a_class_belongs_to_both_directions() {
     let table = table(1);
     let key = ipv4(1);
-    insert(&table, &key, 1, Class::HalfOpen, Ticks(0));
+    insert(&table, &key, 1, Class::SynSent, Ticks(0));
     let reply = table.lookup(&key.reversed()).unwrap();
-    table.set_class(&reply, Class::Established);
+    assert!(table.worker(0).set_class(&reply, Class::Established));
     for key in [key, key.reversed()] {
-        assert_eq!(table.lookup(&key).unwrap().class, Class::Established);
+        assert_eq!(table.lookup(&key).unwrap().class(), Class::Established);
     }
 }
 
@@ -203,7 +201,7 @@ fn a_walk_sees_every_flow_once() {
     }
     for n in (0..700).step_by(7) {
         let hit = table.lookup(&ipv4(n)).unwrap();
-        assert!(table.remove(hit.id, hit.version));
+        assert!(remove(&table, &hit));
     }
     let mut cursor = WalkCursor::default();
     let mut seen = Vec::new();

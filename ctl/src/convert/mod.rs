@@ -11,6 +11,8 @@ mod written;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::num::NonZeroU32;
+
 use dataplane::tables::spec::{self, ForwardingMode, Key, NexthopAction, Object, Role};
 use encap::{MacAddr, VlanId, Vni};
 
@@ -113,11 +115,13 @@ fn vrf(w: &proto::Vrf, p: &mut Problems) -> Option<spec::Vrf> {
         Some(mac) => p.text("mac", mac, text::mac),
         None => Some(MacAddr::VROUTER),
     };
+    let flow_quota = flow_quota(w.flow_quota, p);
     Some(spec::Vrf {
         name: name?,
         gateways: gateways?,
         mode: mode?,
         mac: mac?,
+        flow_quota: flow_quota?,
     })
 }
 
@@ -160,6 +164,7 @@ fn vif(w: &proto::Vif, p: &mut Problems) -> Option<spec::Vif> {
             )
         })
     });
+    let flow_quota = flow_quota(w.flow_quota, p);
     Some(spec::Vif {
         name: name?,
         device: device?,
@@ -169,6 +174,14 @@ fn vif(w: &proto::Vif, p: &mut Problems) -> Option<spec::Vif> {
         addresses: addresses?,
         vlan: vlan?,
         mtu: mtu?,
+        flow_quota: flow_quota?,
+    })
+}
+
+fn flow_quota(written: Option<u32>, p: &mut Problems) -> Option<Option<NonZeroU32>> {
+    p.optional("flow_quota", written, |p, field, quota| {
+        let reason = "0 is out of range; a quota is at least 1 flow, or left out for none";
+        NonZeroU32::new(quota).or_else(|| p.invalid(field, reason.into()))
     })
 }
 

@@ -1,6 +1,7 @@
 //! Round trips of every kind of object, and one refusal per rule.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 
 use dataplane::tables::spec::*;
 use encap::{MacAddr, VlanId, Vni};
@@ -57,18 +58,30 @@ fn vni() -> impl Strategy<Value = Vni> {
     (0u32..1 << 24).prop_map(|vni| Vni::new(vni).unwrap())
 }
 
+fn flow_quota() -> impl Strategy<Value = Option<NonZeroU32>> {
+    (0u32..).prop_map(NonZeroU32::new)
+}
+
 fn vrf() -> impl Strategy<Value = Vrf> {
     let mode = prop::sample::select(vec![
         ForwardingMode::Routed,
         ForwardingMode::Bridged,
         ForwardingMode::Both,
     ]);
-    (name(), vec(interface(), 0..3), mode, station()).prop_map(|(name, gateways, mode, mac)| Vrf {
-        name,
-        gateways,
+    (
+        name(),
+        vec(interface(), 0..3),
         mode,
-        mac,
-    })
+        station(),
+        flow_quota(),
+    )
+        .prop_map(|(name, gateways, mode, mac, flow_quota)| Vrf {
+            name,
+            gateways,
+            mode,
+            mac,
+            flow_quota,
+        })
 }
 
 fn vif() -> impl Strategy<Value = Vif> {
@@ -80,9 +93,10 @@ fn vif() -> impl Strategy<Value = Vif> {
         vec(interface(), 0..3),
         option::of(vlan),
         option::of(68u16..),
+        flow_quota(),
     )
         .prop_map(
-            |((name, device, role, vrf), mac, addresses, vlan, mtu)| Vif {
+            |((name, device, role, vrf), mac, addresses, vlan, mtu, flow_quota)| Vif {
                 name,
                 device: device.as_str().into(),
                 role,
@@ -91,6 +105,7 @@ fn vif() -> impl Strategy<Value = Vif> {
                 addresses,
                 vlan,
                 mtu,
+                flow_quota,
             },
         )
 }
@@ -180,6 +195,7 @@ fn every_problem_of_an_object_is_found() {
         vif.addresses = vec!["10.1.0.5".into(), "10.1.0".into()];
         vif.vlan = Some(4095);
         vif.mtu = Some(67);
+        vif.flow_quota = Some(0);
         vif.role = 0;
     });
     assert_eq!(
@@ -191,6 +207,7 @@ fn every_problem_of_an_object_is_found() {
             "addresses[1]: `10.1.0` is not an address or prefix; write one like 10.1.0.0/24 or fd01::/64",
             "vlan: 4095 is out of range; a VLAN is 1 to 4094",
             "mtu: 67 is out of range; an MTU is 68 to 65535 bytes",
+            "flow_quota: 0 is out of range; a quota is at least 1 flow, or left out for none",
         ]
     );
 }

@@ -98,6 +98,7 @@ impl From<&spec::Vrf> for proto::Vrf {
             gateways: vrf.gateways.iter().map(text::interface_text).collect(),
             mode: mode.into(),
             mac: Some(vrf.mac.to_string()),
+            flow_quota: vrf.flow_quota.map(Into::into),
         }
     }
 }
@@ -113,6 +114,7 @@ impl From<&spec::Vif> for proto::Vif {
             addresses: vif.addresses.iter().map(text::interface_text).collect(),
             vlan: vif.vlan.map(|vlan| vlan.get().into()),
             mtu: vif.mtu.map(u32::from),
+            flow_quota: vif.flow_quota.map(Into::into),
         }
     }
 }

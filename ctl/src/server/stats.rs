@@ -1,6 +1,8 @@
 //! `Stats`: the engine's counters in the words of the protocol.
 
-use dataplane::engine::{Stats, VifStats, WorkerStats};
+use dataplane::engine::{FlowStats, Stats, VifStats, VrfStats, WorkerStats};
+use dataplane::memory::Pages;
+use flowtable::Usage;
 
 use crate::convert;
 use crate::proto;
@@ -13,14 +15,49 @@ impl From<Stats> for proto::StatsResponse {
             uptime_ms: stats.uptime.as_millis() as u64,
             workers: stats.workers.into_iter().map(worker).collect(),
             vifs: stats.vifs.into_iter().map(vif).collect(),
-            flow_table: Some(proto::FlowTableStats {
-                used: stats.flows.used as u64,
-                limit: stats.flows.limit as u64,
-                high_water: stats.flows.high_water as u64,
-                refused: stats.flows.refused as u64,
-                memory_bytes: stats.flows.memory_bytes as u64,
-            }),
+            vrfs: stats.vrfs.into_iter().map(vrf).collect(),
+            flow_table: Some(flow_table(&stats.flows)),
         }
+    }
+}
+
+fn flow_table(stats: &FlowStats) -> proto::FlowTableStats {
+    let (usage, memory) = (&stats.usage, &stats.memory);
+    let pages = match memory.pages {
+        Pages::Reserved2M => proto::Pages::Reserved2m,
+        Pages::Transparent2M => proto::Pages::Transparent2m,
+        Pages::Mixed => proto::Pages::Mixed,
+        Pages::Small4K => proto::Pages::Small4k,
+    };
+    proto::FlowTableStats {
+        used: usage.used.into(),
+        limit: usage.limit.unwrap_or_default().into(),
+        half_open: usage.half_open.into(),
+        high_water: usage.high_water.into(),
+        refused: usage.refused,
+        evicted: usage.evicted,
+        memory_bytes: memory.bytes as u64,
+        pages: pages.into(),
+        huge_bytes: memory.huge_bytes as u64,
+        numa_node: memory.node,
+    }
+}
+
+fn flows(usage: &Usage) -> proto::FlowUsage {
+    proto::FlowUsage {
+        used: usage.used.into(),
+        limit: usage.limit.map(Into::into),
+        half_open: usage.half_open.into(),
+        high_water: usage.high_water.into(),
+        refused: usage.refused,
+        evicted: usage.evicted,
+    }
+}
+
+fn vrf(stats: VrfStats) -> proto::VrfStats {
+    proto::VrfStats {
+        name: stats.name.to_string(),
+        flows: Some(flows(&stats.flows)),
     }
 }
 
@@ -58,5 +95,6 @@ fn vif(stats: VifStats) -> proto::VifStats {
             rx_oversized: stats.device.rx_oversized,
             tx_errors: stats.device.tx_errors,
         }),
+        flows: Some(flows(&stats.flows)),
     }
 }

@@ -32,6 +32,7 @@ impl Daemon {
         let config = Config {
             cores: vec![core_affinity::get_core_ids().unwrap()[0].id],
             flows: 1024,
+            flow_memory: dataplane::memory::Settings::default(),
             seed: [1, 2, 3, 4],
             timeouts: flowtable::Timeouts::default(),
             idle: Idle::Adaptive,

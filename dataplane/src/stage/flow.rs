@@ -6,14 +6,16 @@
 //! that fails either is decided again; the flow keeps its counters and its start.
 
 use arrayvec::ArrayVec;
-use encap::{Buffer, EthernetHeader, Fragment, protocol};
-use flowtable::{Action, Class, Hit, Insert, Key, Rewrite, Verdict, Zone};
+use encap::{Buffer, EthernetHeader, Fragment};
+use flowtable::{Action, Hit, Insert, Key, NewFlow, Rewrite, Verdict, Zone};
 
+use super::state::{self, Step};
 use super::{Burst, Context, Lane, Layer, Next};
+use crate::accounts;
 use crate::decide::{Decision, Headers, Way, decide};
 use crate::io::BATCH;
 use crate::reason::DropReason;
-use crate::tables::VrfId;
+use crate::tables::{NexthopId, VrfId};
 
 /// Looks up or decides every packet whose flow says what becomes of it.
 pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
@@ -39,23 +41,50 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
     context
         .flows
         .lookup_batch(&keys, &mut hashes[..count], &mut hits[..count]);
+    for hit in hits[..count].iter().flatten() {
+        context.flows.prefetch_counters(hit);
+    }
     for (slot, index) in lanes.iter().enumerate() {
         let index = usize::from(*index);
         let packet = &burst.packets[index];
         let lane = &mut burst.lanes[index];
         lane.entropy = (hashes[slot] >> 16) as u32;
-        let fresh = hits[slot].filter(|hit| is_fresh(context, lane, hit));
-        let outcome = match fresh {
-            Some(hit) => Ok(hit),
-            None => miss(context, lane, &keys[slot], hits[slot], packet.bytes()),
-        };
-        lane.next = match outcome {
+        let found = enter(context, lane, &keys[slot], hits[slot], packet.bytes());
+        lane.next = match found {
             Ok(hit) => {
-                observe(context, lane, &hit, packet.bytes().len());
-                follow(&hit.action)
+                let len = packet.bytes().len() as u32;
+                context.flows.touch(&hit, 1, len, context.now);
+                follow(&hit)
             }
             Err(reason) => Next::Drop(reason),
         };
+    }
+}
+
+/// The packet's flow, in the state it is in after this packet.
+fn enter(
+    context: &Context,
+    lane: &Lane,
+    key: &Key,
+    found: Option<Hit>,
+    frame: &[u8],
+) -> Result<Hit, DropReason> {
+    let hit = match found.filter(|hit| is_fresh(context, lane, hit)) {
+        Some(hit) => hit,
+        None => miss(context, lane, key, found, frame)?,
+    };
+    match state::next(hit.class(), &lane.meta, !hit.id.is_forward()) {
+        Step::Stay => Ok(hit),
+        Step::To(class) => {
+            // If there is no room for one more half-open flow, it stays what it is.
+            context.flows.worker(context.worker).set_class(&hit, class);
+            Ok(hit)
+        }
+        Step::Anew => {
+            let worker = context.flows.worker(context.worker);
+            worker.remove(hit.id, hit.version());
+            miss(context, lane, key, None, frame)
+        }
     }
 }
 
@@ -93,16 +122,13 @@ pub fn vrf_of(zone: Zone) -> (VrfId, Layer) {
 }
 
 fn is_fresh(context: &Context, lane: &Lane, hit: &Hit) -> bool {
-    hit.action.ingress == lane.ingress.to_bits()
-        && context
-            .tables
-            .vrf(lane.vrf)
-            .is_some_and(|vrf| vrf.epoch == hit.action.epoch)
+    let vrf = context.tables.vrf(lane.vrf);
+    hit.ingress() == lane.ingress.to_bits() && vrf.is_some_and(|vrf| !hit.is_stale(vrf.epoch))
 }
 
-fn follow(action: &Action) -> Next {
-    match action.verdict {
-        Verdict::Forward => Next::Forward(crate::tables::NexthopId(action.nexthop), Layer::Routed),
+fn follow(hit: &Hit) -> Next {
+    match hit.verdict() {
+        Verdict::Forward => Next::Forward(NexthopId(hit.nexthop()), Layer::Routed),
         Verdict::Bridge => Next::Bridge,
         Verdict::Drop(reason) => Next::Drop(
             DropReason::ALL
@@ -143,16 +169,16 @@ fn miss(
     {
         return Ok(hit);
     }
-    let class = first_class(lane);
-    let inserted = context.flows.insert_pair(
-        key,
-        &forward,
-        &key.reversed(),
-        &reverse,
-        class,
-        lane.vrf.0,
-        context.now,
-    );
+    let inserted = context.flows.worker(context.worker).insert_pair(&NewFlow {
+        forward: key,
+        forward_action: &forward,
+        reverse: &key.reversed(),
+        reverse_action: &reverse,
+        class: state::first(&lane.meta),
+        vif: accounts::vif_number(&decision),
+        vrf: lane.vrf.0,
+        now: context.now,
+    });
     match inserted {
         Insert::Inserted(hit) => Ok(hit),
         // Another worker, or an earlier packet of this batch, was first.
@@ -161,7 +187,7 @@ fn miss(
             renew(context, hit, &forward, &reverse).ok_or(DropReason::FlowConflict)
         }
         Insert::ReverseTaken(_) => Err(DropReason::FlowConflict),
-        Insert::Full => Err(DropReason::FlowTableFull),
+        Insert::Refused(limit) => Err(limit.into()),
     }
 }
 
@@ -172,11 +198,8 @@ fn renew(context: &Context, hit: Hit, forward: &Action, reverse: &Action) -> Opt
         true => (forward, reverse),
         false => (reverse, forward),
     };
-    let renewed = context.flows.update_pair(&hit, first, second);
-    renewed.then_some(Hit {
-        action: *forward,
-        ..hit
-    })
+    let worker = context.flows.worker(context.worker);
+    worker.update_pair(&hit, first, second)
 }
 
 fn action(way: &Way, decision: &Decision, layer: Layer) -> Action {
@@ -190,49 +213,5 @@ fn action(way: &Way, decision: &Decision, layer: Layer) -> Action {
         ingress: way.ingress.to_bits(),
         rewrite: Rewrite::NONE,
         group_choice: 0,
-    }
-}
-
-fn first_class(lane: &Lane) -> Class {
-    match lane.meta.protocol {
-        protocol::TCP => Class::HalfOpen,
-        protocol::UDP => Class::Udp,
-        protocol::ICMP | protocol::ICMPV6 => Class::Icmp,
-        _ => Class::Other,
-    }
-}
-
-/// Counts the packet and follows the flow's state.
-fn observe(context: &Context, lane: &Lane, hit: &Hit, len: usize) {
-    context.flows.touch(hit, 1, len as u32, context.now);
-    let class = next_class(lane, hit);
-    if class != hit.class {
-        context.flows.set_class(hit, class);
-    }
-}
-
-/// How a packet moves its flow between timeouts: TCP by its flags (RFC 9293
-/// §3.3.2 in outline), UDP once it was answered.
-fn next_class(lane: &Lane, hit: &Hit) -> Class {
-    const FIN: u8 = 0x01;
-    const SYN: u8 = 0x02;
-    const RST: u8 = 0x04;
-    const ACK: u8 = 0x10;
-    let is_reply = !hit.id.is_forward();
-    match lane.meta.protocol {
-        protocol::TCP if lane.meta.fragment == Fragment::Whole => {
-            let flags = lane.meta.l4_flags;
-            if flags & (FIN | RST) != 0 {
-                Class::Closing
-            } else if flags & SYN != 0 && !is_reply && hit.class == Class::Closing {
-                Class::HalfOpen
-            } else if flags & ACK != 0 && is_reply && hit.class == Class::HalfOpen {
-                Class::Established
-            } else {
-                hit.class
-            }
-        }
-        protocol::UDP if is_reply => Class::UdpReplied,
-        _ => hit.class,
     }
 }

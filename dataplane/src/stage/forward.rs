@@ -18,13 +18,8 @@ pub struct Exits<'a, B> {
 
 /// Sends every packet of the batch on its way, or drops it; the batch is empty
 /// afterwards.
-pub fn run<B: Buffer>(
-    context: &Context,
-    worker: usize,
-    burst: &mut Burst<B>,
-    exits: &mut Exits<B>,
-) {
-    let counters = context.vif.counters.block(worker);
+pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits<B>) {
+    let counters = context.vif.counters.block(context.worker);
     for (packet, lane) in burst.packets.drain(..).zip(&burst.lanes) {
         let sent = match lane.next {
             Next::Forward(nexthop, layer) => match context.tables.nexthop(nexthop) {

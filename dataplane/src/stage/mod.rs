@@ -11,6 +11,7 @@ pub mod overlay;
 pub mod parse;
 pub mod respond;
 pub mod rewrite;
+pub mod state;
 pub mod tenant;
 pub mod waiting;
 
@@ -29,6 +30,8 @@ pub struct Context<'a> {
     pub tables: &'a Tables,
     /// The flows of all workers.
     pub flows: &'a FlowTable,
+    /// This worker's number.
+    pub worker: usize,
     /// Read once for this batch.
     pub now: Ticks,
     /// Where the batch came from.

@@ -22,9 +22,6 @@ use super::{Stored, Tables, VifId, VrfId};
 /// Used when neither the object nor a device says otherwise.
 const DEFAULT_MTU: u16 = 1500;
 
-/// Highest vrf index: flow keys have 23 bits for it.
-const MAX_VRF: u32 = (1 << 23) - 1;
-
 /// The next snapshot, complete but for what devices know.
 pub struct Draft {
     tables: Tables,
@@ -36,6 +33,8 @@ pub struct Draft {
     /// Removed vifs. Their indices stay taken until the draft is finished, so
     /// that no new vif gets one while workers still hold the old one's queues.
     gone_vifs: Vec<VifId>,
+    /// Removed vrfs, likewise: the old one's flows are still in the table.
+    gone_vrfs: Vec<VrfId>,
 }
 
 /// What a request did, in key order.
@@ -187,6 +186,7 @@ impl Draft {
             all_touched: false,
             underlay_changed: false,
             gone_vifs: Vec::new(),
+            gone_vrfs: Vec::new(),
         }
     }
 
@@ -206,6 +206,9 @@ impl Draft {
     pub fn finish(mut self, facts: impl Fn(&Name) -> Option<PortFacts>) -> (Tables, Changed) {
         for id in &self.gone_vifs {
             self.tables.vifs.remove(id.0);
+        }
+        for id in &self.gone_vrfs {
+            self.tables.vrfs.remove(id.0);
         }
         let vifs: Vec<_> = self
             .changed

@@ -43,6 +43,13 @@ pub struct NexthopId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub u32);
 
+/// Vrfs of a node, the underlay included. The flow table keeps an account for
+/// each, and flow keys have 23 bits for a vrf.
+pub const MAX_VRFS: u32 = 4096;
+
+/// Vifs of a node. The flow table keeps an account for each.
+pub const MAX_VIFS: u32 = 4096;
+
 /// The vrf named `underlay`, which always exists.
 pub const UNDERLAY: VrfId = VrfId(0);
 
@@ -197,6 +204,11 @@ impl Tables {
         self.generation
     }
 
+    /// How many workers counters are kept for.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
     /// The object with this key, as written.
     pub fn object(&self, key: &Key) -> Option<&Stored> {
         self.objects.get(key).map(|stored| &**stored)
@@ -222,6 +234,11 @@ impl Tables {
     /// All vifs, by index.
     pub fn vifs(&self) -> impl Iterator<Item = &Arc<Vif>> {
         self.vifs.iter().map(|(_, vif)| vif)
+    }
+
+    /// All vrfs, by index; the underlay first.
+    pub fn vrfs(&self) -> impl Iterator<Item = &Vrf> {
+        self.vrfs.iter().map(|(_, vrf)| &**vrf)
     }
 
     /// The vif of this name.

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use encap::{MacAddr, VlanId, Vni};
@@ -63,6 +64,8 @@ pub struct Vrf {
     pub mode: ForwardingMode,
     /// The virtual router MAC of this network.
     pub mac: MacAddr,
+    /// Most flows it may have at once. `None`: as many as the table has room for.
+    pub flow_quota: Option<NonZeroU32>,
 }
 
 /// How a vrf forwards.
@@ -97,6 +100,9 @@ pub struct Vif {
     pub vlan: Option<VlanId>,
     /// Largest IP packet it takes, in bytes. `None`: the device's own.
     pub mtu: Option<u16>,
+    /// Most flows a tenant's machine may have at once. `None`: as many as the
+    /// table has room for.
+    pub flow_quota: Option<NonZeroU32>,
 }
 
 /// What a vif connects.
@@ -191,6 +197,7 @@ impl Vrf {
             gateways: vec![],
             mode: ForwardingMode::Routed,
             mac: MacAddr::VROUTER,
+            flow_quota: None,
         }
     }
 }

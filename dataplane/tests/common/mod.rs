@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use dataplane::DropReason;
 use dataplane::counters::Totals;
 use dataplane::io::{Devices, memory};
 use dataplane::snapshot::Publisher;
@@ -14,6 +13,7 @@ use dataplane::tables::Tables;
 use dataplane::tables::change::{Change, Refusal, Request};
 use dataplane::tables::spec::*;
 use dataplane::worker::Worker;
+use dataplane::{DropReason, accounts};
 use encap::{MacAddr, MemBuffer, Vni};
 use etherparse::PacketBuilder;
 use flowtable::{FlowTable, Ticks, Timeouts};
@@ -31,12 +31,14 @@ pub struct Node {
 impl Node {
     /// A node with these objects; every vif's device is in memory.
     pub fn new(objects: Vec<Object>) -> Node {
+        Node::with_flow_table(1_000, objects)
+    }
+
+    /// The same with room for `pairs` flows.
+    pub fn with_flow_table(pairs: usize, objects: Vec<Object>) -> Node {
         let publisher = Publisher::new(Tables::new(1));
-        let flows = Arc::new(FlowTable::new(&flowtable::Config {
-            pairs: 1_000,
-            seed: [1, 2, 3, 4],
-            timeouts: Timeouts::default(),
-        }));
+        let table = accounts::table_config(pairs, [1, 2, 3, 4], Timeouts::default(), 1);
+        let flows = Arc::new(FlowTable::new(&table));
         let pool = Box::new(memory::Pool);
         let worker = Worker::new(0, publisher.reader(), flows.clone(), pool);
         let mut node = Node {
@@ -53,10 +55,12 @@ impl Node {
 
     /// Commits, and plugs in the devices of new vifs.
     pub fn apply(&mut self, changes: Vec<Change>) -> Result<u64, Vec<Refusal>> {
-        let draft = self.publisher.current().prepare(&request(changes))?;
-        let (tables, _) = draft.finish(|_| None);
+        let before = self.publisher.current();
+        let (tables, changed) = before.prepare(&request(changes))?.finish(|_| None);
         let tables = Arc::new(tables);
+        accounts::set_quotas(&self.flows, &tables, &changed);
         self.publisher.publish(tables.clone());
+        accounts::close(&self.flows, &before, &changed);
         for vif in tables.vifs() {
             if !self.peers.contains_key(&*vif.name) {
                 let mut devices = memory::Devices::new();
@@ -189,6 +193,7 @@ pub fn vrf(name: &str, gateways: &[&str]) -> Object {
             .collect(),
         mode: ForwardingMode::Both,
         mac: ROUTER,
+        flow_quota: None,
     })
 }
 
@@ -202,6 +207,7 @@ pub fn tenant(name: &str, vrf: &str, mac: MacAddr, addresses: &[&str]) -> Object
         addresses: addresses.iter().map(|addr| net(addr)).collect(),
         vlan: None,
         mtu: None,
+        flow_quota: None,
     })
 }
 
@@ -215,6 +221,7 @@ pub fn fabric(name: &str, mac: MacAddr, addresses: &[&str]) -> Object {
         addresses: addresses.iter().map(|addr| net(addr)).collect(),
         vlan: None,
         mtu: Some(1600),
+        flow_quota: None,
     })
 }
 

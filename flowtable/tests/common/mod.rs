@@ -2,12 +2,14 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use flowtable::{
-    Action, Class, Config, FlowTable, Insert, Key, Rewrite, Ticks, Timeouts, Translation, Verdict,
-    Zone,
+    Action, Class, Config, FlowTable, Hit, Insert, Key, NewFlow, Rewrite, Ticks, Translation,
+    Verdict, Worker, Zone,
 };
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-pub(crate) const OWNER: u32 = 42;
+/// Whose flows they are, unless the test says otherwise.
+pub(crate) const VIF: u32 = 42;
+pub(crate) const VRF: u32 = 3;
 
 pub(crate) fn table(pairs: usize) -> FlowTable {
     seeded(pairs, [1, 2, 3, 4])
@@ -17,7 +19,7 @@ pub(crate) fn seeded(pairs: usize, seed: [u64; 4]) -> FlowTable {
     FlowTable::new(&Config {
         pairs,
         seed,
-        timeouts: Timeouts::default(),
+        ..Config::default()
     })
 }
 
@@ -69,8 +71,45 @@ pub(crate) fn action_ipv6(n: u32, epoch: u32) -> Action {
     }
 }
 
-/// Inserts `key` and its reverse with actions `n` and `n + 1` of epoch 0.
+/// Actions `n` and `n + 1` of an epoch, for the two directions of a flow.
+pub(crate) fn actions(n: u32, epoch: u32) -> [Action; 2] {
+    [action(n, epoch), action(n + 1, epoch)]
+}
+
+/// A flow with nothing special about it, to change what the test is about.
+pub(crate) fn new_flow<'a>(
+    forward: &'a Key,
+    reverse: &'a Key,
+    [forward_action, reverse_action]: &'a [Action; 2],
+) -> NewFlow<'a> {
+    NewFlow {
+        forward,
+        forward_action,
+        reverse,
+        reverse_action,
+        class: Class::Udp,
+        vif: VIF,
+        vrf: VRF,
+        now: Ticks(0),
+    }
+}
+
+/// Inserts `key` and its reverse with [`actions`] of epoch 0.
 pub(crate) fn insert(table: &FlowTable, key: &Key, n: u32, class: Class, now: Ticks) -> Insert {
-    let (forward, reverse) = (action(n, 0), action(n + 1, 0));
-    table.insert_pair(key, &forward, &key.reversed(), &reverse, class, OWNER, now)
+    insert_by(table.worker(0), key, n, class, now)
+}
+
+/// The same by a certain worker.
+pub(crate) fn insert_by(worker: Worker<'_>, key: &Key, n: u32, class: Class, now: Ticks) -> Insert {
+    let (reverse, actions) = (key.reversed(), actions(n, 0));
+    worker.insert_pair(&NewFlow {
+        class,
+        now,
+        ..new_flow(key, &reverse, &actions)
+    })
+}
+
+/// Removes the flow of a hit.
+pub(crate) fn remove(table: &FlowTable, hit: &Hit) -> bool {
+    table.worker(0).remove(hit.id, hit.version())
 }

@@ -60,7 +60,7 @@ impl Kind {
 
     fn titles(self) -> &'static [&'static str] {
         match self {
-            Kind::Vrf => &["VRF", "MODE", "MAC", "GATEWAYS", "OWNER"],
+            Kind::Vrf => &["VRF", "MODE", "MAC", "GATEWAYS", "FLOW QUOTA>", "OWNER"],
             Kind::Vif => &[
                 "VIF",
                 "ROLE",
@@ -69,6 +69,7 @@ impl Kind {
                 "ADDRESSES",
                 "VLAN>",
                 "MTU>",
+                "FLOW QUOTA>",
                 "DEVICE",
                 "OWNER",
             ],
@@ -112,6 +113,7 @@ fn cells(kind: Kind, object: &Object) -> Option<Vec<String>> {
             files::short_name("ForwardingMode", vrf.mode().as_str_name()),
             text(&vrf.mac),
             vrf.gateways.join(" "),
+            number(vrf.flow_quota),
         ],
         (Kind::Vif, Object::Vif(vif)) => vec![
             vif.name.clone(),
@@ -121,6 +123,7 @@ fn cells(kind: Kind, object: &Object) -> Option<Vec<String>> {
             vif.addresses.join(" "),
             number(vif.vlan),
             number(vif.mtu),
+            number(vif.flow_quota),
             vif.device.clone(),
         ],
         (Kind::Nexthop, Object::Nexthop(nexthop)) => vec![nexthop.name.clone(), action(nexthop)],

@@ -78,13 +78,75 @@ fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
         ]);
     }
     vifs.flush(out)?;
-    let flows = stats.flow_table.unwrap_or_default();
+    writeln!(out)?;
+    print_owners(stats, out)?;
+    print_flow_table(&stats.flow_table.unwrap_or_default(), out)
+}
+
+/// Vrfs and vifs that have or had flows, or a quota.
+fn print_owners(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<()> {
+    let vrfs = stats.vrfs.iter().map(|vrf| ("vrf", &vrf.name, vrf.flows));
+    let vifs = stats.vifs.iter().map(|vif| ("vif", &vif.name, vif.flows));
+    let mut owners = vrfs
+        .chain(vifs)
+        .map(|(kind, name, flows)| (kind, name, flows.unwrap_or_default()))
+        .filter(|(.., flows)| *flows != proto::FlowUsage::default())
+        .peekable();
+    if owners.peek().is_none() {
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        "FLOWS OF",
+        "USED>",
+        "QUOTA>",
+        "HALF OPEN>",
+        "AT MOST>",
+        "REFUSED>",
+        "EVICTED>",
+    ]);
+    for (kind, name, flows) in owners {
+        table.row(vec![
+            format!("{kind} {name}"),
+            flows.used.to_string(),
+            flows
+                .limit
+                .map(|limit| limit.to_string())
+                .unwrap_or_default(),
+            flows.half_open.to_string(),
+            flows.high_water.to_string(),
+            flows.refused.to_string(),
+            flows.evicted.to_string(),
+        ]);
+    }
+    table.flush(out)?;
+    writeln!(out)
+}
+
+fn print_flow_table(flows: &proto::FlowTableStats, out: &mut dyn Write) -> io::Result<()> {
     let share = 100.0 * flows.used as f64 / flows.limit.max(1) as f64;
     writeln!(
         out,
-        "\nflows: {} of {} ({share:.1} %), at most {}, {} refused",
-        flows.used, flows.limit, flows.high_water, flows.refused
-    )
+        "flows: {} of {} ({share:.1} %), {} half open, at most {}, {} refused, {} evicted",
+        flows.used, flows.limit, flows.half_open, flows.high_water, flows.refused, flows.evicted
+    )?;
+    let pages = match flows.pages() {
+        proto::Pages::Reserved2m => "reserved 2 MiB pages".into(),
+        proto::Pages::Transparent2m => "transparent 2 MiB pages".into(),
+        proto::Pages::Small4k => "4 KiB pages".into(),
+        proto::Pages::Mixed => {
+            format!("pages of 4 KiB and {} MiB of 2 MiB", flows.huge_bytes >> 20)
+        }
+        proto::Pages::Unspecified => "pages".into(),
+    };
+    write!(
+        out,
+        "flow table: {} MiB of {pages}",
+        flows.memory_bytes >> 20
+    )?;
+    match flows.numa_node {
+        Some(node) => writeln!(out, " on NUMA node {node}"),
+        None => writeln!(out),
+    }
 }
 
 /// Frames the device itself lost, in either direction.

@@ -14,6 +14,7 @@ use dataplane::io::Pool;
 use dataplane::io::dpdk::{
     Devices, Eal, EalOptions, LogLevel, Mbuf, Memory, Mempool, MempoolConfig,
 };
+use dataplane::memory::{Pages, Placement, hugepages_to_reserve};
 use flowtable::Timeouts;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
@@ -74,6 +75,8 @@ fn stop_signal() -> Result<impl Future<Output = ()>, String> {
 /// What DPDK's memory is made of, and the EAL arguments besides.
 struct DpdkMemory {
     pages: Memory,
+    /// Huge pages are not wanted.
+    no_huge: bool,
     megabytes: u32,
     extra: Vec<String>,
 }
@@ -84,14 +87,14 @@ impl DpdkMemory {
     fn new(eal: &[String]) -> DpdkMemory {
         let mut memory = DpdkMemory {
             pages: Memory::Huge,
+            no_huge: false,
             megabytes: MEGABYTES,
             extra: Vec::new(),
         };
-        let mut no_huge = false;
         let mut arguments = eal.iter();
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "--no-huge" => no_huge = true,
+                "--no-huge" => memory.no_huge = true,
                 "-m" => match arguments.next().map(|value| value.parse()) {
                     Some(Ok(megabytes)) => memory.megabytes = megabytes,
                     // DPDK says what is wrong with it.
@@ -100,7 +103,7 @@ impl DpdkMemory {
                 _ => memory.extra.push(argument.clone()),
             }
         }
-        if no_huge {
+        if memory.no_huge {
             memory.pages = Memory::NoHuge;
         } else {
             let (pages, reason) = Memory::detect(memory.megabytes);
@@ -136,6 +139,7 @@ fn start_engine(config: &NodeConfig, memory: &DpdkMemory) -> Result<Engine<Mbuf>
     let engine = Config {
         cores: config.cores.clone(),
         flows: config.flow_table_size,
+        flow_memory: config.flow_table_memory,
         seed: random_seed()?,
         timeouts: Timeouts::default(),
         idle: if config.busy_poll {
@@ -188,15 +192,34 @@ fn announce(engine: &Engine<Mbuf>, config: &NodeConfig, memory: &DpdkMemory) {
         Memory::Huge => "hugepages",
         Memory::NoHuge => "ordinary pages",
     };
+    announce_flow_table(config, &stats.flows.memory, memory);
     info!(
-        "vrouter {} forwards: cores {:?}, {} vifs, {} flows in {} MiB, buffers in {} MiB of {pages}, socket {}",
+        "vrouter {} forwards: cores {:?}, {} vifs, buffers in {} MiB of {pages}, socket {}",
         env!("CARGO_PKG_VERSION"),
         config.cores,
         stats.vifs.len(),
-        stats.flows.limit,
-        stats.flows.memory_bytes >> 20,
         memory.megabytes,
         config.socket.display(),
+    );
+}
+
+/// Which pages the flow table got, and what to do if they are small ones.
+fn announce_flow_table(config: &NodeConfig, table: &Placement, buffers: &DpdkMemory) {
+    let flows = config.flow_table_size;
+    let wanted = config.flow_table_memory.huge_pages;
+    if table.pages != Pages::Small4K || !wanted {
+        info!("flow table: {flows} flows in {table}");
+        return;
+    }
+    let mut bytes = table.bytes;
+    // The buffers come first, and are on small pages because there were too few.
+    if buffers.pages == Memory::NoHuge && !buffers.no_huge {
+        bytes += (buffers.megabytes as usize) << 20;
+    }
+    let pages = hugepages_to_reserve(bytes);
+    warn!(
+        "flow table: {flows} flows in {table}, so most look-ups also miss the TLB; \
+         reserve 2 MiB pages with `sysctl vm.nr_hugepages={pages}` and start again"
     );
 }
 

@@ -24,6 +24,8 @@ use ctl::files::Mistake;
 A node file, all keys optional:
   cores: [2, 3]                          # one worker on each; default [0]
   flow_table_size: 1048576               # flows
+  flow_table_numa_node: 0                # default: that of the first core
+  flow_table_huge_pages: true            # 2 MiB pages, when there are any
   socket: /run/vrouter/ctl.sock          # where vrctl finds it
   idle: adaptive                         # or busy: poll without pause
   eal: [\"--no-huge\"]                     # further DPDK EAL arguments

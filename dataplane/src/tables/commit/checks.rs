@@ -138,6 +138,12 @@ pub(super) fn check_vif(
     } else if &*spec.vrf != spec::UNDERLAY {
         refuse("vrf", "fabric and host vifs live in the vrf `underlay`");
     }
+    if spec.role != Role::Tenant && spec.flow_quota.is_some() {
+        refuse(
+            "flow_quota",
+            "only tenant vifs have one: a flow counts for the machine at its end",
+        );
+    }
     if spec
         .mac
         .is_some_and(|mac| mac.is_multicast() || mac == MacAddr::ZERO)

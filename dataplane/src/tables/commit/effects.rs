@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::checks::check_vif;
 use super::claims::{host, is_host};
-use super::{DEFAULT_MTU, Draft, MAX_VRF, Steps, device_name};
+use super::{DEFAULT_MTU, Draft, Steps, device_name};
 use crate::counters::VifCounters;
 use crate::tables::change::Refusal;
 use crate::tables::spec::{self, Key, NexthopAction, Object, Role};
-use crate::tables::{Nexthop, NexthopId, Tables, Target, Vif, VifId, Vrf, VrfId};
+use crate::tables::{
+    MAX_VIFS, MAX_VRFS, Nexthop, NexthopId, Tables, Target, Vif, VifId, Vrf, VrfId,
+};
 use encap::MacAddr;
 
 impl Draft {
@@ -59,7 +61,7 @@ impl Draft {
                 (vrf.mode, vrf.mac) = (unsaid.mode, unsaid.mac);
             }
         } else if let Some(id) = self.tables.names.vrfs.remove(&spec.name) {
-            self.tables.vrfs.remove(id.0);
+            self.gone_vrfs.push(id);
         }
     }
 
@@ -126,15 +128,18 @@ impl Draft {
         let key = Key::Vrf(spec.name.clone());
         if !self.tables.names.vrfs.contains_key(&spec.name) {
             let id = self.tables.add_vrf(spec);
-            if id.0 > MAX_VRF {
-                let reason = format!("there are {MAX_VRF} vrfs already");
-                refusals.push(Refusal::field(key.clone(), "", reason));
+            if id.0 >= MAX_VRFS {
+                refusals.push(too_many(&key, MAX_VRFS));
             }
         }
         if &*spec.name == spec::UNDERLAY && !spec.gateways.is_empty() {
             let reason = "the underlay has no gateways; give the fabric vifs addresses";
             refusals.push(Refusal::field(key.clone(), "gateways", reason));
             return;
+        }
+        if &*spec.name == spec::UNDERLAY && spec.flow_quota.is_some() {
+            let reason = "the underlay keeps no flows; give the tenants' vrfs quotas";
+            refusals.push(Refusal::field(key.clone(), "flow_quota", reason));
         }
         if let Some(vrf) = self.touch(&spec.name) {
             vrf.mode = spec.mode;
@@ -172,6 +177,9 @@ impl Draft {
             refusals.push(Refusal::field(key.clone(), "device", reason).with_conflict(other));
         }
         let (id, nexthop) = self.tables.add_vif(spec, vrf);
+        if id.0 >= MAX_VIFS {
+            refusals.push(too_many(&key, MAX_VIFS));
+        }
         for address in &spec.addresses {
             match spec.role {
                 Role::Tenant => {
@@ -264,6 +272,13 @@ impl Draft {
             self.claim_neighbour(&spec.vrf, ip, spec.mac, &key, "ip", refusals);
         }
     }
+}
+
+/// Places of objects that the request deletes are taken until it is committed.
+fn too_many(key: &Key, limit: u32) -> Refusal {
+    let kind = key.kind();
+    let reason = format!("a node has at most {limit} {kind}s, those this request deletes included");
+    Refusal::field(key.clone(), "", reason)
 }
 
 impl Tables {

@@ -4,7 +4,10 @@
 //! derived from its key and epoch, so a mixture of two flows, or of two
 //! decisions on one, is recognised.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod everything;
+mod walk;
 
 use common::*;
 use flowtable::*;
@@ -14,6 +17,16 @@ use std::time::{Duration, Instant};
 
 /// More threads than cores: some always sleep in the middle of something.
 const WORKERS: u32 = 4;
+
+/// A table for fewer workers than there are: some share what is a worker's own.
+fn shared_table(pairs: usize) -> FlowTable {
+    FlowTable::new(&Config {
+        pairs,
+        seed: [1, 2, 3, 4],
+        workers: 3,
+        ..Config::default()
+    })
+}
 
 fn duration() -> Duration {
     let ms = std::env::var("STRESS_MS")
@@ -49,6 +62,10 @@ fn random(worker: u32, round: u32) -> u32 {
     x ^ x >> 13
 }
 
+fn any_class(dice: u32) -> Class {
+    Class::ALL[dice as usize % Class::ALL.len()]
+}
+
 /// The `n`th flow's key in one of both families.
 fn key(n: u32) -> Key {
     if n.is_multiple_of(2) {
@@ -58,14 +75,23 @@ fn key(n: u32) -> Key {
     }
 }
 
-fn expect_intact(hit: &Hit, n: u32, forward: bool) {
-    let stored = if n.is_multiple_of(2) {
-        action
+/// What the table makes of an action `salt` of the `n`th flow.
+fn stored(n: u32, salt: u32, epoch: u32) -> Action {
+    if n.is_multiple_of(2) {
+        action(salt, epoch)
     } else {
-        action_ipv6
-    };
+        action_ipv6(salt, epoch)
+    }
+}
+
+fn expect_intact(hit: &Hit, n: u32, forward: bool) {
     let salt = if forward { n } else { n + 1 };
-    assert_eq!(hit.action, stored(salt, hit.action.epoch), "torn or stale");
+    assert_eq!(hit.action(), stored(n, salt, hit.epoch()), "torn or stale");
+}
+
+/// Which flow this is of all there ever were.
+fn identity(hit: &Hit) -> (FlowId, u32) {
+    (hit.id, hit.version())
 }
 
 /// Both directions' hits, if the flow stayed the same from first to last look.
@@ -73,30 +99,42 @@ fn steady_pair(table: &FlowTable, n: u32) -> Option<(Hit, Option<Hit>)> {
     let forward = table.lookup(&key(n))?;
     let reverse = table.lookup(&key(n).reversed());
     let again = table.lookup(&key(n))?;
-    ((forward.id, forward.version) == (again.id, again.version)).then_some((forward, reverse))
+    (identity(&forward) == identity(&again)).then_some((forward, reverse))
+}
+
+fn expect_steady_pair_intact(table: &FlowTable, n: u32) {
+    let Some((forward, reverse)) = steady_pair(table, n) else {
+        return;
+    };
+    let reverse = reverse.expect("a live flow's partner is there");
+    assert_eq!(reverse.id, forward.id.partner());
+    assert_eq!(reverse.version(), forward.version());
+    expect_intact(&forward, n, true);
+    expect_intact(&reverse, n, false);
 }
 
 #[test]
 fn readers_see_whole_flows_with_their_partners() {
     const FLOWS: u32 = 24;
-    let table = table(16);
+    let table = shared_table(16);
     let inserted = AtomicUsize::new(0);
     let removed = AtomicUsize::new(0);
     for_a_while(|worker, round| {
+        let own = table.worker(worker as usize);
         let dice = random(worker, round);
         let n = (dice >> 8) % FLOWS * 2 + (dice >> 20 & 1);
         match dice % 16 {
-            0..3 => match insert(&table, &key(n), n, Class::Udp, Ticks(round)) {
+            0..3 => match insert_by(own, &key(n), n, Class::Udp, Ticks(round)) {
                 Insert::Inserted(_) => drop(inserted.fetch_add(1, Relaxed)),
                 Insert::Exists(hit) => expect_intact(&hit, n, hit.id.is_forward()),
                 Insert::ReverseTaken(hit) => expect_intact(&hit, n, false),
-                Insert::Full => (),
+                Insert::Refused(_) => (),
             },
             3..5 => {
                 let Some(hit) = table.lookup(&key(n)) else {
                     return;
                 };
-                if table.remove(hit.id, hit.version) {
+                if own.remove(hit.id, hit.version()) {
                     removed.fetch_add(1, Relaxed);
                 }
             }
@@ -104,24 +142,18 @@ fn readers_see_whole_flows_with_their_partners() {
                 let Some(hit) = table.lookup(&key(n).reversed()) else {
                     return;
                 };
-                let epoch = hit.action.epoch + 1;
-                table.update_pair(&hit, &action(n, epoch), &action(n + 1, epoch));
-                table.set_class(&hit, Class::ALL[dice as usize >> 29]);
+                let [forward, reverse] = actions(n, hit.epoch() + 1);
+                if let Some(renewed) = own.update_pair(&hit, &forward, &reverse) {
+                    expect_intact(&renewed, n, false);
+                }
+                own.set_class(&hit, any_class(dice >> 24));
                 table.touch(&hit, 1, 100, Ticks(round));
             }
-            _ => {
-                let Some((forward, reverse)) = steady_pair(&table, n) else {
-                    return;
-                };
-                let reverse = reverse.expect("a live flow's partner is there");
-                assert_eq!(reverse.id, forward.id.partner());
-                assert_eq!(reverse.version, forward.version);
-                expect_intact(&forward, n, true);
-                expect_intact(&reverse, n, false);
-            }
+            _ => expect_steady_pair_intact(&table, n),
         }
     });
-    let left = inserted.load(Relaxed) - removed.load(Relaxed);
+    let evicted = table.table_usage().evicted as usize;
+    let left = inserted.load(Relaxed) - removed.load(Relaxed) - evicted;
     assert_eq!(table.len(), left);
     assert!(removed.load(Relaxed) > 100, "the workers did not meet");
     expect_clean(&table, 2 * FLOWS);
@@ -131,25 +163,25 @@ fn readers_see_whole_flows_with_their_partners() {
 fn expect_clean(table: &FlowTable, flows: u32) {
     let mut cursor = WalkCursor::default();
     table.walk(&mut cursor, usize::MAX, |flow| {
-        assert!(table.remove(flow.id, flow.version));
+        assert!(table.worker(0).remove(flow.id, flow.version));
     });
-    assert_eq!(table.len(), 0);
+    let usage = table.table_usage();
+    assert_eq!((usage.used, usage.half_open), (0, 0));
     for n in 0..flows {
         assert_eq!(table.lookup(&key(n)), None);
         assert_eq!(table.lookup(&key(n).reversed()), None);
     }
-    let refused = table.refused();
     for n in 0..table.capacity() as u32 {
         let result = insert(table, &key(n), n, Class::Udp, Ticks(0));
-        assert!(matches!(result, Insert::Inserted(_)));
+        assert!(matches!(result, Insert::Inserted(_)), "{result:?}");
     }
-    assert_eq!(table.refused(), refused);
+    assert_eq!(table.table_usage().refused, usage.refused);
 }
 
 #[test]
 fn workers_inserting_the_same_flow_get_one_pair() {
     const ROUNDS: u32 = 3000;
-    let table = table(ROUNDS as usize + WORKERS as usize);
+    let table = shared_table((ROUNDS + 100 * WORKERS) as usize);
     let barrier = Barrier::new(WORKERS as usize);
     let results: Vec<Vec<Insert>> = std::thread::scope(|scope| {
         let race = |worker: u32| {
@@ -165,7 +197,8 @@ fn workers_inserting_the_same_flow_get_one_pair() {
                     if n.is_multiple_of(8) {
                         barrier.wait();
                     }
-                    insert(table, &key, n, Class::Udp, Ticks(0))
+                    let own = table.worker(worker as usize);
+                    insert_by(own, &key, n, Class::Udp, Ticks(0))
                 };
                 (0..ROUNDS).map(race).collect()
             })
@@ -186,41 +219,36 @@ fn workers_inserting_the_same_flow_get_one_pair() {
                 other => panic!("worker {worker} was told {other:?}"),
             };
             assert!(hit.id == pair.id || hit.id == pair.id.partner());
-            assert_eq!(hit.version, pair.version);
+            assert_eq!(hit.version(), pair.version());
         }
         assert_eq!(winners, 1, "flow {n}");
     }
-    assert_eq!((table.len(), table.refused()), (ROUNDS as usize, 0));
+    let usage = table.table_usage();
+    assert_eq!((usage.used, usage.refused), (ROUNDS, 0));
 }
 
 #[test]
 fn two_flows_never_share_a_translation() {
     // Flows from different insides want the same outside key.
-    let table = table(64);
+    let table = shared_table(1000);
     let outside = |n: u32| ipv4(1_000_000 + n);
     for_a_while(|worker, round| {
+        let own = table.worker(worker as usize);
         let dice = random(worker, round);
         let (inside, n) = (key(dice >> 8 & 7), dice >> 16 & 3);
-        let (forward, reverse) = (action(n, 0), action(worker, round));
-        let result = table.insert_pair(
-            &inside,
-            &forward,
-            &outside(n),
-            &reverse,
-            Class::Udp,
-            0,
-            Ticks(0),
-        );
+        let actions = [action(n, 0), action(worker, round)];
+        let result = own.insert_pair(&new_flow(&inside, &outside(n), &actions));
         let Insert::Inserted(hit) = result else {
+            assert!(!matches!(result, Insert::Refused(_)), "{result:?}");
             return;
         };
         // Ours until we remove it, so no other may be found under either key.
         let found = table.lookup(&outside(n)).unwrap();
-        assert_eq!((found.id, found.version), (hit.id.partner(), hit.version));
-        assert_eq!(found.action, reverse);
+        assert_eq!(identity(&found), (hit.id.partner(), hit.version()));
+        assert_eq!(found.action(), actions[1]);
         let found = table.lookup(&inside).unwrap();
-        assert_eq!((found.id, found.version), (hit.id, hit.version));
-        assert!(table.remove(hit.id, hit.version));
+        assert_eq!(identity(&found), identity(&hit));
+        assert!(own.remove(hit.id, hit.version()));
     });
     assert_eq!(table.len(), 0);
 }
@@ -251,7 +279,9 @@ fn a_reader_never_sees_half_an_update() {
         insert(&table, &key(n), n, Class::Udp, Ticks(0));
         let hit = table.lookup(&key(n)).unwrap();
         let write = |epoch| {
-            assert!(table.update_pair(&hit, &action(n, epoch), &action(n + 1, epoch)));
+            let [forward, reverse] = actions(n, epoch);
+            let renewed = table.worker(0).update_pair(&hit, &forward, &reverse);
+            expect_intact(&renewed.expect("it stays"), n, true);
         };
         write_and_read(write, || {
             let hit = table.lookup(&key(n)).expect("it stays");
@@ -271,7 +301,7 @@ fn a_reader_never_mixes_two_flows() {
         let Insert::Inserted(hit) = insert(&table, &key(n), n, Class::Udp, Ticks(0)) else {
             panic!("there is room")
         };
-        assert!(table.remove(hit.id, hit.version));
+        assert!(remove(&table, &hit));
     };
     write_and_read(write, || {
         for n in 0..4 {
@@ -292,16 +322,17 @@ fn a_reader_never_mixes_two_flows() {
 #[test]
 fn ageing_and_listing_run_beside_everything() {
     const FLOWS: u32 = 200;
-    let table = table(128);
+    let table = shared_table(128);
     let [inserted, expired, removed] = [const { AtomicUsize::new(0) }; 3];
     let clock = AtomicUsize::new(0);
     for_a_while(|worker, round| {
+        let own = table.worker(worker as usize);
         let now = Ticks(clock.fetch_add(1, Relaxed) as u32);
         let n = random(worker, round) % FLOWS;
         if worker == 0 {
             // The whole table; the hand has nothing to remember.
             let mut cursor = AgeCursor::default();
-            let gone = table.age(&mut cursor, 128, now, |flow| {
+            let gone = own.age(&mut cursor, 128, now, |flow| {
                 let idle = now.since(flow.last_seen);
                 assert!(idle >= Timeouts::default().timeout_ms(flow.class));
                 assert_eq!(flow.reverse, flow.forward.reversed());
@@ -309,31 +340,33 @@ fn ageing_and_listing_run_beside_everything() {
             expired.fetch_add(gone, Relaxed);
             table.walk(&mut WalkCursor::default(), 128, |flow| {
                 assert_eq!(flow.reverse, flow.forward.reversed());
-                assert_eq!(flow.owner, OWNER);
+                assert_eq!((flow.vif, flow.vrf), (VIF, VRF));
             });
             clock.fetch_add(1000, Relaxed);
         } else if let Some(hit) = table.lookup(&key(n)) {
             table.touch(&hit, 1, 1, now);
-            table.set_class(&hit, Class::ALL[round as usize % 8]);
-            if round.is_multiple_of(64) && table.remove(hit.id, hit.version) {
+            own.set_class(&hit, any_class(round));
+            if round.is_multiple_of(64) && own.remove(hit.id, hit.version()) {
                 removed.fetch_add(1, Relaxed);
             }
-        } else if let Insert::Inserted(_) = insert(&table, &key(n), n, Class::Dropped, now) {
+        } else if let Insert::Inserted(_) = insert_by(own, &key(n), n, Class::Dropped, now) {
             inserted.fetch_add(1, Relaxed);
         }
     });
     let gone = expired.load(Relaxed) + removed.load(Relaxed);
+    let gone = gone + table.table_usage().evicted as usize;
     assert_eq!(table.len(), inserted.load(Relaxed) - gone);
     assert!(expired.load(Relaxed) > 0);
     // With time enough every flow goes: none was put off for another's sake.
-    let end = Ticks(clock.load(Relaxed) as u32).after(7_440_001);
-    table.age(&mut AgeCursor::default(), usize::MAX, end, |_| ());
+    let end = Ticks(clock.load(Relaxed) as u32).after(7_440_000 + 7_440_000 / 32 + 1);
+    let worker = table.worker(0);
+    worker.age(&mut AgeCursor::default(), usize::MAX, end, |_| ());
     assert_eq!(table.len(), 0);
 }
 
 #[test]
 fn a_direction_with_one_worker_is_counted_exactly() {
-    let table = table(2);
+    let table = shared_table(2);
     insert(&table, &key(0), 0, Class::Udp, Ticks(0));
     let hits = [key(0), key(0).reversed()].map(|key| table.lookup(&key).unwrap());
     let done = AtomicBool::new(false);
@@ -345,13 +378,15 @@ fn a_direction_with_one_worker_is_counted_exactly() {
         scope.spawn(|| {
             // Deciding again must not disturb the counters.
             for epoch in 0..10_000 {
-                table.update_pair(&hits[0], &action(0, epoch), &action(1, epoch));
+                let [forward, reverse] = actions(0, epoch);
+                let renewed = table.worker(1).update_pair(&hits[0], &forward, &reverse);
+                assert!(renewed.is_some());
             }
             done.store(true, Relaxed);
         });
     });
     assert!(done.load(Relaxed));
-    let flow = table.flow(hits[0].id, hits[0].version).unwrap();
+    let flow = table.flow(hits[0].id, hits[0].version()).unwrap();
     for counters in [flow.forward_counters, flow.reverse_counters] {
         assert_eq!((counters.packets, counters.bytes), (100_000, 6_000_000));
     }
