@@ -28,6 +28,7 @@ use crate::sync::{AcqRel, Acquire, AtomicU32, Relaxed, SeqCst, fence};
 use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
 use crate::view::{FlowView, last_seen};
+use arrayvec::ArrayVec;
 
 /// A place on the clock: where a worker's hand is, and which blocks of the
 /// table are its own to age.
@@ -36,6 +37,8 @@ pub struct AgeCursor {
     next: usize,
     worker: usize,
     workers: usize,
+    most: usize,
+    left: usize,
 }
 
 /// Pairs to a block.
@@ -58,7 +61,23 @@ impl AgeCursor {
             next: worker,
             worker,
             workers,
+            most: usize::MAX,
+            left: 0,
         }
+    }
+
+    /// The same hand, which ends a call early once it has looked at so many
+    /// pairs that were due, give or take 64: each takes up to a microsecond,
+    /// while packets wait. Flows come in floods, and so they come due.
+    #[must_use]
+    pub fn at_most(mut self, pairs: usize) -> AgeCursor {
+        self.most = pairs;
+        self
+    }
+
+    /// Pairs of the last call's budget that were left because it ended early.
+    pub fn left(&self) -> usize {
+        self.left
     }
 
     /// The block under the hand, which moves on; `None` if this worker has
@@ -96,40 +115,64 @@ impl Worker<'_> {
         mut expired: impl FnMut(&FlowView),
     ) -> usize {
         let blocks = blocks_for(self.table.free().used());
-        let mut removed = 0;
-        for _ in 0..blocks_for(budget).min(blocks.div_ceil(cursor.workers)) {
+        let mut left = blocks_for(budget).min(blocks.div_ceil(cursor.workers));
+        let (mut looked, mut removed) = (0, 0);
+        let mut slice = Slice::default();
+        while left > 0 && looked < cursor.most {
+            left -= 1;
             let Some(block) = cursor.advance(blocks) else {
                 break;
             };
             if self.table.due().is_block_due(block, now) {
-                removed += self.sweep(block, now, &mut expired);
+                self.open(block, now, &mut slice);
+            }
+            if slice.is_full() {
+                looked += slice.pairs.len();
+                removed += self.look_at(&mut slice, now, &mut expired);
             }
         }
-        removed
+        cursor.left = left * BLOCK;
+        removed + self.look_at(&mut slice, now, &mut expired)
     }
 
-    /// Looks at the pairs of a block that are due: in passes, each of which
-    /// asks for the lines that the next one reads.
-    fn sweep(self, block: usize, now: Ticks, expired: &mut impl FnMut(&FlowView)) -> usize {
-        let table = self.table;
-        let due = table.due();
+    /// Takes the pairs of a block that are due into the slice, and asks for the
+    /// lines that a look at them will read.
+    fn open(self, block: usize, now: Ticks, slice: &mut Slice) {
+        let (due, arrays) = (self.table.due(), self.table.arrays());
         due.open_block(block);
-        let passed = |pair| due.passed(pair, now).map(|passed| (pair, passed));
-        for (pair, _) in due.pairs(block).filter_map(passed) {
-            let arrays = table.arrays();
-            table.entries_of(pair).into_iter().for_each(Entry::prefetch);
+        slice.blocks.push(block);
+        for pair in due.pairs(block) {
+            let Some(passed) = due.passed(pair, now) else {
+                continue;
+            };
+            slice.pairs.push((pair, passed));
+            let entries = self.table.entries_of(pair);
+            entries.into_iter().for_each(Entry::prefetch);
             prefetch(&arrays.owners[pair]);
             prefetch(&arrays.next[pair]);
         }
-        let mut idle = [None; BLOCK];
-        for (pair, passed) in due.pairs(block).filter_map(passed) {
-            idle[pair % BLOCK] = self.idle(pair, passed, now);
+    }
+
+    /// Looks at the pairs of a slice, in passes, each of which asks for the
+    /// lines that the next one reads. Returns how many were removed.
+    fn look_at(self, slice: &mut Slice, now: Ticks, expired: &mut impl FnMut(&FlowView)) -> usize {
+        let mut removed = 0;
+        // So many at once as the second-level cache has lines on their way.
+        for some in slice.pairs.chunks(16) {
+            let mut idle = ArrayVec::<Idle, 16>::new();
+            idle.extend(
+                some.iter()
+                    .filter_map(|(pair, due)| self.idle(*pair, *due, now)),
+            );
+            removed += idle
+                .iter()
+                .filter(|idle| self.expire(idle, now, expired))
+                .count();
         }
-        let removed = idle.iter().flatten();
-        let removed = removed
-            .filter(|idle| self.expire(idle, now, expired))
-            .count();
-        due.close_block(block, now);
+        for block in slice.blocks.drain(..) {
+            self.table.due().close_block(block, now);
+        }
+        slice.pairs.clear();
         removed
     }
 
@@ -198,6 +241,21 @@ impl Worker<'_> {
         }
         expired(&view);
         true
+    }
+}
+
+/// Blocks that the hand has opened, and their pairs that are due.
+#[derive(Default)]
+struct Slice {
+    blocks: ArrayVec<usize, BLOCK>,
+    /// Pair and due time.
+    pairs: ArrayVec<(usize, u32), { 2 * BLOCK }>,
+}
+
+impl Slice {
+    /// Whether another block might not fit.
+    fn is_full(&self) -> bool {
+        self.pairs.len() >= BLOCK || self.blocks.is_full()
     }
 }
 

@@ -169,3 +169,30 @@ fn configured_timeouts_count() {
     assert!(sweep(&table, Ticks(104)).is_empty());
     assert_eq!(sweep(&table, Ticks(105)), [ipv4(1)]);
 }
+
+#[test]
+fn a_flood_that_comes_due_at_once_goes_a_few_at_a_time() {
+    let table = table(10_000);
+    for n in 0..10_000 {
+        insert(&table, &ipv4(n), n, Class::Udp, Ticks(0));
+    }
+    let mut cursor = AgeCursor::default().at_most(64);
+    let (mut owed, mut removed, mut calls) = (10_000, 0, 0);
+    while owed > 0 {
+        let gone = table
+            .worker(0)
+            .age(&mut cursor, owed, Ticks(31_000), |_| ());
+        assert!(gone <= 128, "{gone} at once");
+        assert!(cursor.left() < owed, "no progress");
+        (owed, removed, calls) = (cursor.left(), removed + gone, calls + 1);
+    }
+    assert_eq!((removed, table.len()), (10_000, 0));
+    assert!(calls > 50);
+    // What is not due is passed in one call.
+    let new = insert(&table, &ipv4(1), 1, Class::Udp, Ticks(31_000));
+    assert!(matches!(new, Insert::Inserted(_)));
+    table
+        .worker(0)
+        .age(&mut cursor, 10_000, Ticks(31_000), |_| ());
+    assert_eq!((cursor.left(), table.len()), (0, 1));
+}
