@@ -246,30 +246,25 @@ fn a_vifs_share_of_half_open_flows_is_dropped_as_flow_half_open_vif() {
     assert_eq!(usage_of_vif(&node, "a").half_open, 25);
 }
 
+/// Of two who have as much of what there is, neither makes room for the other.
 #[test]
 fn a_vrfs_share_of_half_open_flows_is_dropped_as_flow_half_open_vrf() {
-    let mut node = node(10_000, &[("red", 8_000)]);
-    flood(&mut node, "b", CROWD);
-    pour(
-        &mut node,
-        "a",
-        (0..2_001).map(|port| tcp("a", "c", port, "S")),
-    );
-    assert_eq!(node.drops("a"), [(DropReason::FlowHalfOpenVrf, 1)]);
-    assert_eq!(usage_of_vrf(&node, "red").half_open, 2_000);
+    let mut node = node(100, &[("red", 4)]);
+    pour(&mut node, "a", [tcp("a", "c", 1, "S")].into_iter());
+    pour(&mut node, "b", [tcp("b", "c", 1, "S")].into_iter());
+    assert_eq!(node.drops("a"), []);
+    assert_eq!(node.drops("b"), [(DropReason::FlowHalfOpenVrf, 1)]);
+    assert_eq!(usage_of_vrf(&node, "red").half_open, 1);
 }
 
 #[test]
 fn the_tables_share_of_half_open_flows_is_dropped_as_flow_table_half_open() {
-    let mut node = node(10_000, &[]);
-    flood(&mut node, "b", CROWD);
-    pour(
-        &mut node,
-        "a",
-        (0..2_501).map(|port| tcp("a", "c", port, "S")),
-    );
-    assert_eq!(node.drops("a"), [(DropReason::FlowTableHalfOpen, 1)]);
-    assert_eq!(node.flows.table_usage().half_open, 2_500);
+    let mut node = node(4, &[("a", 4)]);
+    pour(&mut node, "a", [tcp("a", "c", 1, "S")].into_iter());
+    pour(&mut node, "b", [tcp("b", "c", 1, "S")].into_iter());
+    assert_eq!(node.drops("a"), []);
+    assert_eq!(node.drops("b"), [(DropReason::FlowTableHalfOpen, 1)]);
+    assert_eq!(node.flows.table_usage().half_open, 1);
 }
 
 #[test]
