@@ -57,12 +57,14 @@ struct Ageing {
 }
 
 /// Flows that come due at once are looked at a few at a time, with packets in
-/// between: some 50 µs.
+/// between: some 50 µs. More only as more packets came, each of which may have
+/// brought a flow.
 const AGED_AT_ONCE: usize = 64;
 
 /// How long the ageing takes for the whole table, in milliseconds. With the
-/// rounding of due times that is 4.4 % of the shortest timeout, 10 s; a round
-/// over a table in which nothing is due costs a thousandth of that time.
+/// rounding of due times that is 4.4 % of the shortest timeout, 10 s, but after a
+/// flood that comes due at once; a round over a table in which nothing is due
+/// costs a thousandth of that time.
 const ROUND_MS: usize = 128;
 
 impl<B: Buffer> Worker<B> {
@@ -86,7 +88,7 @@ impl<B: Buffer> Worker<B> {
             waiting: Waiting::new(),
             pool,
             ageing: Ageing {
-                cursor: AgeCursor::new(index, workers).at_most(AGED_AT_ONCE),
+                cursor: AgeCursor::new(index, workers),
                 pace,
                 owed: 0,
                 last: Ticks(0),
@@ -126,7 +128,7 @@ impl<B: Buffer> Worker<B> {
         for index in 0..self.inputs.len() {
             received += self.process(index, now);
         }
-        self.look_after(now);
+        self.look_after(now, received);
         received
     }
 
@@ -177,7 +179,7 @@ impl<B: Buffer> Worker<B> {
     }
 
     /// What is due besides packets: held packets, neighbours, the age of flows.
-    fn look_after(&mut self, now: Ticks) {
+    fn look_after(&mut self, now: Ticks, received: usize) {
         // An idle worker, too, lets go of an old snapshot.
         self.tables.pin();
         if !self.waiting.is_empty() {
@@ -189,8 +191,9 @@ impl<B: Buffer> Worker<B> {
         ageing.owed = (ageing.owed + ageing.pace * elapsed).min(ageing.pace * ROUND_MS);
         if ageing.owed > 0 {
             let flows = self.flows.worker(self.index);
-            flows.age(&mut ageing.cursor, ageing.owed, now, |_| {});
-            ageing.owed = ageing.cursor.left();
+            let cursor = ageing.cursor.at_most(AGED_AT_ONCE.max(received));
+            flows.age(cursor, ageing.owed, now, |_| {});
+            ageing.owed = cursor.left();
         }
         if elapsed == 0 {
             return;

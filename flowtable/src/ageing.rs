@@ -69,8 +69,7 @@ impl AgeCursor {
     /// The same hand, which ends a call early once it has looked at so many
     /// pairs that were due, give or take 64: each takes up to a microsecond,
     /// while packets wait. Flows come in floods, and so they come due.
-    #[must_use]
-    pub fn at_most(mut self, pairs: usize) -> AgeCursor {
+    pub fn at_most(&mut self, pairs: usize) -> &mut AgeCursor {
         self.most = pairs;
         self
     }

@@ -18,7 +18,7 @@
 //! A quota's or a class's own bound is made room for only within: by a half-open
 //! flow of that vif in that vrf, of that vrf, or of the table.
 //!
-//! No flow goes in vain. One that makes room within a bound makes room within
+//! No flow goes in vain, unless workers race for the room. One that makes room within a bound makes room within
 //! those that are asked after it: vif, vrf, table, of each the half-open flows
 //! first. Where a quota was lowered below what is used, and one flow less would
 //! not admit another, none goes.
@@ -33,7 +33,7 @@
 
 use crate::account::{Accounts, Kind, Limit, Owner};
 use crate::insert::NewFlow;
-use crate::sync::{Acquire, AtomicU32, Relaxed};
+use crate::sync::{AcqRel, Acquire, AtomicU32, Relaxed, Release};
 use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
 
@@ -41,7 +41,10 @@ use crate::time::{Class, Ticks};
 pub(crate) const HALF_OPEN: u64 = 1;
 
 /// Whom a pair counts for: vif 32 | vrf 31 | half open 1.
+///
+/// Higher vrfs than that count as the highest: they share the last account.
 pub(crate) fn owners_word(vif: u32, vrf: u32, class: Class) -> u64 {
+    let vrf = vrf.min(u32::MAX >> 1);
     u64::from(vif) << 32 | u64::from(vrf) << 33 >> 32 | u64::from(class.is_half_open())
 }
 
@@ -89,7 +92,6 @@ impl Shares {
         if counted != 0 && now.0.wrapping_sub(counted - 1) < SHARES_LAST {
             return;
         }
-        self.counted.store(now.0.wrapping_add(1), Relaxed);
         for (crowd, kind) in [(&self.vifs, Owner::Vif(0)), (&self.vrfs, Owner::Vrf(0))] {
             let (mut promised, mut unlimited) = (0_u32, 0);
             for id in accounts.alike(kind) {
@@ -101,6 +103,8 @@ impl Shares {
             crowd.promised.store(promised, Relaxed);
             crowd.unlimited.store(unlimited, Relaxed);
         }
+        // Last: whoever sees it sees the sums.
+        self.counted.store(now.0.wrapping_add(1), Release);
     }
 }
 
@@ -155,7 +159,9 @@ impl Worker<'_> {
             let exceeded = |kind| table.accounts().is_exceeded(id, kind);
             exceeded(Kind::Pairs) || flow.class.is_half_open() && exceeded(Kind::HalfOpen)
         });
-        if exceeded {
+        // A flood at its bound is refused for each packet: the look for a flow
+        // that cannot be there would cost all workers' tenants.
+        if exceeded || self.only_half_open_would_do(limit, flow) == Some(0) {
             return false;
         }
         table.apart.shares.refresh(table.accounts(), flow.now);
@@ -179,6 +185,20 @@ impl Worker<'_> {
         })
     }
 
+    /// How many half-open flows there are to choose from, where no others may
+    /// go.
+    fn only_half_open_would_do(self, limit: Limit, flow: &NewFlow<'_>) -> Option<u32> {
+        let accounts = self.table.accounts();
+        let [vif, vrf, table] = self.table.accounts_of(flow.vif, flow.vrf);
+        let whose = match limit {
+            Limit::Vif | Limit::VifHalfOpen => vif,
+            Limit::Vrf | Limit::VrfHalfOpen => vrf,
+            Limit::TableHalfOpen => table,
+            Limit::Table => return None,
+        };
+        Some(accounts.used(whose, Kind::HalfOpen))
+    }
+
     /// Removes a pair if what made it a candidate still holds.
     fn evict(self, need: &Need<'_>, candidate: Candidate) -> bool {
         let table = self.table;
@@ -186,8 +206,14 @@ impl Worker<'_> {
         let [forward, _] = table.entries_of(pair);
         let stamp = forward.stamp(Acquire);
         // Read after the stamp: if that can be exchanged, they are this flow's.
-        let (vif, vrf) = owners_from(table.arrays().owners[pair].load(Relaxed));
+        let owners = &table.arrays().owners[pair];
+        let word = owners.load(Relaxed);
+        let (vif, vrf) = owners_from(word);
         let half_open = stamp.class().is_half_open();
+        if (word & HALF_OPEN != 0) != half_open {
+            // A worker's note of a change came after that of a later one.
+            let _ = owners.compare_exchange(word, word ^ HALF_OPEN, AcqRel, Relaxed);
+        }
         if need.candidate(pair, vif, vrf, half_open).is_none() {
             return false;
         }

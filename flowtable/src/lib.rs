@@ -19,7 +19,8 @@
 //! - No worker ever waits for another, asleep or not.
 //! - Each vif, each vrf and the table have an exact account; half-open flows
 //!   have a bounded share; a full table makes room at the cost of who is most
-//!   over its share, and never of an owner's established flows within its quota.
+//!   over its share, and never of established flows within a quota (its
+//!   proportion of the table, if all quotas are more than that).
 //! - The table takes its whole capacity. (That an index has no slot left within
 //!   reach happens about once in 10^20 places of a full one.)
 //! - The hash is keyed, so tenants cannot choose keys that collide.

@@ -5,7 +5,7 @@
 /// Milliseconds since the engine's start, wrapping after 49.7 days.
 ///
 /// Two ticks compare correctly as long as they are less than 24.8 days apart,
-/// which is why no timeout is longer than that.
+/// which is why no timeout is longer than [`Timeouts::MAX_MS`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Ticks(pub u32);
 
@@ -128,8 +128,9 @@ impl Class {
 pub struct Timeouts([u32; Class::ALL.len()]);
 
 impl Timeouts {
-    /// Longest timeout there is, in milliseconds: 24.8 days, see [`Ticks`].
-    pub const MAX_MS: u32 = i32::MAX as u32;
+    /// Longest timeout there is, in milliseconds: 24 days. See [`Ticks`]; a flow
+    /// may go a thirty-second late, and some rounds of the clock hand.
+    pub const MAX_MS: u32 = 24 * 24 * 3600 * 1000;
 
     /// The same with another timeout for `class`, at most [`Timeouts::MAX_MS`].
     #[must_use]

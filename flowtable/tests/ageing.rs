@@ -176,7 +176,8 @@ fn a_flood_that_comes_due_at_once_goes_a_few_at_a_time() {
     for n in 0..10_000 {
         insert(&table, &ipv4(n), n, Class::Udp, Ticks(0));
     }
-    let mut cursor = AgeCursor::default().at_most(64);
+    let mut cursor = AgeCursor::default();
+    cursor.at_most(64);
     let (mut owed, mut removed, mut calls) = (10_000, 0, 0);
     while owed > 0 {
         let gone = table

@@ -151,7 +151,7 @@ impl World {
         let timeouts = Timeouts::default();
         let mut world = World {
             table: table_with(config(plan.flows)),
-            cursor: AgeCursor::default().at_most(64),
+            cursor: AgeCursor::default(),
             budget: capacity(plan.flows).div_ceil(plan.round_ms as usize),
             next: 0,
             active: Vec::new(),
@@ -207,7 +207,7 @@ impl World {
     fn age(&mut self, now: Ticks, budget: usize) -> usize {
         let (gone, late) = (&mut self.gone, &mut self.late);
         let worker = self.table.worker(0);
-        worker.age(&mut self.cursor, budget, now, |flow| {
+        worker.age(self.cursor.at_most(64), budget, now, |flow| {
             let late = &mut late[flow.class as usize];
             let late_ms = now.since(flow.last_seen) - late.timeout_ms;
             late.percent
