@@ -126,7 +126,7 @@ impl Hit {
     }
 
     /// Whether another configuration than the one of `epoch` decided. Such a
-    /// flow is to be decided again and given to [`FlowTable::update_pair`],
+    /// flow is to be decided again and given to [`crate::Worker::update_pair`],
     /// which keeps what binds it: identity, translation, counters, start.
     #[inline]
     pub fn is_stale(&self, epoch: u32) -> bool {

@@ -39,7 +39,7 @@ pub struct Config {
     /// Vrfs that can have a quota, numbered from 0; 1 at least.
     pub vrfs: usize,
     /// How much of the table, and of each quota, may be half-open flows
-    /// ([`Class::is_half_open`]); at most 100.
+    /// ([`crate::Class::is_half_open`]); at most 100.
     pub half_open_percent: u8,
 }
 

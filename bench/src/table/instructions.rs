@@ -2,7 +2,7 @@
 //! processor's own counters are out of reach.
 //!
 //! The program runs itself under valgrind. That run fills a table, warms it up,
-//! and looks up batches through [`counted`], in which alone callgrind counts;
+//! and looks up batches through `counted`, in which alone callgrind counts;
 //! what makes the keys and reads the hits is outside of it.
 
 use std::env;
