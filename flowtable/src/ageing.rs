@@ -22,9 +22,10 @@
 //!
 //! A fence between the two steps on both sides lets one of them notice.
 
+use crate::due::{BLOCK, blocks_for, rounded};
 use crate::entry::Entry;
 use crate::simd::prefetch;
-use crate::sync::{AcqRel, Acquire, AtomicU32, Relaxed, SeqCst, fence};
+use crate::sync::{Acquire, Relaxed, SeqCst, fence};
 use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
 use crate::view::{FlowView, last_seen};
@@ -39,14 +40,6 @@ pub struct AgeCursor {
     workers: usize,
     most: usize,
     left: usize,
-}
-
-/// Pairs to a block.
-const BLOCK: usize = 64;
-
-/// Blocks of a table of so many pairs.
-pub(crate) fn blocks_for(pairs: usize) -> usize {
-    pairs.div_ceil(BLOCK)
 }
 
 impl AgeCursor {
@@ -102,7 +95,8 @@ impl Worker<'_> {
     /// Moves the hand over the next `budget` pairs, rounded up to 64 and at
     /// most once round, and removes those of which neither direction was seen
     /// for the timeout of their class. Tells each one removed to `expired`,
-    /// with its final counters; returns how many there were.
+    /// with its final counters (nearly, if it was being changed); returns how
+    /// many there were.
     ///
     /// Most blocks of 64 pairs cost one comparison: a round over a million
     /// idle pairs takes some 20 µs.
@@ -277,227 +271,6 @@ impl FlowTable {
         if self.due().bring_forward(pair, due) {
             fence(SeqCst);
             self.due().hasten_block(pair, due);
-        }
-    }
-
-    #[inline]
-    pub(crate) fn due(&self) -> DueTimes<'_> {
-        let arrays = self.arrays();
-        DueTimes {
-            pairs: arrays.due,
-            blocks: arrays.soonest,
-        }
-    }
-}
-
-/// When a flow seen at `seen` is due: a little late, at a time that others
-/// share.
-#[inline]
-pub(crate) fn rounded(seen: Ticks, timeout_ms: u32) -> Ticks {
-    let due = seen.after(timeout_ms);
-    // The power of two that is a thirty-second of the timeout at most.
-    let step = 1_u32 << (timeout_ms >> 5).checked_ilog2().unwrap_or(0);
-    Ticks(due.0.wrapping_add(step - 1) & !(step - 1))
-}
-
-/// The due time of every pair, and the soonest of every block; 0 for none.
-#[derive(Clone, Copy)]
-pub(crate) struct DueTimes<'a> {
-    pairs: &'a [AtomicU32],
-    blocks: &'a [AtomicU32],
-}
-
-impl DueTimes<'_> {
-    /// The hand will see it when its block is due: see
-    /// [`DueTimes::hasten_block`].
-    #[inline]
-    pub(crate) fn set(self, pair: usize, due: Ticks) {
-        self.pairs[pair].store(word(due), Relaxed);
-    }
-
-    /// The hand passes over the pair until it is set again.
-    #[inline]
-    pub(crate) fn vacate(self, pair: usize) {
-        self.pairs[pair].store(0, Relaxed);
-    }
-
-    /// Lets the hand look at the pair's block when that pair is due. To be
-    /// called after its due time was set and a fence.
-    #[inline]
-    pub(crate) fn hasten_block(self, pair: usize, due: Ticks) {
-        let block = &self.blocks[pair / BLOCK];
-        let mut soonest = block.load(Relaxed);
-        while soonest == 0 || Ticks(soonest).since(due) > 0 {
-            match block.compare_exchange_weak(soonest, word(due), AcqRel, Relaxed) {
-                Ok(_) => return,
-                Err(now) => soonest = now,
-            }
-        }
-    }
-
-    #[inline]
-    fn is_block_due(self, block: usize, now: Ticks) -> bool {
-        has_come(self.blocks[block].load(Relaxed), now)
-    }
-
-    /// Before the hand reads the due times of its pairs.
-    fn open_block(self, block: usize) {
-        self.blocks[block].swap(0, AcqRel);
-        fence(SeqCst);
-    }
-
-    /// After the hand has looked at those that were due.
-    fn close_block(self, block: usize, now: Ticks) {
-        let left = self.pairs(block).filter_map(|pair| {
-            let due = self.pairs[pair].load(Relaxed);
-            (due != 0).then_some(Ticks(due))
-        });
-        let in_how_long = |due: &Ticks| due.0.wrapping_sub(now.0) as i32;
-        if let Some(soonest) = left.min_by_key(in_how_long) {
-            self.hasten_block(block * BLOCK, soonest);
-        }
-    }
-
-    fn pairs(self, block: usize) -> core::ops::Range<usize> {
-        let first = block * BLOCK;
-        first..self.pairs.len().min(first + BLOCK)
-    }
-
-    /// The due time if it has come.
-    #[inline]
-    fn passed(self, pair: usize, now: Ticks) -> Option<u32> {
-        let due = self.pairs[pair].load(Acquire);
-        has_come(due, now).then_some(due)
-    }
-
-    /// Replaces `due` by a later one, unless it was replaced meanwhile or the
-    /// reason for it turns out not to hold any more.
-    fn put_off(self, pair: usize, due: u32, later: Ticks, holds: impl FnOnce() -> bool) {
-        let later = word(later);
-        let due_word = &self.pairs[pair];
-        if due_word
-            .compare_exchange(due, later, AcqRel, Relaxed)
-            .is_err()
-        {
-            return;
-        }
-        fence(SeqCst);
-        if !holds() {
-            let _ = due_word.compare_exchange(later, due, AcqRel, Relaxed);
-        }
-    }
-
-    /// Returns whether it was later, and there was one.
-    fn bring_forward(self, pair: usize, due: Ticks) -> bool {
-        let earlier = |now: u32| {
-            let sooner = now != 0 && Ticks(now).since(due) > 0;
-            sooner.then_some(word(due))
-        };
-        self.pairs[pair]
-            .fetch_update(AcqRel, Acquire, earlier)
-            .is_ok()
-    }
-}
-
-#[inline]
-fn has_come(due: u32, now: Ticks) -> bool {
-    due != 0 && now.0.wrapping_sub(due) <= i32::MAX as u32
-}
-
-/// A due time as stored: 0 means none, so that one is a millisecond late.
-fn word(due: Ticks) -> u32 {
-    due.0.max(1)
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use std::array;
-
-    struct Times([AtomicU32; 100], [AtomicU32; 2]);
-
-    impl Times {
-        fn new() -> Times {
-            Times(
-                array::from_fn(|_| AtomicU32::default()),
-                array::from_fn(|_| AtomicU32::default()),
-            )
-        }
-
-        fn due(&self) -> DueTimes<'_> {
-            DueTimes {
-                pairs: &self.0,
-                blocks: &self.1,
-            }
-        }
-    }
-
-    #[test]
-    fn a_due_time_put_off_for_what_is_gone_comes_back() {
-        let times = Times::new();
-        let times = times.due();
-        times.set(0, Ticks(5));
-        times.put_off(0, 5, Ticks(900), || false);
-        assert_eq!(times.passed(0, Ticks(5)), Some(5));
-        times.put_off(0, 5, Ticks(900), || true);
-        assert_eq!(times.passed(0, Ticks(899)), None);
-        assert_eq!(times.passed(0, Ticks(900)), Some(900));
-    }
-
-    #[test]
-    fn a_due_time_that_changed_meanwhile_stays() {
-        let times = Times::new();
-        let times = times.due();
-        times.set(0, Ticks(7));
-        times.put_off(0, 5, Ticks(900), || true);
-        assert_eq!(times.passed(0, Ticks(7)), Some(7));
-    }
-
-    #[test]
-    fn bringing_forward_never_puts_off() {
-        let times = Times::new();
-        let times = times.due();
-        assert!(!times.bring_forward(0, Ticks(3)), "there is no flow");
-        assert_eq!(times.passed(0, Ticks(3)), None);
-        times.set(0, Ticks(10));
-        assert!(!times.bring_forward(0, Ticks(20)));
-        assert_eq!(times.passed(0, Ticks(10)), Some(10));
-        assert!(times.bring_forward(0, Ticks(4)));
-        assert_eq!(times.passed(0, Ticks(4)), Some(4));
-    }
-
-    #[test]
-    fn a_block_is_due_with_the_first_of_its_pairs() {
-        let times = Times::new();
-        let times = times.due();
-        let start = Ticks(u32::MAX - 5);
-        for (pair, ms) in [(70, 30), (99, 20), (80, 25)] {
-            times.set(pair, start.after(ms));
-            times.hasten_block(pair, start.after(ms));
-        }
-        assert!(!times.is_block_due(1, start.after(19)));
-        assert!(times.is_block_due(1, start.after(20)));
-        assert!(!times.is_block_due(0, start.after(20)));
-        times.open_block(1);
-        times.vacate(99);
-        times.close_block(1, start.after(20));
-        assert!(!times.is_block_due(1, start.after(24)));
-        assert!(times.is_block_due(1, start.after(25)));
-        times.open_block(1);
-        times.vacate(80);
-        times.vacate(70);
-        times.close_block(1, start.after(30));
-        assert!(!times.is_block_due(1, start.after(1000)));
-    }
-
-    #[test]
-    fn due_times_are_at_most_a_thirty_second_late() {
-        for timeout_ms in [0, 1, 10, 31, 32, 1000, 10_000, 7_440_000, i32::MAX as u32] {
-            for seen in [0, 1, 12_345, u32::MAX - 3] {
-                let due = rounded(Ticks(seen), timeout_ms);
-                let late = due.0.wrapping_sub(seen.wrapping_add(timeout_ms));
-                assert!(late <= timeout_ms / 32, "{late} of {timeout_ms}");
-            }
         }
     }
 }

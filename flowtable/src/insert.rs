@@ -26,8 +26,8 @@
 
 use crate::account::{Kind, Limit, Spent};
 use crate::action::Action;
-use crate::ageing::rounded;
 use crate::bucket::Place;
+use crate::due::rounded;
 use crate::entry::{Contents, Entry};
 use crate::evict::owners_word;
 use crate::key::Key;

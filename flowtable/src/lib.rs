@@ -31,8 +31,8 @@
 //!
 //! The arguments are in the modules they concern: `entry` for readers against
 //! writers, `bucket` for the index, `insert` for insertion, `lifecycle` for
-//! update and removal, `ageing` for the clock hand, `account` and `evict` for
-//! quotas. `tests/loom.rs` checks them under every interleaving of small cases.
+//! update and removal, `ageing` and `due` for the clock hand, `account` and
+//! `evict` for quotas. `tests/loom.rs` checks them with a model checker.
 //!
 //! ```
 //! use flowtable::*;
@@ -74,6 +74,7 @@ mod account;
 mod action;
 mod ageing;
 mod bucket;
+mod due;
 mod entry;
 mod evict;
 mod freelist;

@@ -179,12 +179,6 @@ impl FlowTable {
         self.lookup_chunks::<1>(&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
     }
 
-    /// Brings near what [`FlowTable::touch`] will write for this hit.
-    #[inline]
-    pub fn prefetch_counters(&self, hit: &Hit) {
-        prefetch(self.entry(hit.id).back);
-    }
-
     pub(crate) fn lookup_hashed(&self, key: &Key, hash: u64) -> Option<Hit> {
         let arrays = self.arrays();
         self.index()

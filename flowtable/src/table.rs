@@ -4,8 +4,8 @@
 //! in `ageing`, room in `account` and `evict`, listing in `view`.
 
 use crate::account::{AccountId, Accounts, Bounds, Owner, Usage};
-use crate::ageing;
 use crate::bucket::{Index, buckets_for};
+use crate::due::blocks_for;
 use crate::entry::Entry;
 use crate::evict::Shares;
 use crate::freelist::FreeList;
@@ -64,7 +64,7 @@ impl Config {
         Shape {
             pairs: self.pairs,
             buckets: buckets_for(2 * self.pairs),
-            blocks: ageing::blocks_for(self.pairs),
+            blocks: blocks_for(self.pairs),
             shards: self.workers,
             accounts: self.bounds().accounts(),
         }

@@ -1,4 +1,4 @@
-//! Every interleaving of small cases, on the code that ships.
+//! The interleavings of small cases, on the code that ships.
 //!
 //! Needs `RUSTFLAGS="--cfg loom"`, which puts the model checker's atomics in the
 //! place of the real ones; without it there is nothing here. The checker also
@@ -6,7 +6,8 @@
 //! only the latest one.
 //!
 //! `LOOM_MAX_PREEMPTIONS` bounds how often a thread is interrupted (2 unless
-//! set): more finds more and takes longer.
+//! set): more finds more and takes longer. `LOOM_MAX_DURATION` ends a model that
+//! is not at its end after so many seconds; two workers inserting take minutes.
 #![cfg(loom)]
 
 use flowtable::*;

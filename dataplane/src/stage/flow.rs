@@ -41,9 +41,6 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
     context
         .flows
         .lookup_batch(&keys, &mut hashes[..count], &mut hits[..count]);
-    for hit in hits[..count].iter().flatten() {
-        context.flows.prefetch_counters(hit);
-    }
     for (slot, index) in lanes.iter().enumerate() {
         let index = usize::from(*index);
         let packet = &burst.packets[index];

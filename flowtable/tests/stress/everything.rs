@@ -164,7 +164,6 @@ impl Hand<'_> {
     /// Counts as many bytes each time as the flow's number says.
     fn touch(&self, n: u32, now: Ticks) {
         let Some(hit) = self.look_up(n) else { return };
-        self.table.prefetch_counters(&hit);
         self.table.touch(&hit, 1, n + 1, now);
         if let Some(reply) = self.table.lookup(&key(n).reversed()) {
             expect_intact(&reply, n, false);
