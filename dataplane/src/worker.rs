@@ -141,11 +141,7 @@ impl<B: Buffer> Worker<B> {
             return 0;
         }
         let tables = self.tables.pin();
-        let bytes = burst
-            .packets
-            .iter()
-            .map(|packet| packet.bytes().len() as u64)
-            .sum();
+        let bytes = burst.packets.iter().map(|packet| packet.len() as u64).sum();
         let counters = input.counters.block(self.index);
         counters.received(received as u64, bytes);
         let Some(vif) = tables.vif(input.vif) else {
@@ -172,6 +168,7 @@ impl<B: Buffer> Worker<B> {
         let mut exits = Exits {
             outbox: &mut self.outbox,
             waiting: &mut self.waiting,
+            pool: &mut *self.pool,
         };
         stage::forward::run(&context, burst, &mut exits);
         self.outbox.flush(tables);

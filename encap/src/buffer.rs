@@ -8,9 +8,18 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// A packet that can grow and shrink at both ends without moving.
+#[allow(
+    clippy::len_without_is_empty,
+    reason = "nobody asks a packet whether it is"
+)]
 pub trait Buffer {
     /// The packet.
     fn bytes(&self) -> &[u8];
+
+    /// Bytes in the packet.
+    fn len(&self) -> usize {
+        self.bytes().len()
+    }
 
     /// The packet, to write.
     fn bytes_mut(&mut self) -> &mut [u8];

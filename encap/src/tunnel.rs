@@ -139,7 +139,7 @@ impl TunnelHeader {
         inner_traffic_class: u8,
     ) -> Result<(), Error> {
         let l3 = usize::from(self.l3);
-        let frame_len = self.len() + packet.bytes().len();
+        let frame_len = self.len() + packet.len();
         let Ok(datagram_len) = u16::try_from(frame_len - l3) else {
             return Err(Error::too_long(frame_len - l3));
         };

@@ -49,7 +49,7 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
         let found = enter(context, lane, &keys[slot], hits[slot], packet.bytes());
         lane.next = match found {
             Ok(hit) => {
-                let len = packet.bytes().len() as u32;
+                let len = packet.len() as u32;
                 context.flows.touch(&hit, 1, len, context.now);
                 follow(&hit)
             }

@@ -5,6 +5,7 @@ use encap::Buffer;
 use super::outbox::Outbox;
 use super::waiting::Waiting;
 use super::{Burst, Context, Lane, Layer, Next, host};
+use crate::io::Pool;
 use crate::reason::DropReason;
 use crate::tables::{Nexthop, Tables, Tunnel, Vif, VifId};
 
@@ -14,6 +15,8 @@ pub struct Exits<'a, B> {
     pub outbox: &'a mut Outbox<B>,
     /// For tunnels whose neighbour is not known yet.
     pub waiting: &'a mut Waiting<B>,
+    /// Buffers for packets that the vrouter makes itself.
+    pub pool: &'a mut dyn Pool<B>,
 }
 
 /// Sends every packet of the batch on its way, or drops it; the batch is empty
@@ -98,7 +101,7 @@ fn through_tunnel<B: Buffer>(
     mut packet: B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
-    if packet.bytes().len() > tunnel.max_frame {
+    if packet.len() > tunnel.max_frame {
         return Err(DropReason::TooBig);
     }
     if layer == Layer::Routed {

@@ -91,16 +91,10 @@ impl<B: Buffer> Outbox<B> {
             let lost = before - line.waiting.len();
             counters.dropped(DropReason::NoHeadroom, lost as u64);
         }
-        let lengths = line
-            .waiting
-            .iter()
-            .map(|packet| packet.bytes().len() as u64);
+        let lengths = line.waiting.iter().map(|packet| packet.len() as u64);
         let bytes: u64 = lengths.sum();
         let sent = line.queue.tx_burst(&mut line.waiting) as u64;
-        let refused = line
-            .waiting
-            .iter()
-            .map(|packet| packet.bytes().len() as u64);
+        let refused = line.waiting.iter().map(|packet| packet.len() as u64);
         counters.sent(sent, bytes - refused.sum::<u64>());
         if !line.waiting.is_empty() {
             counters.dropped(DropReason::TxRingFull, line.waiting.len() as u64);

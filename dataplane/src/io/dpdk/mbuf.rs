@@ -60,10 +60,6 @@ impl Mbuf {
         unsafe { self.0.as_mut() }
     }
 
-    fn len(&self) -> usize {
-        usize::from(self.head().data_len)
-    }
-
     /// Changes the length of the packet, which is `u16` in the segment.
     fn set_len(&mut self, len: u16) {
         let head = self.head_mut();
@@ -84,6 +80,10 @@ impl Buffer for Mbuf {
         // is zeroed when it is mapped), `data_off + data_len` is within it, and
         // the owner is borrowed.
         unsafe { slice::from_raw_parts(self.start(), self.len()) }
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.head().data_len)
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
