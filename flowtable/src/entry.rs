@@ -38,7 +38,7 @@
 use crate::action::{Action, WORDS_IPV4, WORDS_IPV6};
 use crate::bucket::Place;
 use crate::key::Key;
-use crate::simd::{copy_upper, prefetch};
+use crate::simd::{Level, prefetch};
 use crate::stamp::Stamp;
 use crate::sync::{AtomicU64, Ordering, Relaxed, Release, fence};
 use crate::time::{Class, Ticks};
@@ -88,8 +88,12 @@ impl Line {
     /// Of a front: the packed action, if it is live with nothing unusual about
     /// it and the key is its own, and nobody changed it meanwhile. What nearly
     /// every hit is.
-    #[inline]
-    pub(crate) fn plain<const FAMILY: u8>(&self, key: &Key) -> Option<(Stamp, [u64; WORDS_IPV4])> {
+    #[inline(always)]
+    pub(crate) fn plain<const FAMILY: u8>(
+        &self,
+        level: impl Level,
+        key: &Key,
+    ) -> Option<(Stamp, [u64; WORDS_IPV4])> {
         let ipv6 = key.is_ipv6_in::<FAMILY>();
         let differs = |at: usize, word: u64| self.0[at].load(Relaxed) ^ word;
         let stamp = Stamp(self.0[STAMP].load(Ordering::Acquire));
@@ -104,7 +108,7 @@ impl Line {
         if differ != 0 {
             return None;
         }
-        let mut words = copy_upper(&self.0);
+        let mut words = level.copy_upper(&self.0);
         if ipv6 {
             words = [words[2], words[3], 0, 0];
         }

@@ -10,7 +10,7 @@ use crate::action::{Action, Verdict, WORDS_IPV4};
 use crate::bucket::Index;
 use crate::key::{Key, family};
 use crate::memory::Arrays;
-use crate::simd::prefetch;
+use crate::simd::{Baseline, Level, Work, prefetch};
 use crate::stamp::{Stamp, State};
 use crate::sync::Acquire;
 use crate::table::FlowTable;
@@ -149,7 +149,7 @@ impl FlowTable {
         self.hash_in::<{ family::MIXED }>(key)
     }
 
-    #[inline]
+    #[inline(always)]
     fn hash_in<const FAMILY: u8>(&self, key: &Key) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         key.hash_into::<FAMILY>(&mut hasher);
@@ -169,14 +169,28 @@ impl FlowTable {
     /// # Panics
     /// If `hashes` or `out` is shorter than `keys`.
     pub fn lookup_batch(&self, keys: &[Key], hashes: &mut [u64], out: &mut [Option<Hit>]) {
+        match self.wide {
+            Some(wide) => self.lookup_all(wide, keys, hashes, out),
+            None => self.lookup_all(Baseline, keys, hashes, out),
+        }
+    }
+
+    fn lookup_all(
+        &self,
+        level: impl Level,
+        keys: &[Key],
+        hashes: &mut [u64],
+        out: &mut [Option<Hit>],
+    ) {
         let (hashes, out) = (&mut hashes[..keys.len()], &mut out[..keys.len()]);
-        let rest = self.lookup_chunks::<32>(keys, hashes, out);
+        let rest = self.lookup_chunks::<32>(level, keys, hashes, out);
         if rest == keys.len() {
             return;
         }
         let (keys, hashes, out) = (&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
-        let rest = self.lookup_chunks::<8>(keys, hashes, out);
-        self.lookup_chunks::<1>(&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
+        let rest = self.lookup_chunks::<8>(level, keys, hashes, out);
+        let (keys, hashes, out) = (&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
+        self.lookup_chunks::<1>(level, keys, hashes, out);
     }
 
     pub(crate) fn lookup_hashed(&self, key: &Key, hash: u64) -> Option<Hit> {
@@ -190,6 +204,7 @@ impl FlowTable {
     #[inline]
     fn lookup_chunks<const N: usize>(
         &self,
+        level: impl Level,
         keys: &[Key],
         hashes: &mut [u64],
         out: &mut [Option<Hit>],
@@ -198,72 +213,23 @@ impl FlowTable {
         let hashes = hashes.as_chunks_mut::<N>().0;
         let out = out.as_chunks_mut::<N>().0;
         for ((keys, hashes), out) in keys.iter().zip(hashes).zip(out) {
-            if keys
+            let table = self;
+            let chunk = Chunk::<N> {
+                table,
+                keys,
+                hashes,
+                out,
+            };
+            let any_ipv6 = keys
                 .iter()
-                .fold(0, |any, key| any | u8::from(key.is_ipv6()))
-                == 0
-            {
-                self.lookup_chunk::<N, { family::IPV4 }>(keys, hashes, out);
+                .fold(0, |any, key| any | u8::from(key.is_ipv6()));
+            if any_ipv6 == 0 {
+                level.run(Of::<N, { family::IPV4 }>(chunk));
             } else {
-                self.lookup_chunk_with_ipv6(keys, hashes, out);
+                chunk.look_up_with_ipv6(level);
             }
         }
         keys.len() * N
-    }
-
-    /// Apart, or the compiler counts families where one `or` a key will do.
-    #[inline(never)]
-    fn lookup_chunk_with_ipv6<const N: usize>(
-        &self,
-        keys: &[Key; N],
-        hashes: &mut [u64; N],
-        out: &mut [Option<Hit>; N],
-    ) {
-        if keys.iter().all(Key::is_ipv6) {
-            self.lookup_chunk::<N, { family::IPV6 }>(keys, hashes, out);
-        } else {
-            self.lookup_chunk::<N, { family::MIXED }>(keys, hashes, out);
-        }
-    }
-
-    /// One pass over the keys, one over the buckets, one over the entries they
-    /// name: each asks for the lines that the next one reads.
-    #[inline]
-    fn lookup_chunk<const N: usize, const FAMILY: u8>(
-        &self,
-        keys: &[Key; N],
-        hashes: &mut [u64; N],
-        out: &mut [Option<Hit>; N],
-    ) {
-        let arrays = self.arrays();
-        let (index, fronts) = (Index::of(arrays), arrays.fronts);
-        let mut homes = [index.home(0); N];
-        unrolled::<N>(|i| {
-            hashes[i] = self.hash_in::<FAMILY>(&keys[i]);
-            homes[i] = index.home(hashes[i]);
-            prefetch(homes[i]);
-        });
-        let mut numbers = [ABSENT; N];
-        unrolled::<N>(|i| {
-            let Some(number) = homes[i].probe(hashes[i]) else {
-                return;
-            };
-            numbers[i] = number as usize;
-            prefetch(fronts.as_ptr().wrapping_add(number as usize));
-        });
-        unrolled::<N>(|i| {
-            let number = numbers[i];
-            let Some(front) = fronts.get(number) else {
-                out[i] = None;
-                return;
-            };
-            match front.plain::<FAMILY>(&keys[i]) {
-                Some((stamp, words)) => {
-                    out[i] = Hit::new(FlowId::from_index(number as u32), stamp, words);
-                }
-                None => self.look_further(&keys[i], hashes[i], &mut out[i]),
-            }
-        });
     }
 
     /// For one in sixty: the tag was another key's, or there is something
@@ -276,8 +242,74 @@ impl FlowTable {
     }
 }
 
+/// Keys that are looked up together.
+struct Chunk<'a, const N: usize> {
+    table: &'a FlowTable,
+    keys: &'a [Key; N],
+    hashes: &'a mut [u64; N],
+    out: &'a mut [Option<Hit>; N],
+}
+
+impl<const N: usize> Chunk<'_, N> {
+    /// Apart, or the compiler counts families where one `or` a key will do.
+    #[inline(never)]
+    fn look_up_with_ipv6(self, level: impl Level) {
+        if self.keys.iter().all(Key::is_ipv6) {
+            level.run(Of::<N, { family::IPV6 }>(self));
+        } else {
+            level.run(Of::<N, { family::MIXED }>(self));
+        }
+    }
+}
+
+/// A chunk of a family.
+struct Of<'a, const N: usize, const FAMILY: u8>(Chunk<'a, N>);
+
+impl<const N: usize, const FAMILY: u8> Work for Of<'_, N, FAMILY> {
+    /// One pass over the keys, one over the buckets, one over the entries they
+    /// name: each asks for the lines that the next one reads.
+    #[inline(always)]
+    fn run(self, level: impl Level) {
+        let Chunk {
+            table,
+            keys,
+            hashes,
+            out,
+        } = self.0;
+        let arrays = table.arrays();
+        let (index, fronts) = (Index::of(arrays), arrays.fronts);
+        let mut homes = [index.home(0); N];
+        unrolled::<N>(|i| {
+            hashes[i] = table.hash_in::<FAMILY>(&keys[i]);
+            homes[i] = index.home(hashes[i]);
+            prefetch(homes[i]);
+        });
+        let mut numbers = [ABSENT; N];
+        unrolled::<N>(|i| {
+            let Some(number) = homes[i].probe(level, hashes[i]) else {
+                return;
+            };
+            numbers[i] = number as usize;
+            prefetch(fronts.as_ptr().wrapping_add(number as usize));
+        });
+        unrolled::<N>(|i| {
+            let number = numbers[i];
+            let Some(front) = fronts.get(number) else {
+                out[i] = None;
+                return;
+            };
+            match front.plain::<FAMILY>(level, &keys[i]) {
+                Some((stamp, words)) => {
+                    out[i] = Hit::new(FlowId::from_index(number as u32), stamp, words);
+                }
+                None => table.look_further(&keys[i], hashes[i], &mut out[i]),
+            }
+        });
+    }
+}
+
 /// Calls `each` for 0 to `N`, four calls to a turn of the loop.
-#[inline]
+#[inline(always)]
 fn unrolled<const N: usize>(mut each: impl FnMut(usize)) {
     if N.is_multiple_of(4) {
         for first in (0..N).step_by(4) {
@@ -297,7 +329,7 @@ fn unrolled<const N: usize>(mut each: impl FnMut(usize)) {
 fn read(arrays: &Arrays<'_>, index: usize, key: &Key) -> Option<Hit> {
     let entry = arrays.entry(index)?;
     let id = FlowId::from_index(index as u32);
-    if let Some((stamp, words)) = entry.front.plain::<{ family::MIXED }>(key) {
+    if let Some((stamp, words)) = entry.front.plain::<{ family::MIXED }>(Baseline, key) {
         return Hit::new(id, stamp, words);
     }
     loop {
