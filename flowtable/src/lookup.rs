@@ -15,6 +15,7 @@ use crate::stamp::{Stamp, State};
 use crate::sync::Acquire;
 use crate::table::FlowTable;
 use crate::time::Class;
+use ahash::RandomState;
 use core::hash::{BuildHasher, Hasher};
 use core::num::NonZeroU64;
 
@@ -146,14 +147,7 @@ impl FlowTable {
     /// good in any of its bits as in any other.
     #[inline]
     pub fn hash(&self, key: &Key) -> u64 {
-        self.hash_in::<{ family::MIXED }>(key)
-    }
-
-    #[inline(always)]
-    fn hash_in<const FAMILY: u8>(&self, key: &Key) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        key.hash_into::<FAMILY>(&mut hasher);
-        hasher.finish()
+        hash_in::<{ family::MIXED }>(&self.hasher, key)
     }
 
     /// Finds the flow direction with this key.
@@ -278,15 +272,17 @@ impl<const N: usize, const FAMILY: u8> Work for Of<'_, N, FAMILY> {
         } = self.0;
         let arrays = table.arrays();
         let (index, fronts) = (Index::of(arrays), arrays.fronts);
+        // Or its words are read anew for every key.
+        let hasher = table.hasher.clone();
         let mut homes = [index.home(0); N];
         unrolled::<N>(|i| {
-            hashes[i] = table.hash_in::<FAMILY>(&keys[i]);
+            hashes[i] = hash_in::<FAMILY>(&hasher, &keys[i]);
             homes[i] = index.home(hashes[i]);
             prefetch(homes[i]);
         });
         let mut numbers = [ABSENT; N];
         unrolled::<N>(|i| {
-            let Some(number) = homes[i].probe(level, hashes[i]) else {
+            let Some(number) = homes[i].probe(level, &hashes[i]) else {
                 return;
             };
             numbers[i] = number as usize;
@@ -306,6 +302,13 @@ impl<const N: usize, const FAMILY: u8> Work for Of<'_, N, FAMILY> {
             }
         });
     }
+}
+
+#[inline(always)]
+fn hash_in<const FAMILY: u8>(state: &RandomState, key: &Key) -> u64 {
+    let mut hasher = state.build_hasher();
+    key.hash_into::<FAMILY>(&mut hasher);
+    hasher.finish()
 }
 
 /// Calls `each` for 0 to `N`, four calls to a turn of the loop.

@@ -1,9 +1,9 @@
 //! What the compiler has no safe words for: with one line of `bucket`, the only
 //! `unsafe` of this crate.
 //!
-//! Three things every lookup does, each with its portable form: comparing
-//! sixteen bytes at once, copying four neighbouring words, and asking for a
-//! cache line before it is needed. Together they are a third of a lookup's
+//! Four things every lookup does, each with its portable form: comparing sixteen
+//! tags at once, comparing a key, copying four neighbouring words, and asking for
+//! a cache line before it is needed. Together they are a third of a lookup's
 //! instructions.
 //!
 //! And the choice of instructions: a program is built for every processor of its
@@ -32,8 +32,19 @@ pub(crate) struct Pair(pub(crate) [AtomicU64; 2]);
 /// The instructions there are. A value of such a type is the proof that this
 /// processor has them.
 pub(crate) trait Level: Copy {
-    /// Which of the bytes of two words, lowest first, equal `byte`. Acquires.
-    fn equal_bytes(self, words: &Pair, byte: u8) -> u32;
+    /// Which of the bytes of two words, lowest first, equal the lowest one of
+    /// `like`. Acquires.
+    fn equal_bytes(self, words: &Pair, like: &u64) -> u32;
+
+    /// The first word of a line, if it and those after it, `N` together, are
+    /// `words`, as far as the bits in `mask` of the first one go. `N` is 3 or 6.
+    /// Reads the first before the others, and acquires.
+    fn first_if_equal<const N: usize>(
+        self,
+        line: &[AtomicU64; 8],
+        words: &[u64; 6],
+        mask: u64,
+    ) -> Option<u64>;
 
     /// The last four words of a line. Relaxed; each by itself.
     fn copy_upper(self, line: &[AtomicU64; 8]) -> [u64; 4];
@@ -54,8 +65,18 @@ pub(crate) struct Baseline;
 
 impl Level for Baseline {
     #[inline(always)]
-    fn equal_bytes(self, words: &Pair, byte: u8) -> u32 {
-        imp::equal_bytes(words, byte)
+    fn equal_bytes(self, words: &Pair, like: &u64) -> u32 {
+        imp::equal_bytes(words, *like as u8)
+    }
+
+    #[inline(always)]
+    fn first_if_equal<const N: usize>(
+        self,
+        line: &[AtomicU64; 8],
+        words: &[u64; 6],
+        mask: u64,
+    ) -> Option<u64> {
+        portable::first_if_equal::<N>(line, words, mask)
     }
 
     #[inline(always)]
@@ -150,9 +171,21 @@ mod imp {
 
     impl Level for Wide {
         #[inline(always)]
-        fn equal_bytes(self, words: &Pair, byte: u8) -> u32 {
+        fn equal_bytes(self, words: &Pair, like: &u64) -> u32 {
             // SAFETY: there is no `Wide` where these are not.
-            unsafe { wide_equal_bytes(words, byte) }
+            unsafe { wide_equal_bytes(words, like) }
+        }
+
+        #[inline(always)]
+        fn first_if_equal<const N: usize>(
+            self,
+            line: &[AtomicU64; 8],
+            words: &[u64; 6],
+            mask: u64,
+        ) -> Option<u64> {
+            let first = line[0].load(Acquire);
+            // SAFETY: as above.
+            unsafe { wide_equal::<N>(line, words, mask) }.then_some(first)
         }
 
         #[inline(always)]
@@ -176,21 +209,63 @@ mod imp {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn wide_equal_bytes(words: &Pair, byte: u8) -> u32 {
-        let bytes = _mm_set1_epi8(byte as i8);
+    fn wide_equal_bytes(words: &Pair, like: &u64) -> u32 {
         let equal: __m128i;
-        // SAFETY: as in `equal_bytes`.
+        // SAFETY: as in `equal_bytes`; of `like` it reads the lowest byte.
         unsafe {
             asm!(
-                "vpcmpeqb {equal}, {bytes}, [{words}]",
-                equal = lateout(xmm_reg) equal,
-                bytes = in(xmm_reg) bytes,
+                "vpbroadcastb {equal}, byte ptr [{like}]",
+                "vpcmpeqb {equal}, {equal}, [{words}]",
+                equal = out(xmm_reg) equal,
                 words = in(reg) words,
+                like = in(reg) like,
                 options(nostack, preserves_flags, readonly),
             );
         }
         fence(Acquire);
         _mm_movemask_epi8(equal) as u32
+    }
+
+    /// Of [`Level::first_if_equal`] all but the first word itself.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn wide_equal<const N: usize>(line: &[AtomicU64; 8], words: &[u64; 6], mask: u64) -> bool {
+        let fourth = if N > 3 { -1 } else { 0 };
+        let mask = _mm256_setr_epi64x(mask as i64, -1, -1, fourth);
+        let first: __m256i;
+        // SAFETY: reads the first 32 of the bytes of a reference; as an atomic
+        // access, see the top.
+        unsafe {
+            asm!(
+                "vmovdqu {first}, [{line}]",
+                first = lateout(ymm_reg) first,
+                line = in(reg) line,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        // SAFETY: reads the first 32 of the bytes of a reference.
+        let words_first = unsafe { _mm256_loadu_si256(words.as_ptr().cast()) };
+        let differ = _mm256_xor_si256(first, words_first);
+        if _mm256_testz_si256(differ, mask) == 0 {
+            return false;
+        }
+        if N == 3 {
+            return true;
+        }
+        let last: __m128i;
+        // SAFETY: reads the 16 bytes after those.
+        unsafe {
+            asm!(
+                "vmovdqu {last}, [{line} + 32]",
+                last = lateout(xmm_reg) last,
+                line = in(reg) line,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        // SAFETY: as well.
+        let words_last = unsafe { _mm_loadu_si128(words.as_ptr().add(4).cast()) };
+        let differ = _mm_xor_si128(last, words_last);
+        _mm_testz_si128(differ, differ) == 1
     }
 
     #[inline]
@@ -229,7 +304,16 @@ mod imp {
     }
 
     impl Level for Wide {
-        fn equal_bytes(self, _words: &Pair, _byte: u8) -> u32 {
+        fn equal_bytes(self, _words: &Pair, _like: &u64) -> u32 {
+            match self {}
+        }
+
+        fn first_if_equal<const N: usize>(
+            self,
+            _line: &[AtomicU64; 8],
+            _words: &[u64; 6],
+            _mask: u64,
+        ) -> Option<u64> {
             match self {}
         }
 
@@ -244,10 +328,6 @@ mod imp {
 }
 
 /// The same in ordinary words.
-#[cfg_attr(
-    all(target_arch = "x86_64", not(any(loom, miri, test))),
-    expect(dead_code, reason = "for other processors, and to compare with")
-)]
 mod portable {
     use super::Pair;
     use crate::sync::{Acquire, AtomicU64, Relaxed};
@@ -256,6 +336,10 @@ mod portable {
     /// One in each byte.
     const ONES: u64 = 0x0101_0101_0101_0101;
 
+    #[cfg_attr(
+        all(target_arch = "x86_64", not(any(loom, miri, test))),
+        expect(dead_code, reason = "for other processors, and to compare with")
+    )]
     pub(super) fn equal_bytes(Pair(words): &Pair, byte: u8) -> u32 {
         const LOW: u64 = 0x7f * ONES;
         let in_word = |word: &AtomicU64| {
@@ -269,6 +353,25 @@ mod portable {
         in_word(&words[0]) | in_word(&words[1]) << 8
     }
 
+    #[inline(always)]
+    pub(super) fn first_if_equal<const N: usize>(
+        line: &[AtomicU64; 8],
+        words: &[u64; 6],
+        mask: u64,
+    ) -> Option<u64> {
+        let first = line[0].load(Acquire);
+        // Together, so that there is one branch to mispredict.
+        let mut differ = (first ^ words[0]) & mask;
+        for (word, expected) in line.iter().zip(words).take(N).skip(1) {
+            differ |= word.load(Relaxed) ^ expected;
+        }
+        (differ == 0).then_some(first)
+    }
+
+    #[cfg_attr(
+        all(target_arch = "x86_64", not(any(loom, miri, test))),
+        expect(dead_code, reason = "for other processors, and to compare with")
+    )]
     pub(super) fn copy_upper(line: &[AtomicU64; 8]) -> [u64; 4] {
         array::from_fn(|i| line[4 + i].load(Relaxed))
     }
@@ -287,10 +390,42 @@ mod tests {
             let expected = (0..16).filter(|i| (planted >> (8 * i)) as u8 == byte);
             let expected = expected.fold(0, |bits, i| bits | 1 << i);
             let words = Pair([planted, planted >> 64].map(|word| AtomicU64::new(word as u64)));
-            prop_assert_eq!(Baseline.equal_bytes(&words, byte), expected);
+            let like = u64::from(byte) | bytes as u64 & !0xff;
+            prop_assert_eq!(Baseline.equal_bytes(&words, &like), expected);
             prop_assert_eq!(portable::equal_bytes(&words, byte), expected);
             if let Some(wide) = Wide::detect() {
-                prop_assert_eq!(wide.equal_bytes(&words, byte), expected);
+                prop_assert_eq!(wide.equal_bytes(&words, &like), expected);
+            }
+        }
+
+        #[test]
+        fn all_ways_to_compare_a_key_agree(
+            words: [u64; 8],
+            mask: u64,
+            flipped in 0..2 * 512_usize,
+        ) {
+            let key: [u64; 6] = core::array::from_fn(|i| words[i]);
+            let mut line = words;
+            if flipped < 512 {
+                line[flipped / 64] ^= 1 << (flipped % 64);
+            }
+            let seen = |words: usize| match flipped {
+                0..64 => mask >> flipped & 1 == 1,
+                _ => flipped < 64 * words,
+            };
+            let expected = [3, 6].map(|words| (!seen(words)).then_some(line[0]));
+            let line = line.map(AtomicU64::new);
+            let baseline = [
+                Baseline.first_if_equal::<3>(&line, &key, mask),
+                Baseline.first_if_equal::<6>(&line, &key, mask),
+            ];
+            prop_assert_eq!(baseline, expected);
+            if let Some(wide) = Wide::detect() {
+                let wide = [
+                    wide.first_if_equal::<3>(&line, &key, mask),
+                    wide.first_if_equal::<6>(&line, &key, mask),
+                ];
+                prop_assert_eq!(wide, expected);
             }
         }
 
