@@ -99,7 +99,7 @@ impl<'a> Index<'a> {
         let mut at = self.home_number(hash);
         for _ in 0..=self.reach() {
             let bucket = &self.0[at];
-            let mut matches = bucket.matches(Baseline, &tag(hash).into());
+            let mut matches = bucket.matches(Baseline, tag(hash));
             while matches != 0 {
                 let slot = matches.trailing_zeros() as usize;
                 let found = accept(bucket.entries[slot].load(Acquire));
@@ -178,25 +178,25 @@ impl Bucket {
     /// It may hold another key; then, and if entries are elsewhere, which makes
     /// it any entry, only [`Index::find`] can tell.
     #[inline(always)]
-    pub(crate) fn probe(&self, level: impl Level, hash: &u64) -> Option<u32> {
+    pub(crate) fn probe(&self, level: impl Level, hash: u64) -> Option<u32> {
         // One hash in 256 has no tag of its own (see `tag`) and here finds an
         // empty slot or nothing; for the others this is the tag, and it saves
         // them four instructions not to ask.
-        let matches = self.matches(level, hash);
+        let matches = self.matches(level, hash as u8);
         if matches != 0 {
             let slot = matches.trailing_zeros() as usize;
             Some(self.entries[slot].load(Acquire))
-        } else if self.passed() == 0 && *hash as u8 == tag(*hash) {
+        } else if self.passed() == 0 && hash as u8 == tag(hash) {
             None
         } else {
             Some(0)
         }
     }
 
-    /// The slots with the tag that is the lowest byte of `hash`, as bits.
+    /// The slots with this tag, as bits.
     #[inline(always)]
-    fn matches(&self, level: impl Level, hash: &u64) -> u32 {
-        level.equal_bytes(&self.tags, hash) & ((1 << SLOTS) - 1)
+    fn matches(&self, level: impl Level, tag: u8) -> u32 {
+        level.equal_bytes(&self.tags, tag) & ((1 << SLOTS) - 1)
     }
 
     /// How many entries at home here or before went on to later buckets.
@@ -263,8 +263,8 @@ mod tests {
         assert!(index.place(hash, room).is_none());
         assert_eq!(all(index, hash), (0..room).collect::<Vec<_>>());
         assert_eq!(all(index, hash ^ 0x10), []);
-        assert_eq!(buckets[99].probe(Baseline, &hash), Some(0));
-        assert!(buckets[99].probe(Baseline, &(hash ^ 0x10)).is_some());
+        assert_eq!(buckets[99].probe(Baseline, hash), Some(0));
+        assert!(buckets[99].probe(Baseline, hash ^ 0x10).is_some());
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
             for place in places.into_iter().rev() {
                 index.clear(hash, place);
             }
-            assert_eq!(buckets[50].probe(Baseline, &hash), None, "round {round}");
+            assert_eq!(buckets[50].probe(Baseline, hash), None, "round {round}");
         }
         let words = buckets.iter().flat_map(|bucket| &bucket.tags.0);
         assert!(words.into_iter().all(|word| word.load(Relaxed) == 0));
@@ -302,7 +302,7 @@ mod tests {
         let buckets = buckets(1000);
         let index = Index(&buckets);
         index.place(5, 1);
-        assert_eq!(buckets[0].probe(Baseline, &7), None);
-        assert_eq!(buckets[0].probe(Baseline, &5), Some(1));
+        assert_eq!(buckets[0].probe(Baseline, 7), None);
+        assert_eq!(buckets[0].probe(Baseline, 5), Some(1));
     }
 }

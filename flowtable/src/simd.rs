@@ -32,9 +32,8 @@ pub(crate) struct Pair(pub(crate) [AtomicU64; 2]);
 /// The instructions there are. A value of such a type is the proof that this
 /// processor has them.
 pub(crate) trait Level: Copy {
-    /// Which of the bytes of two words, lowest first, equal the lowest one of
-    /// `like`. Acquires.
-    fn equal_bytes(self, words: &Pair, like: &u64) -> u32;
+    /// Which of the bytes of two words, lowest first, equal `byte`. Acquires.
+    fn equal_bytes(self, words: &Pair, byte: u8) -> u32;
 
     /// The first word of a line, if it and those after it, `N` together, are
     /// `words`, as far as the bits in `mask` of the first one go. `N` is 3 or 6.
@@ -65,8 +64,8 @@ pub(crate) struct Baseline;
 
 impl Level for Baseline {
     #[inline(always)]
-    fn equal_bytes(self, words: &Pair, like: &u64) -> u32 {
-        imp::equal_bytes(words, *like as u8)
+    fn equal_bytes(self, words: &Pair, byte: u8) -> u32 {
+        imp::equal_bytes(words, byte)
     }
 
     #[inline(always)]
@@ -171,9 +170,9 @@ mod imp {
 
     impl Level for Wide {
         #[inline(always)]
-        fn equal_bytes(self, words: &Pair, like: &u64) -> u32 {
+        fn equal_bytes(self, words: &Pair, byte: u8) -> u32 {
             // SAFETY: there is no `Wide` where these are not.
-            unsafe { wide_equal_bytes(words, like) }
+            unsafe { wide_equal_bytes(words, byte) }
         }
 
         #[inline(always)]
@@ -209,16 +208,16 @@ mod imp {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn wide_equal_bytes(words: &Pair, like: &u64) -> u32 {
+    fn wide_equal_bytes(words: &Pair, byte: u8) -> u32 {
+        let bytes = _mm_set1_epi8(byte as i8);
         let equal: __m128i;
-        // SAFETY: as in `equal_bytes`; of `like` it reads the lowest byte.
+        // SAFETY: as in `equal_bytes`.
         unsafe {
             asm!(
-                "vpbroadcastb {equal}, byte ptr [{like}]",
-                "vpcmpeqb {equal}, {equal}, [{words}]",
-                equal = out(xmm_reg) equal,
+                "vpcmpeqb {equal}, {bytes}, [{words}]",
+                equal = lateout(xmm_reg) equal,
+                bytes = in(xmm_reg) bytes,
                 words = in(reg) words,
-                like = in(reg) like,
                 options(nostack, preserves_flags, readonly),
             );
         }
@@ -304,7 +303,7 @@ mod imp {
     }
 
     impl Level for Wide {
-        fn equal_bytes(self, _words: &Pair, _like: &u64) -> u32 {
+        fn equal_bytes(self, _words: &Pair, _byte: u8) -> u32 {
             match self {}
         }
 
@@ -390,11 +389,10 @@ mod tests {
             let expected = (0..16).filter(|i| (planted >> (8 * i)) as u8 == byte);
             let expected = expected.fold(0, |bits, i| bits | 1 << i);
             let words = Pair([planted, planted >> 64].map(|word| AtomicU64::new(word as u64)));
-            let like = u64::from(byte) | bytes as u64 & !0xff;
-            prop_assert_eq!(Baseline.equal_bytes(&words, &like), expected);
+            prop_assert_eq!(Baseline.equal_bytes(&words, byte), expected);
             prop_assert_eq!(portable::equal_bytes(&words, byte), expected);
             if let Some(wide) = Wide::detect() {
-                prop_assert_eq!(wide.equal_bytes(&words, &like), expected);
+                prop_assert_eq!(wide.equal_bytes(&words, byte), expected);
             }
         }
 
