@@ -10,7 +10,7 @@ use crate::action::{Action, Verdict, WORDS_IPV4};
 use crate::bucket::Index;
 use crate::key::{Key, family};
 use crate::memory::Arrays;
-use crate::simd::{Baseline, Level, Work, prefetch};
+use crate::simd::{Baseline, Level, Work, prefetch, prefetch_near};
 use crate::stamp::{Stamp, State};
 use crate::sync::Acquire;
 use crate::table::FlowTable;
@@ -137,6 +137,13 @@ impl Hit {
         self.epoch() != epoch
     }
 
+    /// The same hit with another class.
+    #[must_use]
+    pub(crate) fn with_class(self, class: Class) -> Hit {
+        let stamp = Stamp(self.stamp.get()).with_class(class);
+        Hit::new(self.id, stamp, self.words)
+    }
+
     /// The same hit with another action.
     #[inline]
     #[must_use]
@@ -180,14 +187,18 @@ impl FlowTable {
         out: &mut [Option<Hit>],
     ) {
         let (hashes, out) = (&mut hashes[..keys.len()], &mut out[..keys.len()]);
-        let rest = self.lookup_chunks::<32>(level, keys, hashes, out);
+        let rest = if self.arrays().fronts.len() <= SMALL {
+            self.lookup_chunks::<32, NEAR>(level, keys, hashes, out)
+        } else {
+            self.lookup_chunks::<32, FAR>(level, keys, hashes, out)
+        };
         if rest == keys.len() {
             return;
         }
         let (keys, hashes, out) = (&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
-        let rest = self.lookup_chunks::<8>(level, keys, hashes, out);
+        let rest = self.lookup_chunks::<8, NEAR>(level, keys, hashes, out);
         let (keys, hashes, out) = (&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
-        self.lookup_chunks::<1>(level, keys, hashes, out);
+        self.lookup_chunks::<1, NEAR>(level, keys, hashes, out);
     }
 
     pub(crate) fn lookup_hashed(&self, key: &Key, hash: u64) -> Option<Hit> {
@@ -199,7 +210,7 @@ impl FlowTable {
     /// Looks up as many whole chunks of `N` as there are; returns how many keys
     /// that was.
     #[inline]
-    fn lookup_chunks<const N: usize>(
+    fn lookup_chunks<const N: usize, const HOW: bool>(
         &self,
         level: impl Level,
         keys: &[Key],
@@ -210,9 +221,8 @@ impl FlowTable {
         let hashes = hashes.as_chunks_mut::<N>().0;
         let out = out.as_chunks_mut::<N>().0;
         for ((keys, hashes), out) in keys.iter().zip(hashes).zip(out) {
-            let table = self;
-            let chunk = Chunk::<N> {
-                table,
+            let chunk = Chunk::<N, HOW> {
+                table: self,
                 keys,
                 hashes,
                 out,
@@ -221,7 +231,7 @@ impl FlowTable {
                 .iter()
                 .fold(0, |any, key| any | u8::from(key.is_ipv6()));
             if any_ipv6 == 0 {
-                level.run(Of::<N, { family::IPV4 }>(chunk));
+                level.run(Of::<N, HOW, { family::IPV4 }>(chunk));
             } else {
                 chunk.look_up_with_ipv6(level);
             }
@@ -240,29 +250,29 @@ impl FlowTable {
 }
 
 /// Keys that are looked up together.
-struct Chunk<'a, const N: usize> {
+struct Chunk<'a, const N: usize, const HOW: bool> {
     table: &'a FlowTable,
     keys: &'a [Key; N],
     hashes: &'a mut [u64; N],
     out: &'a mut [Option<Hit>; N],
 }
 
-impl<const N: usize> Chunk<'_, N> {
+impl<const N: usize, const HOW: bool> Chunk<'_, N, HOW> {
     /// Apart, or the compiler counts families where one `or` a key will do.
     #[inline(never)]
     fn look_up_with_ipv6(self, level: impl Level) {
         if self.keys.iter().all(Key::is_ipv6) {
-            level.run(Of::<N, { family::IPV6 }>(self));
+            level.run(Of::<N, HOW, { family::IPV6 }>(self));
         } else {
-            level.run(Of::<N, { family::MIXED }>(self));
+            level.run(Of::<N, HOW, { family::MIXED }>(self));
         }
     }
 }
 
 /// A chunk of a family.
-struct Of<'a, const N: usize, const FAMILY: u8>(Chunk<'a, N>);
+struct Of<'a, const N: usize, const HOW: bool, const FAMILY: u8>(Chunk<'a, N, HOW>);
 
-impl<const N: usize, const FAMILY: u8> Work for Of<'_, N, FAMILY> {
+impl<const N: usize, const HOW: bool, const FAMILY: u8> Work for Of<'_, N, HOW, FAMILY> {
     /// One pass over the keys, one over the buckets, one over the entries they
     /// name: each asks for the lines that the next one reads.
     #[inline(always)]
@@ -281,7 +291,7 @@ impl<const N: usize, const FAMILY: u8> Work for Of<'_, N, FAMILY> {
         unrolled::<N>(|i| {
             hashes[i] = hash_in::<FAMILY>(&hasher, &keys[i]);
             homes[i] = index.home(hashes[i]);
-            prefetch(homes[i]);
+            bring::<HOW, _>(homes[i]);
         });
         let mut numbers = [ABSENT; N];
         unrolled::<N>(|i| {
@@ -289,7 +299,7 @@ impl<const N: usize, const FAMILY: u8> Work for Of<'_, N, FAMILY> {
                 return;
             };
             numbers[i] = number as usize;
-            prefetch(fronts.as_ptr().wrapping_add(number as usize));
+            bring::<HOW, _>(fronts.as_ptr().wrapping_add(number as usize));
         });
         unrolled::<N>(|i| {
             let number = numbers[i];
@@ -314,6 +324,23 @@ fn hash_in<const FAMILY: u8>(state: &RandomState, key: &Key) -> u64 {
     key.hash_into::<FAMILY>(&mut hasher);
     hasher.finish()
 }
+
+/// Asks for the lines of a batch: see the two in `simd`.
+#[inline(always)]
+fn bring<const HOW: bool, T>(line: *const T) {
+    match HOW {
+        NEAR => prefetch_near(line),
+        FAR => prefetch(line),
+    }
+}
+
+/// Into which cache a batch's lines are brought.
+const NEAR: bool = true;
+const FAR: bool = false;
+
+/// Tables of so many entries are small: their lines come soon enough to be
+/// brought near. Theirs take 4 MiB; at 14 MiB it no longer pays.
+const SMALL: usize = 1 << 16;
 
 /// Calls `each` for 0 to `N`, four calls to a turn of the loop.
 #[inline(always)]
