@@ -83,6 +83,15 @@ impl Node {
         self.worker.poll(self.now);
     }
 
+    /// [`send`](Self::send), each frame in pieces of the lengths given with it.
+    pub fn send_chained(&mut self, vif: &str, frames: &[(Vec<u8>, Vec<usize>)]) {
+        for (frame, lens) in frames {
+            let sent = self.peers[vif].send_chained(frame, lens);
+            assert!(sent, "the receive ring is full");
+        }
+        self.worker.poll(self.now);
+    }
+
     /// What the node sent on a vif since last asked.
     pub fn recv(&mut self, vif: &str) -> Vec<Vec<u8>> {
         self.peers[vif].recv_all()

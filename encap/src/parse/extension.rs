@@ -34,7 +34,12 @@ pub(super) const fn is_one(next_header: u8) -> bool {
 
 /// Walks the chain that begins with `meta.protocol` at the start of `payload`, up to the transport
 /// header or, in a later fragment, up to what the fragment header precedes. Returns what remains.
-pub(super) fn walk<'a>(payload: &'a [u8], meta: &mut Meta) -> Result<&'a [u8], Error> {
+/// `payload` may end before the `payload_len` bytes there are.
+pub(super) fn walk<'a>(
+    payload: &'a [u8],
+    payload_len: usize,
+    meta: &mut Meta,
+) -> Result<&'a [u8], Error> {
     let mut rest = payload;
     let mut options = 0;
     for index in 0.. {
@@ -59,7 +64,10 @@ pub(super) fn walk<'a>(payload: &'a [u8], meta: &mut Meta) -> Result<&'a [u8], E
                 options = count_options(&header[2..], options)?;
             }
             ROUTING if fixed[2] == 0 => return Err(Error::RoutingType0),
-            FRAGMENT => read_fragment(fixed, payload.len() - after.len(), after.len(), meta)?,
+            FRAGMENT => {
+                let before = payload.len() - after.len();
+                read_fragment(fixed, before, payload_len - before, meta)?;
+            }
             _ => {}
         }
         meta.protocol = fixed[0];
