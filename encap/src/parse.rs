@@ -12,7 +12,7 @@ use crate::ethernet::{ARP, IPV4, IPV6, SERVICE_TAG, VLAN};
 use crate::protocol::{ICMP, ICMPV6, NO_NEXT_HEADER, SCTP, TCP, UDP};
 use crate::{Error, Fragment, Meta, Network, ethernet, icmp, icmpv6, ipv4, ipv6, tcp, udp, vlan};
 
-pub use extension::{MAX_EXTENSION_HEADERS, MAX_OPTIONS};
+pub use extension::{MAX_EXTENSION_HEADERS, MAX_OPTIONS, fragment_payload};
 
 /// Parses an Ethernet frame.
 ///
