@@ -22,9 +22,9 @@ mod datagrams;
 mod held;
 mod pieces;
 mod shares;
+mod usage;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use encap::{Buffer, Fragment, Network, parse::fragment_payload};
 use flowtable::Ticks;
@@ -33,6 +33,7 @@ use self::datagrams::{Datagram, Datagrams, Name, Ports, State};
 use self::held::{Chain, Held, Waiter};
 use self::pieces::{Fit, Piece};
 use self::shares::Room;
+pub use self::usage::{Gauge, Limits, Usage};
 use super::{Burst, Context, Lane, Layer, Next, flow};
 use crate::io::BATCH;
 use crate::reason::DropReason;
@@ -48,64 +49,6 @@ const REUSE_MS: u32 = 1_000;
 
 /// Expired datagrams are found within so many milliseconds.
 const ROUND_MS: u32 = 64;
-
-/// What one worker may keep of fragments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Datagrams of which a fragment was seen; some 400 bytes each, taken at
-    /// the start.
-    pub datagrams: u32,
-    /// Packets that wait for a first fragment.
-    pub held_packets: u32,
-    /// Bytes of those packets.
-    pub held_bytes: u32,
-    /// How long one waits at most, in milliseconds; no longer than
-    /// [`LIFETIME_MS`].
-    pub timeout_ms: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            datagrams: 4_096,
-            held_packets: 512,
-            held_bytes: 1 << 20,
-            timeout_ms: 1_000,
-        }
-    }
-}
-
-/// What one worker keeps of fragments, for others to read; written by that
-/// worker once per batch.
-#[derive(Debug, Default)]
-pub struct Gauge {
-    datagrams: AtomicU32,
-    held_packets: AtomicU32,
-    held_bytes: AtomicU32,
-}
-
-/// A reading of a [`Gauge`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Datagrams that are not complete.
-    pub datagrams: u32,
-    /// Packets that wait for a first fragment.
-    pub held_packets: u32,
-    /// Their bytes.
-    pub held_bytes: u32,
-}
-
-impl Gauge {
-    /// What is used now.
-    pub fn read(&self) -> Usage {
-        let read = |gauge: &AtomicU32| gauge.load(Ordering::Relaxed);
-        Usage {
-            datagrams: read(&self.datagrams),
-            held_packets: read(&self.held_packets),
-            held_bytes: read(&self.held_bytes),
-        }
-    }
-}
 
 /// One worker's fragments.
 pub struct Fragments<B> {
@@ -172,16 +115,15 @@ impl<B: Buffer> Fragments<B> {
                     burst.packets.push(waiter.packet);
                 }
             }
-            match tables.vif(vif) {
-                Some(vif) => return Some(vif),
-                None => {
-                    // It is gone, and its counters with it.
-                    burst.packets.clear();
-                    burst.lanes.clear();
-                }
+            self.publish();
+            let vif = tables.vif(vif);
+            if vif.is_some() {
+                return vif;
             }
+            // It is gone, and its counters with it.
+            burst.packets.clear();
+            burst.lanes.clear();
         }
-        self.publish();
         None
     }
 
@@ -232,7 +174,7 @@ impl<B: Buffer> Fragments<B> {
         for (packet, mut lane) in packets.into_iter().zip(lanes) {
             let place = match lane.next {
                 Next::Flow(layer) if lane.meta.fragment != Fragment::Whole => {
-                    self.look_at(context, &mut lane, layer, packet.bytes())
+                    self.look_at(context, &mut lane, layer, &packet)
                 }
                 _ => Ok(Place::Batch),
             };
@@ -259,8 +201,9 @@ impl<B: Buffer> Fragments<B> {
         context: &Context,
         lane: &mut Lane,
         layer: Layer,
-        frame: &[u8],
+        packet: &B,
     ) -> Result<Place, DropReason> {
+        let frame = packet.bytes();
         let zone = flow::zone(lane.vrf, layer);
         let name = Name::of(&lane.meta, frame, zone, lane.ingress);
         let payload = fragment_payload(frame, &lane.meta);
@@ -279,7 +222,13 @@ impl<B: Buffer> Fragments<B> {
         }
         let index = match found {
             Some(index) => index,
-            None => self.enter(context, hash, name, lane.vrf)?,
+            None => {
+                let must_wait = lane.meta.fragment == Fragment::Later;
+                if must_wait && self.held.room(lane.vrf, packet.len()) == Room::None {
+                    return Err(DropReason::FragmentLimit);
+                }
+                self.enter(context, hash, name, lane.vrf)?
+            }
         };
         self.add(context, index, lane, piece)
     }
@@ -414,10 +363,11 @@ impl<B: Buffer> Fragments<B> {
     }
 
     fn publish(&self) {
-        let write = |gauge: &AtomicU32, value| gauge.store(value, Ordering::Relaxed);
-        write(&self.gauge.datagrams, self.datagrams.len());
-        write(&self.gauge.held_packets, self.held.packets());
-        write(&self.gauge.held_bytes, self.held.bytes());
+        self.gauge.write(Usage {
+            datagrams: self.datagrams.len(),
+            held_packets: self.held.packets(),
+            held_bytes: self.held.bytes(),
+        });
     }
 }
 
