@@ -60,6 +60,13 @@ impl Node {
         let tables = Arc::new(tables);
         accounts::set_quotas(&self.flows, &tables, &changed);
         self.publisher.publish(tables.clone());
+        for key in &changed.deleted {
+            if let Key::Vrf(name) = key
+                && let Some(vrf) = before.vrf_named(name)
+            {
+                self.worker.forget(vrf.id);
+            }
+        }
         accounts::close(&self.flows, &before, &changed);
         for vif in tables.vifs() {
             if !self.peers.contains_key(&*vif.name) {
@@ -163,6 +170,11 @@ impl Node {
             sum.tx_packets + sum.consumed + drops,
             "{sum:?}"
         );
+    }
+
+    /// What the worker keeps of fragments.
+    pub fn fragments(&self) -> dataplane::stage::fragments::Usage {
+        self.worker.fragment_gauge().read()
     }
 
     pub fn is_waiting(&self) -> bool {
