@@ -224,6 +224,8 @@ fn a_routers_mac_is_not_taken_from_a_machine() {
         mode: ForwardingMode::Both,
         mac: A,
         flow_quota: None,
+        learning: false,
+        router_advertisement: None,
     };
     assert_eq!(
         refused(&start(), &upserts(vec![Object::Vrf(red.clone())])),
