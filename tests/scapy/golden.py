@@ -20,7 +20,7 @@ from scapy.compat import raw  # noqa: E402
 from scapy.layers.l2 import Ether  # noqa: E402
 from scapy.utils import PcapWriter, RawPcapReader  # noqa: E402
 
-MODULES = ["cases_local", "cases_tunnel", "cases_refused"]
+MODULES = ["cases_local", "cases_tunnel", "cases_refused", "cases_bridge"]
 CASES = []
 
 # Ethernet, IPv4: the UDP source port of a tunnel packet is ours to choose
