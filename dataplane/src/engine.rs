@@ -198,11 +198,12 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         );
         let started = Instant::now();
         let (flows, flow_memory) = flow_table(&config)?;
-        let publisher = Publisher::new(Tables::new(config.cores.len()));
+        let publisher = Publisher::new(Tables::new(config.cores.len()).with_secret(config.seed));
         let mut workers = Vec::new();
         for ((index, core), pool) in config.cores.iter().enumerate().zip(config.pools) {
-            let worker = Worker::new(index, publisher.reader(), flows.clone(), pool)
+            let mut worker = Worker::new(index, publisher.reader(), flows.clone(), pool)
                 .with_fragment_limits(&config.fragments);
+            worker.announce_routers();
             let settings = thread::Settings {
                 core: *core,
                 idle: config.idle,

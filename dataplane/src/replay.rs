@@ -228,7 +228,7 @@ impl Replay {
         if now.since(self.clock.aged) >= 1_000 {
             // The worker ages by the millisecond; a capture may skip hours.
             self.clock.aged = now;
-            if !self.flows.is_empty() {
+            if !self.flows.is_empty() || self.tables.learned().buckets() > 0 {
                 self.worker.age_all(now);
             }
         }

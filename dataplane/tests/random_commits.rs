@@ -195,6 +195,8 @@ fn any_vrf(random: &mut Random) -> Object {
             false => ROUTER,
         },
         flow_quota: None,
+        learning: false,
+        router_advertisement: None,
     })
 }
 
@@ -233,6 +235,8 @@ fn vif(random: &mut Random, name: &str, role: Role, vrf: &str, addresses: &[&str
         vlan: None,
         mtu: random.one_in(2).then_some(1400),
         flow_quota: None,
+        storm_limit: None,
+        max_learned_macs: None,
     })
 }
 

@@ -4,6 +4,7 @@
 //! a reference leads anywhere is decided by the engine at commit. Every problem
 //! of an object is found, not only the first.
 
+mod bridge;
 mod problems;
 mod text;
 mod written;
@@ -62,7 +63,7 @@ pub fn key(written: &proto::Key) -> Result<Key, Vec<Problem>> {
         }
         Some(Written::Mac(w)) => {
             let vrf = p.text("vrf", &w.vrf, text::name);
-            let mac = p.text("mac", &w.mac, text::mac);
+            let mac = p.text("mac", &w.mac, text::mac_or_group);
             vrf.zip(mac).map(|(vrf, mac)| Key::Mac(vrf, mac))
         }
         Some(Written::Vni(number)) => p.vni("vni", *number).map(Key::Vni),
@@ -116,12 +117,19 @@ fn vrf(w: &proto::Vrf, p: &mut Problems) -> Option<spec::Vrf> {
         None => Some(MacAddr::VROUTER),
     };
     let flow_quota = flow_quota(w.flow_quota, p);
+    let router_advertisement = p.optional(
+        "router_advertisement",
+        w.router_advertisement.as_ref(),
+        bridge::router_advertisement,
+    );
     Some(spec::Vrf {
         name: name?,
         gateways: gateways?,
         mode: mode?,
         mac: mac?,
         flow_quota: flow_quota?,
+        learning: w.learning,
+        router_advertisement: router_advertisement?,
     })
 }
 
@@ -165,6 +173,12 @@ fn vif(w: &proto::Vif, p: &mut Problems) -> Option<spec::Vif> {
         })
     });
     let flow_quota = flow_quota(w.flow_quota, p);
+    let storm_limit = p.optional("storm_limit", w.storm_limit, bridge::storm_limit);
+    let max_learned_macs = p.optional(
+        "max_learned_macs",
+        w.max_learned_macs,
+        bridge::max_learned_macs,
+    );
     Some(spec::Vif {
         name: name?,
         device: device?,
@@ -175,6 +189,8 @@ fn vif(w: &proto::Vif, p: &mut Problems) -> Option<spec::Vif> {
         vlan: vlan?,
         mtu: mtu?,
         flow_quota: flow_quota?,
+        storm_limit: storm_limit?,
+        max_learned_macs: max_learned_macs?,
     })
 }
 
@@ -203,7 +219,11 @@ fn nexthop(w: &proto::Nexthop, p: &mut Problems) -> Option<spec::Nexthop> {
         Some(Action::Tunnel(w)) => tunnel(w, p).map(NexthopAction::Tunnel),
         Some(Action::Host(_)) => Some(NexthopAction::Host),
         Some(Action::Discard(_)) => Some(NexthopAction::Discard),
-        None => p.missing("", "what to do: one of vif, tunnel, host, discard"),
+        Some(Action::Replicate(w)) => bridge::replicate(w, p).map(NexthopAction::Replicate),
+        None => p.missing(
+            "",
+            "what to do: one of vif, tunnel, host, discard, replicate",
+        ),
     };
     Some(spec::Nexthop {
         name: name?,
@@ -258,7 +278,7 @@ fn route(w: &proto::Route, p: &mut Problems) -> Option<spec::Route> {
 
 fn mac(w: &proto::Mac, p: &mut Problems) -> Option<spec::Mac> {
     let vrf = p.text("vrf", &w.vrf, text::name);
-    let mac = p.text("mac", &w.mac, text::mac);
+    let mac = p.text("mac", &w.mac, text::mac_or_group);
     let nexthop = p.text("nexthop", &w.nexthop, text::name);
     let ip = p.optional("ip", w.ip.as_ref(), |p, field, addr| {
         p.text(field, addr, text::ip)

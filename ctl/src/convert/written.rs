@@ -4,7 +4,7 @@ use dataplane::tables::Stored;
 use dataplane::tables::change::Refusal;
 use dataplane::tables::spec::{self, ForwardingMode, Key, NexthopAction, Object, Role};
 
-use super::text;
+use super::{bridge, text};
 use crate::proto;
 use crate::proto::refusal::Code;
 
@@ -99,6 +99,8 @@ impl From<&spec::Vrf> for proto::Vrf {
             mode: mode.into(),
             mac: Some(vrf.mac.to_string()),
             flow_quota: vrf.flow_quota.map(Into::into),
+            learning: vrf.learning,
+            router_advertisement: vrf.router_advertisement.as_ref().map(bridge::written),
         }
     }
 }
@@ -115,13 +117,15 @@ impl From<&spec::Vif> for proto::Vif {
             vlan: vif.vlan.map(|vlan| vlan.get().into()),
             mtu: vif.mtu.map(u32::from),
             flow_quota: vif.flow_quota.map(Into::into),
+            storm_limit: vif.storm_limit,
+            max_learned_macs: vif.max_learned_macs,
         }
     }
 }
 
 impl From<&spec::Nexthop> for proto::Nexthop {
     fn from(nexthop: &spec::Nexthop) -> Self {
-        use proto::nexthop::{Action, Discard, Host};
+        use proto::nexthop::{Action, Discard, Host, Replicate};
         let mut address = None;
         let action = match &nexthop.action {
             NexthopAction::Vif { vif, address: to } => {
@@ -137,6 +141,9 @@ impl From<&spec::Nexthop> for proto::Nexthop {
             }),
             NexthopAction::Host => Action::Host(Host {}),
             NexthopAction::Discard => Action::Discard(Discard {}),
+            NexthopAction::Replicate(members) => Action::Replicate(Replicate {
+                members: members.iter().map(ToString::to_string).collect(),
+            }),
         };
         proto::Nexthop {
             name: nexthop.name.to_string(),

@@ -4,7 +4,7 @@ use encap::Buffer;
 
 use super::outbox::Outbox;
 use super::waiting::Waiting;
-use super::{Burst, Context, Lane, Layer, Next, host};
+use super::{Burst, Context, Lane, Layer, Next, host, replicate};
 use crate::io::Pool;
 use crate::reason::DropReason;
 use crate::tables::{Nexthop, Tables, Tunnel, Vif, VifId};
@@ -45,7 +45,7 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits
     }
 }
 
-fn by_nexthop<B: Buffer>(
+pub(super) fn by_nexthop<B: Buffer>(
     context: &Context,
     lane: &Lane,
     nexthop: &Nexthop,
@@ -70,6 +70,7 @@ fn by_nexthop<B: Buffer>(
         Nexthop::Neighbour(_) => Err(DropReason::NoRoute),
         Nexthop::Unreachable => Err(DropReason::NoUnderlayRoute),
         Nexthop::Discard => Err(DropReason::Discard),
+        Nexthop::Replicate(group) => replicate::run(context, lane, group, packet, exits),
     }
 }
 
@@ -87,6 +88,9 @@ fn to_vif<B: Buffer>(
     // What stands behind the datagram may be longer still, and is nobody's.
     packet.truncate(usize::from(lane.meta.l3) + usize::from(vif.mtu));
     if layer == Layer::Routed {
+        if !vif.port.is_strict {
+            return Err(DropReason::NoMac);
+        }
         let vrf = context.tables.vrf(lane.vrf).ok_or(DropReason::VifGone)?;
         encap::rewrite::set_macs(packet.bytes_mut(), 0, vif.mac, vrf.mac);
     }

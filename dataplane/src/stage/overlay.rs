@@ -3,7 +3,7 @@
 
 use encap::{Buffer, EthernetHeader, Network};
 
-use super::{Context, Lane, Layer, Next, respond};
+use super::{Context, Lane, Layer, Next, bridge, learn, respond};
 use crate::reason::DropReason;
 use crate::tables::spec::ForwardingMode;
 
@@ -12,6 +12,9 @@ pub fn classify<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -
     let Some(vrf) = context.tables.vrf(lane.vrf) else {
         return Next::Drop(DropReason::VifGone);
     };
+    if let Err(reason) = learn::source(context, vrf, lane, packet.bytes()) {
+        return Next::Drop(reason);
+    }
     if let Some(answer) = respond::answer(context, vrf, lane, packet) {
         return answer;
     }
@@ -23,18 +26,23 @@ pub fn classify<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -
     if dst == vrf.mac {
         return match vrf.mode {
             ForwardingMode::Bridged => Next::Drop(DropReason::ForwardingMode),
+            // No answer would find it.
+            _ if is_bridged_only(context, lane) => Next::Drop(DropReason::ForwardingMode),
             _ if !is_ip => Next::Drop(DropReason::ToGateway),
             _ if lane.meta.source_route => Next::Drop(DropReason::SourceRoute),
             _ if lane.meta.ttl <= 1 => Next::Drop(DropReason::TtlExpired),
             _ => Next::Flow(Layer::Routed),
         };
     }
-    if dst.is_multicast() {
-        return Next::Drop(DropReason::Multicast);
-    }
     match vrf.mode {
+        ForwardingMode::Routed if dst.is_multicast() => Next::Drop(DropReason::Multicast),
         ForwardingMode::Routed => Next::Drop(DropReason::ForwardingMode),
-        _ if is_ip => Next::Flow(Layer::Bridged),
+        // What is flooded is no flow: there is no saying where answers come from.
+        _ if is_ip && bridge::is_unicast(context.tables, vrf, dst) => Next::Flow(Layer::Bridged),
         _ => Next::Bridge,
     }
+}
+
+fn is_bridged_only(context: &Context, lane: &Lane) -> bool {
+    lane.ingress.as_vif().is_some() && !context.vif.port.is_strict
 }

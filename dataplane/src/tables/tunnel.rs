@@ -64,6 +64,12 @@ impl Tables {
         for nexthop in nexthops().filter(is_tunnel) {
             self.resolve_nexthop(nexthop, &old, &mut next);
         }
+        // Groups last: they know where their tunnels end.
+        let is_group =
+            |nexthop: &&spec::Nexthop| matches!(nexthop.action, spec::NexthopAction::Replicate(_));
+        for nexthop in nexthops().filter(is_group) {
+            self.resolve_nexthop(nexthop, &old, &mut next);
+        }
         self.underlay = Arc::new(next);
     }
 
@@ -79,6 +85,9 @@ impl Tables {
         let resolved = match &nexthop.action {
             spec::NexthopAction::Host => Nexthop::Host,
             spec::NexthopAction::Discard => Nexthop::Discard,
+            spec::NexthopAction::Replicate(members) => {
+                Nexthop::Replicate(Arc::new(self.group(members)))
+            }
             spec::NexthopAction::Vif { vif, address } => {
                 match (self.names.vifs.get(vif), address) {
                     (Some(vif), Some(addr)) => {

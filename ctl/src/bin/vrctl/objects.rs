@@ -171,6 +171,7 @@ fn action(nexthop: &proto::Nexthop) -> String {
         }
         Some(Action::Host(_)) => "host".into(),
         Some(Action::Discard(_)) => "discard".into(),
+        Some(Action::Replicate(group)) => format!("replicate to {}", group.members.join(" ")),
         None => String::new(),
     }
 }

@@ -126,9 +126,6 @@ pub(super) fn check_vif(
         refusals.push(Refusal::field(key.clone(), field, reason));
     };
     if spec.role == Role::Tenant {
-        if spec.mac.is_none() {
-            refuse("mac", "a tenant vif needs the MAC of the machine behind it");
-        }
         if &*spec.vrf == spec::UNDERLAY {
             refuse(
                 "vrf",
