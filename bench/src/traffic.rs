@@ -112,6 +112,7 @@ impl Scenario {
                 mode: spec::ForwardingMode::Both,
                 mac: MacAddr::VROUTER,
                 flow_quota: None,
+                tcp_mss_clamp: None,
             }),
             vif(
                 "uplink",
@@ -136,6 +137,8 @@ impl Scenario {
                     remote: PEER_IP.into(),
                     vni: vni(),
                     inner_mac: None,
+                    fragment: spec::FragmentMode::Inner,
+                    mtu: None,
                 }),
             }),
             Object::Route(spec::Route {

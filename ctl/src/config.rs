@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use dataplane::memory;
+use dataplane::stage::error_rate;
 
 use crate::files::{Mistake, ObjectFiles, take_objects};
 use crate::proto::{self, descriptor};
@@ -31,6 +32,8 @@ pub struct NodeConfig {
     pub socket: PathBuf,
     /// Whether an idle worker polls without pause.
     pub busy_poll: bool,
+    /// ICMP errors and TCP resets sent to one source in a second; 0 for none.
+    pub icmp_errors_per_second: u32,
     /// Objects to apply at boot; well-formed each for itself.
     pub objects: ObjectFiles,
 }
@@ -104,6 +107,9 @@ impl NodeConfig {
             },
             socket: written.socket.as_deref().unwrap_or(DEFAULT_SOCKET).into(),
             busy_poll: written.idle() == proto::Idle::Busy,
+            icmp_errors_per_second: written
+                .icmp_errors_per_second
+                .unwrap_or(error_rate::PER_SECOND),
             objects,
         }
     }
@@ -112,6 +118,7 @@ impl NodeConfig {
 /// Values that have the right type and are still wrong: field and reason.
 fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
     const FLOWS: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 28;
+    const MAX_ERRORS: u32 = 100_000;
     let mut wrong = Vec::new();
     for (i, core) in written.cores.iter().enumerate() {
         if written.cores[..i].contains(core) {
@@ -122,6 +129,12 @@ fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
         let (min, max) = FLOWS.into_inner();
         let reason = format!("{size} is out of range; a flow table holds {min} to {max} flows");
         wrong.push(("flow_table_size", reason));
+    }
+    if let Some(rate) = written.icmp_errors_per_second
+        && rate > MAX_ERRORS
+    {
+        let reason = format!("{rate} is out of range; 0 to {MAX_ERRORS} errors a second are sent");
+        wrong.push(("icmp_errors_per_second", reason));
     }
     if written.socket.as_deref() == Some("") {
         wrong.push((
@@ -144,6 +157,7 @@ mod tests {
         assert_eq!(config.flow_table_memory, memory::Settings::default());
         assert_eq!(config.socket, PathBuf::from("/run/vrouter/ctl.sock"));
         assert!(!config.busy_poll);
+        assert_eq!(config.icmp_errors_per_second, 100);
         assert!(config.objects.objects().len() == 0 && config.eal.is_empty());
     }
 
@@ -157,6 +171,7 @@ flow_table_numa_node: 1
 flow_table_huge_pages: false
 socket: /tmp/a.sock
 idle: busy
+icmp_errors_per_second: 0
 objects:
   vrfs:
     - {name: front, gateways: [10.1.0.1/24, "fd01::1/64"]}
@@ -171,6 +186,7 @@ objects:
         };
         assert_eq!(config.flow_table_memory, memory);
         assert!(config.busy_poll);
+        assert_eq!(config.icmp_errors_per_second, 0);
         assert_eq!(config.objects.objects().len(), 1);
     }
 

@@ -46,6 +46,8 @@ pub struct Config<B> {
     pub seed: [u64; 4],
     /// When flows expire.
     pub timeouts: Timeouts,
+    /// ICMP errors sent to one source in a second; with 0 none are sent at all.
+    pub icmp_errors_per_second: u32,
     /// What workers do without packets.
     pub idle: Idle,
     /// Buffers for packets the engine makes itself, one pool per worker.
@@ -193,7 +195,8 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         let publisher = Publisher::new(Tables::new(config.cores.len()));
         let mut workers = Vec::new();
         for ((index, core), pool) in config.cores.iter().enumerate().zip(config.pools) {
-            let worker = Worker::new(index, publisher.reader(), flows.clone(), pool);
+            let mut worker = Worker::new(index, publisher.reader(), flows.clone(), pool);
+            worker.limit_errors(config.icmp_errors_per_second, config.seed);
             let settings = thread::Settings {
                 core: *core,
                 idle: config.idle,

@@ -14,6 +14,7 @@ use crate::counters::VifCounters;
 use crate::io::{BATCH, Pool, RxQueue, TxQueue};
 use crate::reason::DropReason;
 use crate::snapshot::Reader;
+use crate::stage::error_rate::{self, ErrorRate};
 use crate::stage::forward::Exits;
 use crate::stage::outbox::Outbox;
 use crate::stage::waiting::Waiting;
@@ -35,6 +36,7 @@ pub struct Worker<B> {
     outbox: Outbox<B>,
     waiting: Waiting<B>,
     pool: Box<dyn Pool<B>>,
+    errors: ErrorRate,
     ageing: Ageing,
     cared: Ticks,
 }
@@ -87,6 +89,7 @@ impl<B: Buffer> Worker<B> {
             outbox: Outbox::new(index),
             waiting: Waiting::new(),
             pool,
+            errors: ErrorRate::new(error_rate::PER_SECOND, workers, [0; 4]),
             ageing: Ageing {
                 cursor: AgeCursor::new(index, workers),
                 pace,
@@ -95,6 +98,13 @@ impl<B: Buffer> Worker<B> {
             },
             cared: Ticks(0),
         }
+    }
+
+    /// Sends at most so many ICMP errors a second to one source, all workers together, and none
+    /// with 0. `seed` is what the places of sources in a table are hashed with.
+    pub fn limit_errors(&mut self, per_second: u32, seed: [u64; 4]) {
+        let workers = self.tables.pin().workers();
+        self.errors = ErrorRate::new(per_second, workers, seed);
     }
 
     /// Sends to a vif through `queue` from now on.
@@ -164,11 +174,12 @@ impl<B: Buffer> Worker<B> {
         }
         stage::flow::run(&context, burst);
         stage::bridge::run(&context, burst);
-        stage::rewrite::run(burst);
+        stage::rewrite::run(&context, burst);
         let mut exits = Exits {
             outbox: &mut self.outbox,
             waiting: &mut self.waiting,
             pool: &mut *self.pool,
+            errors: &mut self.errors,
         };
         stage::forward::run(&context, burst, &mut exits);
         self.outbox.flush(tables);
@@ -199,6 +210,7 @@ impl<B: Buffer> Worker<B> {
         if self.index == 0 && now.since(self.cared) >= NEIGHBOUR_CARE_MS {
             self.cared = now;
             self.confirm_neighbours(now);
+            self.tables.pin().underlay().paths.forget(now);
         }
     }
 

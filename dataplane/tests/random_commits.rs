@@ -195,6 +195,7 @@ fn any_vrf(random: &mut Random) -> Object {
             false => ROUTER,
         },
         flow_quota: None,
+        tcp_mss_clamp: None,
     })
 }
 
@@ -239,7 +240,7 @@ fn vif(random: &mut Random, name: &str, role: Role, vrf: &str, addresses: &[&str
 fn any_nexthop(random: &mut Random) -> Object {
     let action = match random.below(6) {
         0 => NexthopAction::Host,
-        1 => NexthopAction::Discard,
+        1 => [NexthopAction::Discard, NexthopAction::Reject][random.below(2)].clone(),
         2 => NexthopAction::Vif {
             vif: random
                 .pick(&[TENANTS[0], TENANTS[1], HOST, FABRICS[0]])
@@ -257,6 +258,8 @@ fn any_nexthop(random: &mut Random) -> Object {
             remote: ip(random.pick(&REMOTES)),
             vni: Vni::new(random.pick(&VNIS)).expect("24 bits"),
             inner_mac: random.one_in(2).then(|| MACS[3]),
+            fragment: FragmentMode::Inner,
+            mtu: random.one_in(3).then_some(1400),
         }),
     };
     Object::Nexthop(Nexthop {

@@ -2,7 +2,9 @@
 
 use dataplane::tables::Stored;
 use dataplane::tables::change::Refusal;
-use dataplane::tables::spec::{self, ForwardingMode, Key, NexthopAction, Object, Role};
+use dataplane::tables::spec::{
+    self, ForwardingMode, FragmentMode, Key, NexthopAction, Object, Role,
+};
 
 use super::text;
 use crate::proto;
@@ -99,6 +101,7 @@ impl From<&spec::Vrf> for proto::Vrf {
             mode: mode.into(),
             mac: Some(vrf.mac.to_string()),
             flow_quota: vrf.flow_quota.map(Into::into),
+            tcp_mss_clamp: vrf.tcp_mss_clamp.map(u32::from),
         }
     }
 }
@@ -121,7 +124,7 @@ impl From<&spec::Vif> for proto::Vif {
 
 impl From<&spec::Nexthop> for proto::Nexthop {
     fn from(nexthop: &spec::Nexthop) -> Self {
-        use proto::nexthop::{Action, Discard, Host};
+        use proto::nexthop::{Action, Discard, Host, Reject};
         let mut address = None;
         let action = match &nexthop.action {
             NexthopAction::Vif { vif, address: to } => {
@@ -134,9 +137,15 @@ impl From<&spec::Nexthop> for proto::Nexthop {
                 remote: tunnel.remote.to_string(),
                 vni: Some(tunnel.vni.get()),
                 inner_mac: tunnel.inner_mac.map(|mac| mac.to_string()),
+                fragment: match tunnel.fragment {
+                    FragmentMode::Inner => proto::FragmentMode::Inner.into(),
+                    FragmentMode::Outer => proto::FragmentMode::Outer.into(),
+                },
+                mtu: tunnel.mtu.map(u32::from),
             }),
             NexthopAction::Host => Action::Host(Host {}),
             NexthopAction::Discard => Action::Discard(Discard {}),
+            NexthopAction::Reject => Action::Reject(Reject {}),
         };
         proto::Nexthop {
             name: nexthop.name.to_string(),

@@ -150,6 +150,7 @@ fn ingress_of(tables: &Tables, nexthop: NexthopId) -> Result<Ingress, DropReason
         }
         Some(Nexthop::Unreachable) => Err(DropReason::NoUnderlayRoute),
         Some(Nexthop::Discard) => Err(DropReason::Discard),
+        Some(Nexthop::Reject) => Err(DropReason::Reject),
         None => Err(DropReason::NoRoute),
     }
 }

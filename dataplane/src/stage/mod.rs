@@ -2,6 +2,8 @@
 //! verdict in the packet's [`Lane`]. `worker` calls them in order.
 
 pub mod bridge;
+pub mod error_rate;
+pub mod errors;
 pub mod fabric;
 pub mod flow;
 pub mod forward;
@@ -9,8 +11,10 @@ pub mod host;
 pub mod outbox;
 pub mod overlay;
 pub mod parse;
+pub mod path_mtu;
 pub mod respond;
 pub mod rewrite;
+pub mod size;
 pub mod state;
 pub mod tenant;
 pub mod waiting;

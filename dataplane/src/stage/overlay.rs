@@ -3,8 +3,9 @@
 
 use encap::{Buffer, EthernetHeader, Network};
 
-use super::{Context, Lane, Layer, Next, respond};
+use super::{Context, Lane, Layer, Next, errors, respond};
 use crate::reason::DropReason;
+use crate::tables::Vrf;
 use crate::tables::spec::ForwardingMode;
 
 /// What becomes of the frame, once its vrf and ingress are known.
@@ -19,13 +20,16 @@ pub fn classify<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -
         return Next::Drop(DropReason::Truncated);
     };
     let dst = ethernet.dst();
+    if let Some(next) = errors::from_twin(context, vrf, lane, packet.bytes()) {
+        return next;
+    }
     let is_ip = matches!(lane.meta.network, Network::Ipv4 | Network::Ipv6);
     if dst == vrf.mac {
         return match vrf.mode {
             ForwardingMode::Bridged => Next::Drop(DropReason::ForwardingMode),
             _ if !is_ip => Next::Drop(DropReason::ToGateway),
             _ if lane.meta.source_route => Next::Drop(DropReason::SourceRoute),
-            _ if lane.meta.ttl <= 1 => Next::Drop(DropReason::TtlExpired),
+            _ if lane.meta.ttl <= 1 => Next::Drop(last_hop(vrf, lane, packet.bytes())),
             _ => Next::Flow(Layer::Routed),
         };
     }
@@ -36,5 +40,15 @@ pub fn classify<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -
         ForwardingMode::Routed => Next::Drop(DropReason::ForwardingMode),
         _ if is_ip => Next::Flow(Layer::Bridged),
         _ => Next::Bridge,
+    }
+}
+
+/// Why a packet with one hop left ends here. What is for the router itself needs no more hops (RFC
+/// 1812 §5.3.1).
+#[cold]
+fn last_hop(vrf: &Vrf, lane: &Lane, frame: &[u8]) -> DropReason {
+    match lane.meta.dst_addr(frame) {
+        Some(dst) if respond::is_gateway(vrf, dst) => DropReason::ToGateway,
+        _ => DropReason::TtlExpired,
     }
 }

@@ -122,11 +122,11 @@ fn answer_echo<B: Buffer>(
 }
 
 /// Who asks for which address.
-struct Question {
+pub(super) struct Question {
     /// Unspecified when it asks whether the address is free.
-    asker: IpAddr,
-    asker_mac: MacAddr,
-    target: IpAddr,
+    pub(super) asker: IpAddr,
+    pub(super) asker_mac: MacAddr,
+    pub(super) target: IpAddr,
 }
 
 struct Answer {
@@ -190,12 +190,14 @@ fn speaks_for(context: &Context, nexthop: NexthopId, ingress: Ingress) -> bool {
         Some(Nexthop::Vif(vif)) => ingress.as_vif() != Some(*vif),
         Some(Nexthop::Tunnel(_)) => ingress.as_peer().is_none(),
         Some(Nexthop::Host) => true,
+        // Whoever asks is to be told, and has to send it here for that.
+        Some(Nexthop::Reject) => true,
         Some(Nexthop::Neighbour(_) | Nexthop::Unreachable | Nexthop::Discard) | None => false,
     }
 }
 
 /// The way an answer takes: where the question came from.
-fn way_out(
+pub(super) fn way_out(
     context: &Context,
     vrf: &Vrf,
     lane: &mut Lane,

@@ -9,6 +9,7 @@ pub mod change;
 pub mod commit;
 pub mod lpm;
 pub mod neighbour;
+pub mod path_mtu;
 pub mod slab;
 pub mod spec;
 mod tunnel;
@@ -23,6 +24,7 @@ use ipnet::IpNet;
 use crate::counters::VifCounters;
 use lpm::Lpm;
 use neighbour::Neighbour;
+use path_mtu::Paths;
 use slab::Slab;
 use spec::{ForwardingMode, Key, Name, Object, Role};
 pub use tunnel::Tunnel;
@@ -91,6 +93,10 @@ pub struct Vrf {
     pub mode: ForwardingMode,
     /// The virtual router's MAC here.
     pub mac: MacAddr,
+    /// The virtual router's addresses here, each with the prefix it serves.
+    pub gateways: Arc<[IpNet]>,
+    /// Largest TCP segment that SYNs may announce.
+    pub tcp_mss_clamp: Option<u16>,
     /// Changes whenever a decision made in this vrf might come out differently.
     pub epoch: u32,
     /// Where addresses lead.
@@ -152,6 +158,8 @@ pub enum Nexthop {
     Host,
     /// Drop.
     Discard,
+    /// Drop, and say so.
+    Reject,
 }
 
 /// What the node has towards the fabric and its own kernel.
@@ -165,6 +173,8 @@ pub struct Underlay {
     pub addresses: Vec<(IpAddr, VifId)>,
     /// In order, so that what is done to all of them is done in the same order in every run.
     neighbours: BTreeMap<(VifId, IpAddr), Arc<Neighbour>>,
+    /// The ways that tunnels take.
+    pub paths: Paths,
     peers: FastMap<IpAddr, PeerId>,
     next_peer: u32,
 }

@@ -59,6 +59,7 @@ impl Draft {
             let unsaid = spec::Vrf::underlay();
             if let Some(vrf) = self.touch(&spec.name) {
                 (vrf.mode, vrf.mac) = (unsaid.mode, unsaid.mac);
+                vrf.tcp_mss_clamp = unsaid.tcp_mss_clamp;
             }
         } else if let Some(id) = self.tables.names.vrfs.remove(&spec.name) {
             self.gone_vrfs.push(id);
@@ -141,9 +142,15 @@ impl Draft {
             let reason = "the underlay keeps no flows; give the tenants' vrfs quotas";
             refusals.push(Refusal::field(key.clone(), "flow_quota", reason));
         }
+        if &*spec.name == spec::UNDERLAY && spec.tcp_mss_clamp.is_some() {
+            let reason = "the underlay routes no tenant's connections; give it to their vrfs";
+            refusals.push(Refusal::field(key.clone(), "tcp_mss_clamp", reason));
+        }
         if let Some(vrf) = self.touch(&spec.name) {
             vrf.mode = spec.mode;
             vrf.mac = spec.mac;
+            vrf.gateways = spec.gateways.clone().into();
+            vrf.tcp_mss_clamp = spec.tcp_mss_clamp;
         }
         for gateway in &spec.gateways {
             let prefix = host(gateway.addr());
@@ -242,7 +249,7 @@ impl Draft {
                 }
             }
             NexthopAction::Tunnel(tunnel) => self.check_tunnel(tunnel, &key, refusals),
-            NexthopAction::Host | NexthopAction::Discard => {}
+            NexthopAction::Host | NexthopAction::Discard | NexthopAction::Reject => {}
         }
         let tables = &mut self.tables;
         if !tables.names.nexthops.contains_key(&spec.name) {
@@ -288,6 +295,8 @@ impl Tables {
             name: spec.name.clone(),
             mode: spec.mode,
             mac: spec.mac,
+            gateways: spec.gateways.clone().into(),
+            tcp_mss_clamp: spec.tcp_mss_clamp,
             epoch: 0,
             routes: crate::tables::lpm::Lpm::new(),
             macs: imbl::HashMap::new(),
