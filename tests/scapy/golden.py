@@ -20,7 +20,7 @@ from scapy.compat import raw  # noqa: E402
 from scapy.layers.l2 import Ether  # noqa: E402
 from scapy.utils import PcapWriter, RawPcapReader  # noqa: E402
 
-MODULES = ["cases_local", "cases_tunnel", "cases_refused"]
+MODULES = ["cases_local", "cases_tunnel", "cases_refused", "cases_errors", "cases_size"]
 CASES = []
 
 # Ethernet, IPv4: the UDP source port of a tunnel packet is ours to choose
@@ -31,13 +31,14 @@ SPORT = slice(14 + 20, 14 + 20 + 2)
 class Case:
     """Packets in, packets out, and the counters that move; all others stay."""
 
-    def __init__(self, config, inputs, outputs=(), drops=(), consumed=0, originated=0, more=None):
+    def __init__(self, config, inputs, outputs=(), drops=(), consumed=0, originated=0, withheld=0, more=None):
         self.config = config
         self.inputs = list(inputs)  # (vif, packet) or (vif, packet, seconds)
         self.outputs = list(outputs)  # (vif, packet), in order for each vif
         self.drops = dict(drops)  # (vif, reason): count
         self.consumed = consumed
         self.originated = originated
+        self.errors_withheld = withheld
         self.more = more  # called with (vif, frames sent), yields what is wrong
 
 
@@ -127,7 +128,7 @@ def describe(frame):
 
 
 def compare_counters(case, report):
-    drops, total = {}, {"rx_packets": 0, "tx_packets": 0, "consumed": 0, "originated": 0}
+    drops, total = {}, {"rx_packets": 0, "tx_packets": 0, "consumed": 0, "originated": 0, "errors_withheld": 0}
     for vif, counters in report["vifs"].items():
         for reason, count in counters["drops"].items():
             drops[vif, reason] = count
@@ -142,7 +143,7 @@ def compare_counters(case, report):
                 yield f"{vif} counted {key} {counted}, not {(len(sizes), sum(sizes))}"
     if drops != case.drops:
         yield f"drops {drops}, not {case.drops}"
-    for key in ("consumed", "originated"):
+    for key in ("consumed", "originated", "errors_withheld"):
         if total[key] != getattr(case, key):
             yield f"{key} {total[key]}, not {getattr(case, key)}"
     went_in = total["rx_packets"] + total["originated"]
