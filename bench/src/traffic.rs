@@ -116,6 +116,7 @@ impl Scenario {
                 flow_quota: None,
                 learning: false,
                 router_advertisement: None,
+                tcp_mss_clamp: None,
             }),
             vif(
                 "uplink",
@@ -140,6 +141,8 @@ impl Scenario {
                     remote: PEER_IP.into(),
                     vni: vni(),
                     inner_mac: None,
+                    fragment: spec::FragmentMode::Inner,
+                    mtu: None,
                 }),
             }),
             Object::Route(spec::Route {

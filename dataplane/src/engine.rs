@@ -49,6 +49,8 @@ pub struct Config<B> {
     pub timeouts: Timeouts,
     /// What each worker may keep of fragments.
     pub fragments: fragments::Limits,
+    /// ICMP errors sent to one source in a second; with 0 none are sent at all.
+    pub icmp_errors_per_second: u32,
     /// What workers do without packets.
     pub idle: Idle,
     /// Buffers for packets the engine makes itself, one pool per worker.
@@ -204,6 +206,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             let mut worker = Worker::new(index, publisher.reader(), flows.clone(), pool)
                 .with_fragment_limits(&config.fragments);
             worker.announce_routers();
+            worker.limit_errors(config.icmp_errors_per_second, config.seed);
             let settings = thread::Settings {
                 core: *core,
                 idle: config.idle,

@@ -146,6 +146,8 @@ reasons! {
     TtlExpired = "ttl_expired",
     /// The nexthop says `discard`.
     Discard = "discard",
+    /// The nexthop says `reject`; the sender is told.
+    Reject = "reject",
     /// No route in the underlay to the tunnel's remote.
     NoUnderlayRoute = "no_underlay_route",
     /// The underlay neighbour did not answer in time.
@@ -154,6 +156,12 @@ reasons! {
     NeighbourQueueFull = "neighbour_queue_full",
     /// Larger than the vif or tunnel takes.
     TooBig = "too_big",
+    /// No packet buffer was free for a piece of it.
+    NoBuffers = "no_buffers",
+    /// A path MTU out of bounds: below 576 (IPv4) or 1280 bytes (IPv6), or not below the one known (RFC 8201 §4).
+    PathMtuIgnored = "path_mtu_ignored",
+    /// An ICMP error about a tunnel packet that this node does not send.
+    IcmpUnmatched = "icmp_unmatched",
     /// Heard on the fabric, and neither for a vif address nor for a host vif.
     NotForUs = "not_for_us",
     /// For the host, and there is no host vif.

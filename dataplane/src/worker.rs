@@ -15,6 +15,7 @@ use crate::io::{BATCH, Pool, RxQueue, TxQueue};
 use crate::reason::DropReason;
 use crate::snapshot::Reader;
 use crate::stage::announce::Announcer;
+use crate::stage::error_rate::{self, ErrorRate};
 use crate::stage::forward::Exits;
 use crate::stage::fragments::{self, Fragments};
 use crate::stage::learn::{self, Sweeper};
@@ -39,6 +40,7 @@ pub struct Worker<B> {
     outbox: Outbox<B>,
     waiting: Waiting<B>,
     pool: Box<dyn Pool<B>>,
+    errors: ErrorRate,
     ageing: Ageing,
     learned: Sweeper,
     announcer: Option<Announcer>,
@@ -97,6 +99,7 @@ impl<B: Buffer> Worker<B> {
             outbox: Outbox::new(index),
             waiting: Waiting::new(),
             pool,
+            errors: ErrorRate::new(error_rate::PER_SECOND, workers, [0; 4]),
             ageing: Ageing {
                 cursor: AgeCursor::new(index, workers),
                 pace,
@@ -113,6 +116,13 @@ impl<B: Buffer> Worker<B> {
     /// in a replay, where what comes out is the answer to what went in.
     pub fn announce_routers(&mut self) {
         self.announcer = Some(Announcer::default());
+    }
+
+    /// Sends at most so many ICMP errors a second to one source, all workers together, and none
+    /// with 0. `seed` is what the places of sources in a table are hashed with.
+    pub fn limit_errors(&mut self, per_second: u32, seed: [u64; 4]) {
+        let workers = self.tables.pin().workers();
+        self.errors = ErrorRate::new(per_second, workers, seed);
     }
 
     /// Sends to a vif through `queue` from now on.
@@ -208,6 +218,7 @@ impl<B: Buffer> Worker<B> {
             outbox: &mut self.outbox,
             waiting: &mut self.waiting,
             pool: &mut *self.pool,
+            errors: &mut self.errors,
         };
         onward(&context, burst, &mut exits);
         while let Some(vif) = self.fragments.release(tables, burst) {
@@ -249,6 +260,7 @@ impl<B: Buffer> Worker<B> {
             self.cared = now;
             self.confirm_neighbours(now);
             self.announce(now);
+            self.tables.pin().underlay().paths.forget(now);
         }
     }
 
@@ -333,6 +345,6 @@ impl<B: Buffer> Worker<B> {
 fn onward<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits<B>) {
     stage::flow::run(context, burst);
     stage::bridge::run(context, burst);
-    stage::rewrite::run(burst);
+    stage::rewrite::run(context, burst);
     stage::forward::run(context, burst, exits);
 }

@@ -226,6 +226,7 @@ fn a_routers_mac_is_not_taken_from_a_machine() {
         flow_quota: None,
         learning: false,
         router_advertisement: None,
+        tcp_mss_clamp: None,
     };
     assert_eq!(
         refused(&start(), &upserts(vec![Object::Vrf(red.clone())])),
@@ -263,6 +264,8 @@ fn an_uplink_keeps_the_addresses_that_tunnels_need() {
             remote: ip("192.0.2.2"),
             vni: encap::Vni::new(5001).expect("24 bits"),
             inner_mac: None,
+            fragment: FragmentMode::Inner,
+            mtu: None,
         }),
     });
     let (tables, _) = commit(&start(), &upserts(vec![far])).expect("its own address");

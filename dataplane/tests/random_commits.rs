@@ -197,6 +197,7 @@ fn any_vrf(random: &mut Random) -> Object {
         flow_quota: None,
         learning: false,
         router_advertisement: None,
+        tcp_mss_clamp: None,
     })
 }
 
@@ -243,7 +244,7 @@ fn vif(random: &mut Random, name: &str, role: Role, vrf: &str, addresses: &[&str
 fn any_nexthop(random: &mut Random) -> Object {
     let action = match random.below(6) {
         0 => NexthopAction::Host,
-        1 => NexthopAction::Discard,
+        1 => [NexthopAction::Discard, NexthopAction::Reject][random.below(2)].clone(),
         2 => NexthopAction::Vif {
             vif: random
                 .pick(&[TENANTS[0], TENANTS[1], HOST, FABRICS[0]])
@@ -261,6 +262,8 @@ fn any_nexthop(random: &mut Random) -> Object {
             remote: ip(random.pick(&REMOTES)),
             vni: Vni::new(random.pick(&VNIS)).expect("24 bits"),
             inner_mac: random.one_in(2).then(|| MACS[3]),
+            fragment: FragmentMode::Inner,
+            mtu: random.one_in(3).then_some(1400),
         }),
     };
     Object::Nexthop(Nexthop {

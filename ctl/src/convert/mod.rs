@@ -14,7 +14,10 @@ pub(crate) mod tests;
 
 use std::num::NonZeroU32;
 
-use dataplane::tables::spec::{self, ForwardingMode, Key, NexthopAction, Object, Role};
+use dataplane::tables::path_mtu::{MIN_IPV4, MIN_IPV6};
+use dataplane::tables::spec::{
+    self, ForwardingMode, FragmentMode, Key, NexthopAction, Object, Role,
+};
 use encap::{MacAddr, VlanId, Vni};
 
 pub use problems::Problem;
@@ -122,6 +125,11 @@ fn vrf(w: &proto::Vrf, p: &mut Problems) -> Option<spec::Vrf> {
         w.router_advertisement.as_ref(),
         bridge::router_advertisement,
     );
+    let tcp_mss_clamp = p.optional("tcp_mss_clamp", w.tcp_mss_clamp, |p, field, mss| {
+        // Between what the smallest and the largest packet leave for TCP.
+        let range = 88..=65_495;
+        in_range(p, field, mss, range, "a segment size")
+    });
     Some(spec::Vrf {
         name: name?,
         gateways: gateways?,
@@ -130,6 +138,22 @@ fn vrf(w: &proto::Vrf, p: &mut Problems) -> Option<spec::Vrf> {
         flow_quota: flow_quota?,
         learning: w.learning,
         router_advertisement: router_advertisement?,
+        tcp_mss_clamp: tcp_mss_clamp?,
+    })
+}
+
+fn in_range(
+    p: &mut Problems,
+    field: &str,
+    written: u32,
+    range: std::ops::RangeInclusive<u16>,
+    what: &str,
+) -> Option<u16> {
+    let fits = u16::try_from(written).ok().filter(|n| range.contains(n));
+    fits.or_else(|| {
+        let (least, most) = range.into_inner();
+        let reason = format!("{written} is out of range; {what} is {least} to {most} bytes");
+        p.invalid(field, reason)
     })
 }
 
@@ -220,9 +244,10 @@ fn nexthop(w: &proto::Nexthop, p: &mut Problems) -> Option<spec::Nexthop> {
         Some(Action::Host(_)) => Some(NexthopAction::Host),
         Some(Action::Discard(_)) => Some(NexthopAction::Discard),
         Some(Action::Replicate(w)) => bridge::replicate(w, p).map(NexthopAction::Replicate),
+        Some(Action::Reject(_)) => Some(NexthopAction::Reject),
         None => p.missing(
             "",
-            "what to do: one of vif, tunnel, host, discard, replicate",
+            "what to do: one of vif, tunnel, host, discard, replicate, reject",
         ),
     };
     Some(spec::Nexthop {
@@ -256,12 +281,28 @@ fn tunnel(w: &proto::Tunnel, p: &mut Problems) -> Option<spec::Tunnel> {
     let inner_mac = p.optional("tunnel.inner_mac", w.inner_mac.as_ref(), |p, field, mac| {
         p.text(field, mac, text::mac)
     });
+    let fragment = match proto::FragmentMode::try_from(w.fragment) {
+        Ok(proto::FragmentMode::Inner | proto::FragmentMode::Unspecified) => {
+            Some(FragmentMode::Inner)
+        }
+        Ok(proto::FragmentMode::Outer) => Some(FragmentMode::Outer),
+        Err(_) => p.invalid("tunnel.fragment", format!("{} is no mode", w.fragment)),
+    };
+    let mtu = p.optional("tunnel.mtu", w.mtu, |p, field, mtu| {
+        let least = match remote {
+            Some(std::net::IpAddr::V6(_)) => MIN_IPV6,
+            _ => MIN_IPV4,
+        };
+        in_range(p, field, mtu, least..=u16::MAX, "this path MTU")
+    });
     encap?;
     Some(spec::Tunnel {
         local: local?,
         remote: remote?,
         vni: vni?,
         inner_mac: inner_mac?,
+        fragment: fragment?,
+        mtu: mtu?,
     })
 }
 

@@ -76,16 +76,18 @@ fn vrf() -> impl Strategy<Value = Vrf> {
         flow_quota(),
         any::<bool>(),
         option::of(router_advertisement()),
+        option::of(88u16..=65_495),
     )
         .prop_map(
-            |(name, gateways, mode, mac, flow_quota, learning, router_advertisement)| Vrf {
+            |(name, gateways, mode, mac, flow_quota, learning, ra, tcp_mss_clamp)| Vrf {
                 name,
                 gateways,
                 mode,
                 mac,
                 flow_quota,
                 learning,
-                router_advertisement,
+                router_advertisement: ra,
+                tcp_mss_clamp,
             },
         )
 }
@@ -139,16 +141,25 @@ fn vif() -> impl Strategy<Value = Vif> {
 }
 
 fn nexthop() -> impl Strategy<Value = Nexthop> {
-    let tunnel = (any::<bool>(), host_addr(), vni(), option::of(station())).prop_map(
-        |(local, remote, vni, inner_mac)| {
+    let fragment = prop::sample::select(vec![FragmentMode::Inner, FragmentMode::Outer]);
+    let size = (fragment, option::of(1280u16..));
+    let tunnel = (
+        any::<bool>(),
+        host_addr(),
+        vni(),
+        option::of(station()),
+        size,
+    )
+        .prop_map(|(local, remote, vni, inner_mac, (fragment, mtu))| {
             NexthopAction::Tunnel(Tunnel {
                 local: local.then_some(remote),
                 remote,
                 vni,
                 inner_mac,
+                fragment,
+                mtu,
             })
-        },
-    );
+        });
     let action = prop_oneof![
         (name(), option::of(host_addr()))
             .prop_map(|(vif, address)| NexthopAction::Vif { vif, address }),
@@ -157,6 +168,7 @@ fn nexthop() -> impl Strategy<Value = Nexthop> {
         Just(NexthopAction::Discard),
         prop::collection::btree_set(name(), 1..5)
             .prop_map(|members| NexthopAction::Replicate(members.into_iter().collect())),
+        Just(NexthopAction::Reject),
     ];
     (name(), action).prop_map(|(name, action)| Nexthop { name, action })
 }
@@ -367,6 +379,7 @@ fn a_tunnel_needs_one_ip_version() {
                 remote: "192.0.2.2".into(),
                 vni: Some(1 << 24),
                 inner_mac: None,
+                ..Default::default()
             })),
         })),
     };
@@ -379,4 +392,42 @@ fn a_tunnel_needs_one_ip_version() {
 fn an_empty_object_and_an_empty_key_are_refused() {
     assert!(object(&proto::Object::default()).is_err());
     assert!(key(&proto::Key::default()).is_err());
+}
+
+#[test]
+fn sizes_out_of_range_are_refused() {
+    let tunnel = |remote: &str, mtu| proto::Object {
+        object: Some(proto::object::Object::Nexthop(proto::Nexthop {
+            name: "n".into(),
+            address: None,
+            action: Some(proto::nexthop::Action::Tunnel(proto::Tunnel {
+                encap: proto::Encap::Vxlan.into(),
+                remote: remote.into(),
+                vni: Some(7),
+                mtu: Some(mtu),
+                ..Default::default()
+            })),
+        })),
+    };
+    let reason = |written| object(&written).unwrap_err()[0].reason.clone();
+    assert_eq!(
+        reason(tunnel("192.0.2.2", 575)),
+        "575 is out of range; this path MTU is 576 to 65535 bytes"
+    );
+    assert_eq!(
+        reason(tunnel("2001:db8::2", 1279)),
+        "1279 is out of range; this path MTU is 1280 to 65535 bytes"
+    );
+    assert!(object(&tunnel("192.0.2.2", 576)).is_ok());
+    let vrf = proto::Object {
+        object: Some(proto::object::Object::Vrf(proto::Vrf {
+            name: "front".into(),
+            tcp_mss_clamp: Some(87),
+            ..Default::default()
+        })),
+    };
+    assert_eq!(
+        reason(vrf),
+        "87 is out of range; a segment size is 88 to 65495 bytes"
+    );
 }

@@ -2,7 +2,9 @@
 
 use dataplane::tables::Stored;
 use dataplane::tables::change::Refusal;
-use dataplane::tables::spec::{self, ForwardingMode, Key, NexthopAction, Object, Role};
+use dataplane::tables::spec::{
+    self, ForwardingMode, FragmentMode, Key, NexthopAction, Object, Role,
+};
 
 use super::{bridge, text};
 use crate::proto;
@@ -101,6 +103,7 @@ impl From<&spec::Vrf> for proto::Vrf {
             flow_quota: vrf.flow_quota.map(Into::into),
             learning: vrf.learning,
             router_advertisement: vrf.router_advertisement.as_ref().map(bridge::written),
+            tcp_mss_clamp: vrf.tcp_mss_clamp.map(u32::from),
         }
     }
 }
@@ -125,7 +128,7 @@ impl From<&spec::Vif> for proto::Vif {
 
 impl From<&spec::Nexthop> for proto::Nexthop {
     fn from(nexthop: &spec::Nexthop) -> Self {
-        use proto::nexthop::{Action, Discard, Host, Replicate};
+        use proto::nexthop::{Action, Discard, Host, Reject, Replicate};
         let mut address = None;
         let action = match &nexthop.action {
             NexthopAction::Vif { vif, address: to } => {
@@ -138,12 +141,18 @@ impl From<&spec::Nexthop> for proto::Nexthop {
                 remote: tunnel.remote.to_string(),
                 vni: Some(tunnel.vni.get()),
                 inner_mac: tunnel.inner_mac.map(|mac| mac.to_string()),
+                fragment: match tunnel.fragment {
+                    FragmentMode::Inner => proto::FragmentMode::Inner.into(),
+                    FragmentMode::Outer => proto::FragmentMode::Outer.into(),
+                },
+                mtu: tunnel.mtu.map(u32::from),
             }),
             NexthopAction::Host => Action::Host(Host {}),
             NexthopAction::Discard => Action::Discard(Discard {}),
             NexthopAction::Replicate(members) => Action::Replicate(Replicate {
                 members: members.iter().map(ToString::to_string).collect(),
             }),
+            NexthopAction::Reject => Action::Reject(Reject {}),
         };
         proto::Nexthop {
             name: nexthop.name.to_string(),

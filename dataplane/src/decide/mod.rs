@@ -156,6 +156,7 @@ fn ingress_of(tables: &Tables, nexthop: NexthopId) -> Result<Ingress, DropReason
         Some(Nexthop::Discard) => Err(DropReason::Discard),
         // A flow has one way; groups have bridge entries only (`commit`).
         Some(Nexthop::Replicate(_)) => Err(DropReason::NoRoute),
+        Some(Nexthop::Reject) => Err(DropReason::Reject),
         None => Err(DropReason::NoRoute),
     }
 }

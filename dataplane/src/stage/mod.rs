@@ -3,6 +3,8 @@
 
 pub mod announce;
 pub mod bridge;
+pub mod error_rate;
+pub mod errors;
 pub mod fabric;
 pub mod flow;
 pub mod forward;
@@ -12,10 +14,12 @@ pub mod learn;
 pub mod outbox;
 pub mod overlay;
 pub mod parse;
+pub mod path_mtu;
 pub mod replicate;
 pub mod respond;
 pub mod rewrite;
 pub mod router;
+pub mod size;
 pub mod state;
 pub mod tenant;
 pub mod waiting;

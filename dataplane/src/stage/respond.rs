@@ -145,11 +145,11 @@ fn answer_echo<B: Buffer>(
 }
 
 /// Who asks for which address.
-struct Question {
+pub(super) struct Question {
     /// Unspecified when it asks whether the address is free.
-    asker: IpAddr,
-    asker_mac: MacAddr,
-    target: IpAddr,
+    pub(super) asker: IpAddr,
+    pub(super) asker_mac: MacAddr,
+    pub(super) target: IpAddr,
 }
 
 struct Answer {
@@ -215,6 +215,8 @@ fn speaks_for(context: &Context, nexthop: NexthopId, ingress: Ingress) -> bool {
         Some(Nexthop::Vif(vif)) => ingress.as_vif() != Some(*vif),
         Some(Nexthop::Tunnel(_)) => ingress.as_peer().is_none(),
         Some(Nexthop::Host) => true,
+        // Whoever asks is to be told, and has to send it here for that.
+        Some(Nexthop::Reject) => true,
         Some(
             Nexthop::Neighbour(_) | Nexthop::Unreachable | Nexthop::Discard | Nexthop::Replicate(_),
         )
@@ -223,7 +225,7 @@ fn speaks_for(context: &Context, nexthop: NexthopId, ingress: Ingress) -> bool {
 }
 
 /// The way an answer takes: where the question came from.
-fn way_out(
+pub(super) fn way_out(
     context: &Context,
     vrf: &Vrf,
     lane: &mut Lane,

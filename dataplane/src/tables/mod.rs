@@ -11,6 +11,7 @@ pub mod commit;
 pub mod learned;
 pub mod lpm;
 pub mod neighbour;
+pub mod path_mtu;
 pub mod replicate;
 pub mod router;
 pub mod slab;
@@ -29,6 +30,7 @@ use bridge_port::BridgePort;
 use learned::Learned;
 use lpm::Lpm;
 use neighbour::Neighbour;
+use path_mtu::Paths;
 use replicate::Group;
 use router::Advertised;
 use slab::Slab;
@@ -101,6 +103,10 @@ pub struct Vrf {
     pub mode: ForwardingMode,
     /// The virtual router's MAC here.
     pub mac: MacAddr,
+    /// The virtual router's addresses here, each with the prefix it serves.
+    pub gateways: Arc<[IpNet]>,
+    /// Largest TCP segment that SYNs may announce.
+    pub tcp_mss_clamp: Option<u16>,
     /// Changes whenever a decision made in this vrf might come out differently.
     pub epoch: u32,
     /// Where addresses lead.
@@ -172,6 +178,8 @@ pub enum Nexthop {
     Discard,
     /// Send a copy by each member.
     Replicate(Arc<Group>),
+    /// Drop, and say so.
+    Reject,
 }
 
 /// What the node has towards the fabric and its own kernel.
@@ -185,6 +193,8 @@ pub struct Underlay {
     pub addresses: Vec<(IpAddr, VifId)>,
     /// In order, so that what is done to all of them is done in the same order in every run.
     neighbours: BTreeMap<(VifId, IpAddr), Arc<Neighbour>>,
+    /// The ways that tunnels take.
+    pub paths: Paths,
     peers: FastMap<IpAddr, PeerId>,
     next_peer: u32,
 }

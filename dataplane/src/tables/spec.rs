@@ -66,6 +66,8 @@ pub struct Vrf {
     pub mac: MacAddr,
     /// Most flows it may have at once. `None`: as many as the table has room for.
     pub flow_quota: Option<NonZeroU32>,
+    /// Largest TCP segment that SYNs may announce, in bytes of payload. `None`: they stay as sent.
+    pub tcp_mss_clamp: Option<u16>,
     /// Learns where MACs are from the frames they send.
     pub learning: bool,
     /// What its IPv6 gateways say of themselves. `None`: the defaults.
@@ -201,6 +203,8 @@ pub enum NexthopAction {
     /// Send a copy by each of these nexthops, which are tunnels that carry
     /// Ethernet or tenant vifs; 1 to [`MAX_MEMBERS`], each once.
     Replicate(Vec<Name>),
+    /// Drop, and say so: a TCP reset, or "administratively prohibited".
+    Reject,
 }
 
 /// A VXLAN tunnel to another node (RFC 7348).
@@ -214,6 +218,21 @@ pub struct Tunnel {
     pub vni: Vni,
     /// Inner destination MAC of routed packets. `None`: the vrf's router MAC.
     pub inner_mac: Option<MacAddr>,
+    /// What is cut when a packet is too big.
+    pub fragment: FragmentMode,
+    /// The path MTU, in bytes of the outer IP packet, instead of the one heard of. `None`: the
+    /// uplink's, or less once a router on the way says so.
+    pub mtu: Option<u16>,
+}
+
+/// Which packet is cut in pieces when a tunnel cannot carry it whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FragmentMode {
+    /// The tenant's, unless it asks not to be; its receiver puts it together again.
+    #[default]
+    Inner,
+    /// The tunnel's; the other node must put it together again. Not for VXLAN (RFC 7348 §4.3).
+    Outer,
 }
 
 /// A prefix in a vrf.
@@ -263,6 +282,7 @@ impl Vrf {
             flow_quota: None,
             learning: false,
             router_advertisement: None,
+            tcp_mss_clamp: None,
         }
     }
 }
@@ -289,7 +309,10 @@ impl Object {
             Object::Vif(vif) => vec![("vrf", Key::Vrf(vif.vrf.clone()))],
             Object::Nexthop(nexthop) => match &nexthop.action {
                 NexthopAction::Vif { vif, .. } => vec![("vif", Key::Vif(vif.clone()))],
-                NexthopAction::Tunnel(_) | NexthopAction::Host | NexthopAction::Discard => vec![],
+                NexthopAction::Tunnel(_)
+                | NexthopAction::Host
+                | NexthopAction::Discard
+                | NexthopAction::Reject => vec![],
                 NexthopAction::Replicate(members) => members
                     .iter()
                     .map(|member| ("replicate.members", Key::Nexthop(member.clone())))

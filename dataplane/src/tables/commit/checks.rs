@@ -104,6 +104,11 @@ impl Draft {
                 refusals.push(Refusal::field(key.clone(), "tunnel.local", reason));
             }
         }
+        if tunnel.fragment == spec::FragmentMode::Outer {
+            let reason = "`outer` does not go with vxlan, whose packets must not be fragmented \
+                          (RFC 7348 section 4.3); leave it out, or take an MPLS encapsulation";
+            refusals.push(Refusal::field(key.clone(), "tunnel.fragment", reason));
+        }
         if is_local(tunnel.remote) {
             let reason = format!("`{}` is this node's own address", tunnel.remote);
             refusals.push(Refusal::field(key.clone(), "tunnel.remote", reason));

@@ -65,6 +65,7 @@ impl Draft {
             if let Some(vrf) = self.touch(&spec.name) {
                 (vrf.mode, vrf.mac) = (unsaid.mode, unsaid.mac);
                 (vrf.learning, vrf.advertised) = (false, None);
+                vrf.tcp_mss_clamp = unsaid.tcp_mss_clamp;
             }
         } else if let Some(id) = self.tables.names.vrfs.remove(&spec.name) {
             self.gone_vrfs.push(id);
@@ -148,11 +149,17 @@ impl Draft {
             let reason = "the underlay keeps no flows; give the tenants' vrfs quotas";
             refusals.push(Refusal::field(key.clone(), "flow_quota", reason));
         }
+        if &*spec.name == spec::UNDERLAY && spec.tcp_mss_clamp.is_some() {
+            let reason = "the underlay routes no tenant's connections; give it to their vrfs";
+            refusals.push(Refusal::field(key.clone(), "tcp_mss_clamp", reason));
+        }
         if let Some(vrf) = self.touch(&spec.name) {
             vrf.mode = spec.mode;
             vrf.mac = spec.mac;
             vrf.learning = spec.learning;
             vrf.advertised = Advertised::new(spec).map(Arc::new);
+            vrf.gateways = spec.gateways.clone().into();
+            vrf.tcp_mss_clamp = spec.tcp_mss_clamp;
         }
         if spec.learning {
             self.tables.learned.prepare();
@@ -256,7 +263,10 @@ impl Draft {
                 }
             }
             NexthopAction::Tunnel(tunnel) => self.check_tunnel(tunnel, &key, refusals),
-            NexthopAction::Host | NexthopAction::Discard | NexthopAction::Replicate(_) => {}
+            NexthopAction::Host
+            | NexthopAction::Discard
+            | NexthopAction::Replicate(_)
+            | NexthopAction::Reject => {}
         }
         let tables = &mut self.tables;
         if !tables.names.nexthops.contains_key(&spec.name) {
@@ -307,6 +317,8 @@ impl Tables {
             name: spec.name.clone(),
             mode: spec.mode,
             mac: spec.mac,
+            gateways: spec.gateways.clone().into(),
+            tcp_mss_clamp: spec.tcp_mss_clamp,
             epoch: 0,
             routes: crate::tables::lpm::Lpm::new(),
             macs: imbl::HashMap::new(),
