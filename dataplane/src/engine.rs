@@ -23,6 +23,7 @@ use crate::counters::Totals;
 use crate::io::{DeviceError, Devices, Link, Pool, Port, PortControl, PortStats};
 use crate::memory::{self, MemoryError, Placement};
 use crate::snapshot::Publisher;
+use crate::stage::fragments;
 use crate::tables::change::{Refusal, Request};
 use crate::tables::commit::{Changed, PortFacts};
 use crate::tables::spec::{Key, Name, Object, Role};
@@ -48,6 +49,8 @@ pub struct Config<B> {
     pub timeouts: Timeouts,
     /// ICMP errors sent to one source in a second; with 0 none are sent at all.
     pub icmp_errors_per_second: u32,
+    /// What each worker may keep of fragments.
+    pub fragments: fragments::Limits,
     /// What workers do without packets.
     pub idle: Idle,
     /// Buffers for packets the engine makes itself, one pool per worker.
@@ -92,6 +95,8 @@ pub struct Stats {
     pub workers: Vec<WorkerStats>,
     /// The flow table.
     pub flows: FlowStats,
+    /// What each worker may keep of fragments.
+    pub fragments: fragments::Limits,
 }
 
 /// A reading of one vif.
@@ -131,6 +136,8 @@ pub struct WorkerStats {
     pub busy_rounds: u64,
     /// Rounds that found none.
     pub idle_rounds: u64,
+    /// What it keeps of fragments.
+    pub fragments: fragments::Usage,
 }
 
 /// A reading of the flow table.
@@ -168,6 +175,7 @@ pub struct Engine<B> {
     flows: Arc<FlowTable>,
     flow_memory: Placement,
     workers: Vec<Handle<B>>,
+    fragments: fragments::Limits,
     devices: Box<dyn Devices<B>>,
     ports: HashMap<Name, Box<dyn PortControl>>,
     started: Instant,
@@ -195,8 +203,9 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         let publisher = Publisher::new(Tables::new(config.cores.len()));
         let mut workers = Vec::new();
         for ((index, core), pool) in config.cores.iter().enumerate().zip(config.pools) {
-            let mut worker = Worker::new(index, publisher.reader(), flows.clone(), pool);
-            worker.limit_errors(config.icmp_errors_per_second, config.seed);
+            let worker = Worker::new(index, publisher.reader(), flows.clone(), pool)
+                .with_error_limits(config.icmp_errors_per_second, config.seed)
+                .with_fragment_limits(&config.fragments);
             let settings = thread::Settings {
                 core: *core,
                 idle: config.idle,
@@ -210,6 +219,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             flows,
             flow_memory,
             workers,
+            fragments: config.fragments,
             devices,
             ports: HashMap::new(),
             started,
@@ -290,6 +300,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
                 usage: self.flows.table_usage(),
                 memory: self.flow_memory,
             },
+            fragments: self.fragments,
         }
     }
 
@@ -386,6 +397,15 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         let deadline = Instant::now() + SETTLE_LIMIT;
         while !self.publisher.settled() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_micros(50));
+        }
+        let vrfs = changed.deleted.iter().filter_map(|key| match key {
+            Key::Vrf(name) => Some(before.vrf_named(name)?.id),
+            _ => None,
+        });
+        for id in vrfs {
+            for worker in &self.workers {
+                worker.send(Command::Forget(id));
+            }
         }
         for (_, id) in &removed {
             for worker in &self.workers {

@@ -16,12 +16,13 @@ use crate::reason::DropReason;
 use crate::snapshot::Reader;
 use crate::stage::error_rate::{self, ErrorRate};
 use crate::stage::forward::Exits;
+use crate::stage::fragments::{self, Fragments};
 use crate::stage::outbox::Outbox;
 use crate::stage::waiting::Waiting;
 use crate::stage::{self, Burst, Context};
 use crate::tables::neighbour::Neighbour;
 use crate::tables::spec::Role;
-use crate::tables::{Tables, VifId};
+use crate::tables::{Tables, VifId, VrfId};
 
 /// Known neighbours are looked after this often.
 const NEIGHBOUR_CARE_MS: u32 = 1_000;
@@ -33,6 +34,7 @@ pub struct Worker<B> {
     flows: Arc<FlowTable>,
     inputs: Vec<Input<B>>,
     burst: Burst<B>,
+    fragments: Fragments<B>,
     outbox: Outbox<B>,
     waiting: Waiting<B>,
     pool: Box<dyn Pool<B>>,
@@ -86,6 +88,7 @@ impl<B: Buffer> Worker<B> {
             flows,
             inputs: Vec::new(),
             burst: Burst::new(),
+            fragments: Fragments::new(&fragments::Limits::default()),
             outbox: Outbox::new(index),
             waiting: Waiting::new(),
             pool,
@@ -98,13 +101,6 @@ impl<B: Buffer> Worker<B> {
             },
             cared: Ticks(0),
         }
-    }
-
-    /// Sends at most so many ICMP errors a second to one source, all workers together, and none
-    /// with 0. `seed` is what the places of sources in a table are hashed with.
-    pub fn limit_errors(&mut self, per_second: u32, seed: [u64; 4]) {
-        let workers = self.tables.pin().workers();
-        self.errors = ErrorRate::new(per_second, workers, seed);
     }
 
     /// Sends to a vif through `queue` from now on.
@@ -126,10 +122,39 @@ impl<B: Buffer> Worker<B> {
         });
     }
 
-    /// Drops all queues of a vif.
+    /// Drops all queues of a vif, and what waits of what it received.
     pub fn detach(&mut self, vif: VifId) {
         self.inputs.retain(|input| input.vif != vif);
         self.outbox.detach(vif);
+        let tables = self.tables.pin();
+        self.fragments.forget_vif(vif, tables, self.index);
+    }
+
+    /// Drops what is kept of packets in a vrf that was removed.
+    pub fn forget(&mut self, vrf: VrfId) {
+        let tables = self.tables.pin();
+        self.fragments.forget_vrf(vrf, tables, self.index);
+    }
+
+    /// Sends at most so many ICMP errors a second to one source, all workers together, and none
+    /// with 0. `seed` is what sources are hashed with; to be said before the first packet.
+    #[must_use]
+    pub fn with_error_limits(mut self, per_second: u32, seed: [u64; 4]) -> Worker<B> {
+        let workers = self.tables.pin().workers();
+        let errors = ErrorRate::new(per_second, workers, seed);
+        Worker { errors, ..self }
+    }
+
+    /// Keeps no more of fragments than this; to be said before the first packet.
+    #[must_use]
+    pub fn with_fragment_limits(self, limits: &fragments::Limits) -> Worker<B> {
+        let fragments = Fragments::new(limits);
+        Worker { fragments, ..self }
+    }
+
+    /// Where to read how much is kept of fragments.
+    pub fn fragment_gauge(&self) -> Arc<fragments::Gauge> {
+        self.fragments.gauge().clone()
     }
 
     /// One round over all queues; returns how many packets arrived.
@@ -172,16 +197,17 @@ impl<B: Buffer> Worker<B> {
             Role::Fabric => stage::fabric::run(&context, burst),
             Role::Host => stage::host::run(&context, burst),
         }
-        stage::flow::run(&context, burst);
-        stage::bridge::run(&context, burst);
-        stage::rewrite::run(&context, burst);
+        stage::fragments::run(&context, burst, &mut self.fragments);
         let mut exits = Exits {
             outbox: &mut self.outbox,
             waiting: &mut self.waiting,
             pool: &mut *self.pool,
             errors: &mut self.errors,
         };
-        stage::forward::run(&context, burst, &mut exits);
+        onward(&context, burst, &mut exits);
+        while let Some(vif) = self.fragments.release(tables, burst) {
+            onward(&Context { vif, ..context }, burst, &mut exits);
+        }
         self.outbox.flush(tables);
         received
     }
@@ -189,7 +215,8 @@ impl<B: Buffer> Worker<B> {
     /// What is due besides packets: held packets, neighbours, the age of flows.
     fn look_after(&mut self, now: Ticks, received: usize) {
         // An idle worker, too, lets go of an old snapshot.
-        self.tables.pin();
+        let tables = self.tables.pin();
+        self.fragments.expire(tables, self.index, now);
         if !self.waiting.is_empty() {
             self.resolve_waiting(now);
         }
@@ -268,9 +295,9 @@ impl<B: Buffer> Worker<B> {
         }
     }
 
-    /// True while packets wait for a neighbour.
+    /// True while packets wait, for a neighbour or for a first fragment.
     pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.fragments.is_waiting()
     }
 
     /// Looks at every flow once; for clocks that jump, as in a replay.
@@ -279,4 +306,12 @@ impl<B: Buffer> Worker<B> {
         let flows = self.flows.worker(self.index);
         flows.age(&mut cursor, usize::MAX, now, |_| {});
     }
+}
+
+/// The rest of a packet's way, for those that stage `fragments` let go as for all.
+fn onward<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits<B>) {
+    stage::flow::run(context, burst);
+    stage::bridge::run(context, burst);
+    stage::rewrite::run(context, burst);
+    stage::forward::run(context, burst, exits);
 }

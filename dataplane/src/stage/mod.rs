@@ -7,6 +7,7 @@ pub mod errors;
 pub mod fabric;
 pub mod flow;
 pub mod forward;
+pub mod fragments;
 pub mod host;
 pub mod outbox;
 pub mod overlay;

@@ -143,6 +143,7 @@ fn start_engine(config: &NodeConfig, memory: &DpdkMemory) -> Result<Engine<Mbuf>
         seed: random_seed()?,
         timeouts: Timeouts::default(),
         icmp_errors_per_second: config.icmp_errors_per_second,
+        fragments: config.fragments,
         idle: if config.busy_poll {
             Idle::Busy
         } else {
