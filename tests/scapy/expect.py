@@ -30,13 +30,14 @@ class Case:
     arguments, (vif, frames, seconds); it yields what is wrong.
     """
 
-    def __init__(self, config, inputs, outputs=(), drops=(), consumed=0, originated=0, more=None, judged=()):
+    def __init__(self, config, inputs, outputs=(), drops=(), consumed=0, originated=0, withheld=0, more=None, judged=()):
         self.config = config
         self.inputs = list(inputs)  # (vif, packet) or (vif, packet, seconds)
         self.outputs = list(outputs)  # (vif, packet), in order for each vif
         self.drops = dict(drops)  # (vif, reason): count
         self.consumed = consumed
         self.originated = originated
+        self.errors_withheld = withheld
         self.more = more
         self.judged = set(judged)
 
@@ -131,7 +132,7 @@ def compare_counters(case, sent, report):
     received = {}
     for vif, packet, *_ in case.inputs:
         received.setdefault(vif, []).append(len(raw(packet)))
-    drops, total = {}, {"rx_packets": 0, "tx_packets": 0, "consumed": 0, "originated": 0}
+    drops, total = {}, {"rx_packets": 0, "tx_packets": 0, "consumed": 0, "originated": 0, "errors_withheld": 0}
     for vif, counters in report["vifs"].items():
         for reason, count in counters["drops"].items():
             drops[vif, reason] = count
@@ -144,7 +145,7 @@ def compare_counters(case, sent, report):
                 yield f"{vif} counted {key} {counted}, not {(len(sizes), sum(sizes))}"
     if drops != case.drops:
         yield f"drops {drops}, not {case.drops}"
-    for key in ("consumed", "originated"):
+    for key in ("consumed", "originated", "errors_withheld"):
         if total[key] != getattr(case, key):
             yield f"{key} {total[key]}, not {getattr(case, key)}"
     went_in = total["rx_packets"] + total["originated"]
