@@ -94,7 +94,7 @@ fn iperf_loses_nothing_at_a_rate_the_machine_holds() {
     for family in Family::BOTH {
         // What a receiver loses that is not scheduled in time is not ours; at
         // some rate there is time enough.
-        let rates = [400, 200, 100, 50, 25];
+        let rates = [100, 50, 25];
         let held = rates.into_iter().find(|rate| {
             let sum = iperf(&overlay, family, *rate);
             println!("{family:?} {rate} Mbit/s: {sum}");
@@ -107,7 +107,11 @@ fn iperf_loses_nothing_at_a_rate_the_machine_holds() {
             "{family:?}: iperf3 lost packets at any rate"
         );
     }
-    overlay.check();
+    for node in [&overlay.left, &overlay.right] {
+        // At a rate that is too high a port may have lost a first fragment.
+        node.assert_only_drops(&[NOISE, &["fragment_timeout"]].concat());
+        node.assert_balanced();
+    }
 }
 
 /// Three seconds of UDP at so many Mbit/s; what iperf3 says of it in the end.
