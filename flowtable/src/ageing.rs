@@ -194,7 +194,7 @@ impl Worker<'_> {
         // The keys of that version, or of a later one whose removal will fail.
         let hashes = entries.map(|entry| table.hash(&entry.key(entry.stamp(Acquire))));
         for hash in hashes {
-            prefetch(table.index().home(hash));
+            table.prefetch_home(hash);
         }
         Some(Idle {
             pair,
