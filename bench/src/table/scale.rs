@@ -242,6 +242,7 @@ impl<'t> Worker<'t> {
 
     #[inline]
     fn come(&mut self, flows: &[Pair]) {
+        flows.iter().for_each(|flow| flow.prefetch(self.table));
         for flow in flows {
             match flow.insert(self.table.worker(self.number), Ticks(0)) {
                 Insert::Inserted(hit) => self.own.push_back((hit.id, hit.version())),
