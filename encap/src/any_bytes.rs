@@ -80,18 +80,18 @@ fn stages(frame: &[u8], meta: &Meta) {
         nd::solicitation(frame, meta),
         nd::advertisement(frame, meta),
     ));
-    if let Ok(decap) = vxlan_decap(frame, meta) {
+    let mut packet = MemBuffer::from_frame(frame);
+    if let Ok(decap) = vxlan_decap(&packet, meta) {
         let _ = black_box(parse_at(frame, decap.inner));
     }
     let mac = MacAddr::VROUTER;
-    let mut packet = MemBuffer::from_frame(frame);
     let bytes = packet.bytes_mut();
     rewrite::decrement_ttl(bytes, meta);
     rewrite::set_macs(bytes, meta.l2(), mac, mac);
     checksum::fill_transport(bytes, meta);
     let _ = ecn::apply(bytes, meta, 3);
-    let _ = icmp::echo_reply(bytes, meta);
     arp::reply(bytes, meta.l2(), mac);
+    let _ = icmp::echo_reply(&mut packet, meta);
     let _ = rewrite::pop_vlan(&mut packet);
     errors(frame, meta);
     let _ = rewrite::push_vlan(&mut packet, crate::VlanId::new(1).unwrap());

@@ -1,7 +1,9 @@
 //! ICMP header (RFC 792), and the answer to an echo request.
 
 use crate::protocol::ICMP;
-use crate::{Error, Fragment, Meta, Network, checksum, icmpv6, ipv4, ipv6, split, split_mut};
+use crate::{
+    Buffer, Error, Fragment, Meta, Network, checksum, icmpv6, ipv4, ipv6, split, split_mut,
+};
 use core::ops::{Deref, DerefMut};
 
 /// Length of the header in bytes: four that every message has, four whose meaning varies.
@@ -130,13 +132,14 @@ pub fn is_echo_request(meta: &Meta) -> bool {
 /// # Errors
 /// [`Error::FragmentedIcmp`] for a fragment, [`Error::IcmpChecksum`] if the request arrived damaged.
 /// The packet is unchanged.
-pub fn echo_reply(frame: &mut [u8], meta: &Meta) -> Result<(), Error> {
+pub fn echo_reply<B: Buffer>(packet: &mut B, meta: &Meta) -> Result<(), Error> {
     if meta.fragment != Fragment::Whole {
         return Err(Error::FragmentedIcmp);
     }
-    if !checksum::transport_is_right(frame, meta) {
+    if !checksum::packet_is_right(packet, meta) {
         return Err(Error::IcmpChecksum);
     }
+    let frame = packet.bytes_mut();
     let kind = match meta.network {
         Network::Ipv6 => icmpv6::ECHO_REPLY,
         _ => ECHO_REPLY,

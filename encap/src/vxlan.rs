@@ -1,6 +1,6 @@
 //! VXLAN header (RFC 7348 §5), and the way out of a VXLAN packet. [`crate::tunnel`] is the way in.
 
-use crate::{Error, Fragment, Meta, Vni, checksum, ethernet, ipv4, split, split_mut, udp};
+use crate::{Buffer, Error, Fragment, Meta, Vni, checksum, ethernet, ipv4, split, split_mut, udp};
 use core::net::IpAddr;
 use core::ops::{Deref, DerefMut};
 
@@ -94,24 +94,27 @@ pub struct Decap {
 /// * [`Error::UdpChecksum`] if there is one, and it is wrong;
 /// * [`Error::VxlanFlags`] without the I flag;
 /// * [`Error::Truncated`] if there is no room for the header and an inner Ethernet header.
-pub fn vxlan_decap(frame: &[u8], meta: &Meta) -> Result<Decap, Error> {
+pub fn vxlan_decap<B: Buffer>(packet: &B, meta: &Meta) -> Result<Decap, Error> {
     if meta.fragment != Fragment::Whole {
         return Err(Error::FragmentedOuter);
     }
-    let l4 = usize::from(meta.l4);
-    let datagram = frame.get(l4..usize::from(meta.end)).unwrap_or_default();
+    // All that is read of the datagram but for the checksum is in the first piece.
+    let frame = packet.bytes();
+    let (l4, end) = (usize::from(meta.l4), usize::from(meta.end));
+    let datagram = frame.get(l4..end.min(frame.len())).unwrap_or_default();
     let (header, payload) = udp::Header::split(datagram)?;
-    if usize::from(header.len_field()) != datagram.len() {
+    let have = meta.end.saturating_sub(meta.l4);
+    if header.len_field() != have {
         return Err(Error::UdpLen {
             len_field: header.len_field(),
-            have: datagram.len() as u16,
+            have,
         });
     }
     let Some((outer_src, outer_dst)) = meta.addrs(frame) else {
         // Only with a `meta` of another frame.
         return Err(Error::truncated(ipv4::LEN, frame.len()));
     };
-    if !checksum::transport_is_right(frame, meta) {
+    if !checksum::packet_is_right(packet, meta) {
         return Err(Error::UdpChecksum);
     }
     let (header, inner) = Header::split(payload)?;

@@ -54,7 +54,7 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
             return Err(DropReason::SourceRoute);
         }
         let asker = source_mac(packet.bytes());
-        icmp::echo_reply(packet.bytes_mut(), meta)?;
+        icmp::echo_reply(packet, meta)?;
         rewrite::set_macs(packet.bytes_mut(), 0, asker, context.vif.mac);
         return Ok(Next::Emit(context.vif.id));
     }
@@ -67,7 +67,7 @@ fn decap<B: Buffer>(
     lane: &mut Lane,
     packet: &mut B,
 ) -> Result<Next, DropReason> {
-    let outer = encap::vxlan_decap(packet.bytes(), &lane.meta)?;
+    let outer = encap::vxlan_decap(packet, &lane.meta)?;
     let vrf = context
         .tables
         .vni(outer.vni)
@@ -79,7 +79,7 @@ fn decap<B: Buffer>(
         .ok_or(DropReason::UnknownTunnelSource)?;
     packet.truncate(lane.meta.end.into());
     packet.trim_front(outer.inner)?;
-    lane.meta = encap::parse(packet.bytes())?;
+    lane.meta = encap::parse_packet(packet)?;
     lane.vrf = vrf;
     lane.ingress = Ingress::peer(peer);
     if lane.meta.tagged {

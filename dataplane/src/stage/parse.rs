@@ -26,7 +26,7 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
 }
 
 fn headers<B: Buffer>(context: &Context, packet: &mut B) -> Result<Meta, DropReason> {
-    let meta = encap::parse(packet.bytes())?;
+    let meta = encap::parse_packet(packet)?;
     if !meta.tagged && context.vif.vlan.is_none() {
         return Ok(meta);
     }
@@ -39,5 +39,5 @@ fn headers<B: Buffer>(context: &Context, packet: &mut B) -> Result<Meta, DropRea
         return Err(DropReason::VlanUnexpected);
     }
     encap::rewrite::pop_vlan(packet)?;
-    Ok(encap::parse(packet.bytes())?)
+    Ok(encap::parse_packet(packet)?)
 }

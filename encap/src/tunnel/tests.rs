@@ -133,7 +133,7 @@ fn what_was_pushed_opens_again() {
             let packet = push(&outer, 0xff_fffe, &hex(PING), 5, 3);
             let meta = parse(packet.bytes()).unwrap();
             assert_eq!(meta.vlan, id);
-            let opened = vxlan_decap(packet.bytes(), &meta).unwrap();
+            let opened = vxlan_decap(&packet, &meta).unwrap();
             assert_eq!(opened.vni, vni(0xff_fffe));
             assert_eq!((opened.outer_src, opened.outer_dst), (outer.src, outer.dst));
             assert_eq!(opened.outer_traffic_class, 3);

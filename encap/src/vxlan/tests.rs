@@ -2,7 +2,7 @@ use super::*;
 use crate::samples::{
     self, PING, VXLAN_ARP, VXLAN_PING, VXLAN6_PING, fix_ipv4, fragment_header, hex,
 };
-use crate::{parse, parse_at};
+use crate::{MemBuffer, parse, parse_at};
 use alloc::vec::Vec;
 
 /// Offsets in the captures over IPv4.
@@ -10,7 +10,7 @@ const UDP: usize = 34;
 const VXLAN: usize = 42;
 
 fn decap(frame: &[u8]) -> Result<Decap, Error> {
-    vxlan_decap(frame, &parse(frame)?)
+    vxlan_decap(&MemBuffer::from_frame(frame), &parse(frame)?)
 }
 
 /// The capture without a UDP checksum, changed.
