@@ -108,16 +108,16 @@ def padding():
         yield Case(node(encap), [("up0", packet)], [("red_a", delivered(RED_A, inner))])
 
 
-@check("I4", "1812 §5.3.1", "TTL 1: dropped, and type 11 code 0 from the port's gateway address; TTL 0: dropped")
+@check("I4", "1812 §5.3.1", "TTL 1, or 0: dropped, and type 11 code 0 from the port's gateway address")
 def ttl_expires():
     packets = [
         ipv4(RED_A, RED_B, ttl=1),
         ipv4(RED_A, RED_C, ttl=1),
         ipv4(RED_A, RED_B, TCP(sport=1, dport=2, flags="S"), ttl=1),
         ipv4(RED_A, RED_B, ICMP(type=8, id=1) / b"ping", ttl=1),
+        ipv4(RED_A, RED_B, ttl=0),
     ]
-    yield errors("ttl_expired", packets, [IcmpError(packet, RED_A, 11) for packet in packets])
-    yield refused("ttl_expired", ipv4(RED_A, RED_B, ttl=0))
+    return errors("ttl_expired", packets, [IcmpError(packet, RED_A, 11) for packet in packets])
 
 
 @check("I5", "1812 §5.3.1", "TTL 64 becomes 63, and the checksum is that of a full recompute, whatever it was before: all 65,536 ids, every TTL")
@@ -237,16 +237,16 @@ def source_routes():
     yield refused("source_route", *to_gateway)
 
 
-@check("I12", "4443 §3.3", "hop limit 1: dropped, and type 3 code 0")
+@check("I12", "4443 §3.3", "hop limit 1, or 0: dropped, and type 3 code 0")
 def hop_limit_expires():
     packets = [
         ipv6(RED_A, RED_B, hlim=1),
         ipv6(RED_A, RED_C, hlim=1),
         ipv6(RED_A, RED_B, TCP(sport=1, dport=2, flags="S"), hlim=1),
         ipv6(RED_A, RED_B, ICMPv6EchoRequest(id=1, data=b"ping"), hlim=1),
+        ipv6(RED_A, RED_B, hlim=0),
     ]
-    yield errors("ttl_expired", packets, [IcmpError(packet, RED_A, 3) for packet in packets])
-    yield refused("ttl_expired", ipv6(RED_A, RED_B, hlim=0))
+    return errors("ttl_expired", packets, [IcmpError(packet, RED_A, 3) for packet in packets])
 
 
 @check("I13", "4443 §2.4c", "an error is 1,280 bytes at most, and quotes what fits")

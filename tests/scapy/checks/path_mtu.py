@@ -101,6 +101,7 @@ def reassembled(parts):
 
 @check("P3", "1812 §4.2.2.7", "too big without DF: fragments that fit, in order, that make the same bytes again")
 def fragmented():
+    # What a packet becomes beside itself, the vrouter made: that is, all pieces but one.
     packets = [sized(size, RED_A, RED_C, id=size) for size in (1451, 1452, 1480, 1500)]
 
     def in_the_tunnel(vif, frames):
@@ -108,7 +109,7 @@ def fragmented():
             yield "a frame that does not fit the underlay"
         yield from same(packets, inner_packets(frames, 14 + 36 + 14))
 
-    yield Case(node(), [("red_a", sent(RED_A, p)) for p in packets], more=in_the_tunnel, judged=["up0"])
+    yield Case(node(), [("red_a", sent(RED_A, p)) for p in packets], more=in_the_tunnel, judged=["up0"], originated=4)
     local = [sized(size, RED_A, RED_B, id=size) for size in (601, 1200, 1500)]
 
     def on_the_link(vif, frames):
@@ -116,7 +117,7 @@ def fragmented():
             yield "a frame that does not fit the link"
         yield from same(local, inner_packets(frames, 14))
 
-    yield Case(node(b={"mtu": 600}), [("red_a", sent(RED_A, p)) for p in local], more=on_the_link, judged=["red_b"])
+    yield Case(node(b={"mtu": 600}), [("red_a", sent(RED_A, p)) for p in local], more=on_the_link, judged=["red_b"], originated=5)
 
 
 def same(packets, parts):
@@ -159,7 +160,7 @@ def our_packet(family, size, dst=OTHER, number=VNI["red"]):
     return raw(packet)[14 : 14 + (548 if family == 4 else 1232)]
 
 
-def learned(family, said, quoted, becomes, drops=(), consumed=1):
+def learned(family, said, quoted, becomes, drops=()):
     """A report from the fabric at 0.1 s, and at 1.0 s a packet that the tunnel's MTU of 1,450 or 1,430 lets pass."""
     mtu = 1450 if family == 4 else 1430
     big = sized(mtu, RED_A, RED_C, family, **df(family))
@@ -168,7 +169,7 @@ def learned(family, said, quoted, becomes, drops=(), consumed=1):
     outputs = [("up0", sends("vxlan", family, big))]
     if becomes is None:
         outputs.append(("up0", sends("vxlan", family, big)))
-        return Case(node(family=family), inputs, outputs, drops=dict(drops), consumed=consumed)
+        return Case(node(family=family), inputs, outputs, drops=dict(drops))
     fits = sized(becomes, RED_A, RED_C, family, **df(family))
     inputs.append(("red_a", sent(RED_A, fits), 1.1))
     outputs += [("red_a", too_big(family, big, becomes)), ("up0", sends("vxlan", family, fits))]
@@ -176,16 +177,16 @@ def learned(family, said, quoted, becomes, drops=(), consumed=1):
         node(family=family),
         inputs,
         outputs,
-        drops={("red_a", "too_big"): 1, **dict(drops)},
+        drops={("red_a", "too_big"): 1},
         originated=1,
-        consumed=consumed,
+        consumed=1,
     )
 
 
 @check("P5", "8201 §4", "a packet too big with less than 1,280, or more than the tunnel's MTU, changes nothing")
 def absurd_reports():
     for said in (0, 68, 1279, 1500, 9000):
-        yield learned(6, said, our_packet(6, 1430), None)
+        yield learned(6, said, our_packet(6, 1430), None, drops={("up0", "path_mtu_ignored"): 1})
 
 
 @check("P6", "4459 §3.2", "a report about our own tunnel packet lowers that tunnel's MTU; the next big packet is reported inside")
@@ -196,9 +197,9 @@ def tunnel_learns():
 
 @check("P7", "4459 §3.2", "a report about a packet that we never sent changes nothing")
 def forged_reports():
-    yield learned(4, 1400, our_packet(4, 1450, dst=SPINE), None, drops={("up0", "no_host"): 1}, consumed=0)
-    yield learned(4, 1400, our_packet(4, 1450, number=5003), None, drops={("up0", "no_host"): 1}, consumed=0)
-    yield learned(6, 1400, our_packet(6, 1430, dst=SPINE), None, drops={("up0", "no_host"): 1}, consumed=0)
+    yield learned(4, 1400, our_packet(4, 1450, dst=SPINE), None, drops={("up0", "icmp_unmatched"): 1})
+    yield learned(4, 1400, our_packet(4, 1450, number=5003), None, drops={("up0", "icmp_unmatched"): 1})
+    yield learned(6, 1400, our_packet(6, 1430, dst=SPINE), None, drops={("up0", "icmp_unmatched"): 1})
 
 
 @check(
@@ -225,7 +226,8 @@ def identification():
         if any(part.flags.DF or len(part) > 1500 for part in parts):
             yield "an outer fragment with DF, or one that does not fit"
 
-    yield Case(node(tunnel={"fragment": "outer"}), [("red_a", packet)] * 1000, more=ids, judged=["up0"])
+    config = node("mpls_gre", tunnel={"fragment": "outer"})
+    yield Case(config, [("red_a", packet)] * 1000, more=ids, judged=["up0"], originated=1000)
 
 
 later("P9", "8900 §6.5", "a deny-all policy still lets packet-too-big for its own flow in", "there are no policies yet")

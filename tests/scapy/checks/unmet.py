@@ -48,13 +48,7 @@ UNMET = {
     "P6": "the engine sends no ICMP errors yet, and reads none",
     "P7": "the engine sends no ICMP errors yet, and reads none",
     "P8": "the engine sends no ICMP errors yet, and reads none",
-    "F1": "fragments are not followed yet",
-    "F3": "fragments are not followed yet",
-    "F4": "fragments are not followed yet",
-    "F6": "fragments are not followed yet",
     "F8": "fragments are not followed yet",
-    "F9": "fragments are not followed yet",
-    "F10": "fragments are not followed yet",
     "X6": "MPLS encapsulations are not there yet",
     "X7": "over IPv6, VXLAN goes without a UDP checksum",
 }
