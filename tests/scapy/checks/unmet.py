@@ -51,4 +51,7 @@ UNMET = {
     "F8": "fragments are not followed yet",
     "X6": "MPLS encapsulations are not there yet",
     "X7": "over IPv6, VXLAN goes without a UDP checksum",
+    "K1": "there are no groups of nexthops yet",
+    "K2": "there are no groups of nexthops yet",
+    "K3": "there are no groups of nexthops yet",
 }
