@@ -29,9 +29,9 @@ class Case:
     """Packets in, packets out, and the counters that move; all others stay.
 
     A vif's `outputs` are compared in order. A vif in `judged` is left to `more`,
-    which is called with every vif that sends: (vif, frames) or, if it takes three
-    arguments, (vif, frames, seconds); it yields what is wrong. Where `outputs` is
-    None all vifs are; `overall` is called once with the frames of all, by vif.
+    which is called with (vif, frames) for every vif that sends and yields what is
+    wrong; where `outputs` is None all vifs are. `overall` is called once with all
+    that was sent: (seconds, frame) in a list for each vif.
     """
 
     def __init__(
@@ -132,17 +132,15 @@ def differences(case, directory):
     for vif, packet in case.outputs or ():
         expected.setdefault(vif, []).append(packet)
     for path in (directory / "out").glob("*.pcap"):
-        sent[path.stem] = pcap.read(path)
+        sent[path.stem] = [(time - START, frame) for time, frame in pcap.read(path)]
     for vif in sorted(set(expected) | set(sent)):
         frames = [frame for _, frame in sent.get(vif, [])]
         if vif not in case.judged and case.outputs is not None:
             yield from compare_frames(vif, expected.get(vif, []), frames)
         if case.more:
-            times = [time - START for time, _ in sent.get(vif, [])]
-            takes_times = case.more.__code__.co_argcount == 3
-            yield from case.more(vif, frames, times) if takes_times else case.more(vif, frames)
+            yield from case.more(vif, frames)
     if case.overall:
-        yield from case.overall({vif: [frame for _, frame in frames] for vif, frames in sent.items()})
+        yield from case.overall(sent)
     report = json.loads((directory / "report.json").read_text())
     if case.flows:
         yield from case.flows(report["flows"])

@@ -6,7 +6,8 @@ from scapy.compat import raw
 from scapy.layers.inet import UDP
 
 from checklist import check, later
-from checks.world import RED_A, RED_C, ipv4, node, sent
+from checks.world import RED_A, RED_C, ipv4, node
+from checks.world import sent as from_machine
 from expect import Case
 
 FAR = "203.0.113.9"
@@ -45,25 +46,25 @@ def spread(weights):
 
 
 def flows(count):
-    return [("red_a", sent(RED_A, ipv4(RED_A, RED_C, UDP(sport=1000 + index, dport=7)))) for index in range(count)]
+    return [("red_a", from_machine(RED_A, ipv4(RED_A, RED_C, UDP(sport=1000 + index, dport=7)))) for index in range(count)]
 
 
-def paths(frames):
+def paths(sent):
     """The uplink that each flow took."""
-    return {frame[SPORT]: vif for vif, sent in frames.items() for frame in sent}
+    return {frame[SPORT]: vif for vif, frames in sent.items() for _, frame in frames}
 
 
 @check("K1", "2992 §2", "1,000,000 packets of one flow take one path, in order")
 def one_flow():
     count = 1_000_000
-    packet = raw(sent(RED_A, ipv4(RED_A, RED_C, UDP(sport=1, dport=7, chksum=0) / b"0000")))[:-4]
+    packet = raw(from_machine(RED_A, ipv4(RED_A, RED_C, UDP(sport=1, dport=7, chksum=0) / b"0000")))[:-4]
     inputs = [("red_a", packet + number.to_bytes(4, "big"), number / 100_000) for number in range(count)]
 
-    def one_path(frames):
-        if len(frames) != 1:
-            yield f"one flow went by {sorted(frames)}"
-        for vif, mine in frames.items():
-            numbers = [int.from_bytes(frame[NUMBER], "big") for frame in mine]
+    def one_path(sent):
+        if len(sent) != 1:
+            yield f"one flow went by {sorted(sent)}"
+        for vif, frames in sent.items():
+            numbers = [int.from_bytes(frame[NUMBER], "big") for _, frame in frames]
             if numbers != list(range(count)):
                 yield f"{vif} sent {len(numbers)} packets, not all or not in order"
 
@@ -74,8 +75,8 @@ def one_flow():
 def many_flows():
     weights = {0: 1, 1: 1, 2: 2, 3: 4}
 
-    def by_weight(frames):
-        taken = list(paths(frames).values())
+    def by_weight(sent):
+        taken = list(paths(sent).values())
         if len(taken) != 3600:
             yield f"{len(taken)} of 3,600 flows were seen"
         for number, weight in weights.items():
@@ -90,13 +91,13 @@ def many_flows():
 def one_gone():
     before = {}
 
-    def remember(frames):
-        before.update(paths(frames))
+    def remember(sent):
+        before.update(paths(sent))
         if len(before) != 3600 or len(set(before.values())) != 8:
             yield f"{len(before)} flows by {len(set(before.values()))} paths"
 
-    def compare(frames):
-        after = paths(frames)
+    def compare(sent):
+        after = paths(sent)
         moved = sum(after.get(flow) != vif for flow, vif in before.items() if vif != "up5")
         if moved or len(after) != 3600:
             yield f"{moved} flows moved, {len(after)} were seen"

@@ -8,6 +8,7 @@ from scapy.layers.inet import IP
 from checklist import check
 from checks.world import (
     LABEL_IN,
+    LABEL_OUT,
     NODE,
     OTHER,
     RED_A,
@@ -65,19 +66,21 @@ def refused(reason, *packets):
 def header_on_the_wire():
     for family in (4, 6):
         packets = both(RED_A, RED_C)
-        l4 = 34 if family == 4 else 54
-
-        def plain(vif, frames, l4=l4):
-            for frame in frames:
-                if frame[l4 : l4 + 8] != bytes.fromhex("00008847") + stack([300])[:4]:
-                    yield f"GRE and label {frame[l4 : l4 + 8].hex()}"
-
         yield Case(
             node("mpls_gre", family),
             [("red_a", sent(RED_A, packet)) for packet in packets],
             [("up0", sends("mpls_gre", family, packet)) for packet in packets],
-            more=lambda vif, frames, plain=plain: plain(vif, frames),
+            more=plain_headers(34 if family == 4 else 54),
         )
+
+
+def plain_headers(l4):
+    def look(vif, frames):
+        for frame in frames:
+            if frame[l4 : l4 + 8] != bytes.fromhex("00008847") + stack([LABEL_OUT["red"]]):
+                yield f"GRE and label {frame[l4 : l4 + 8].hex()}"
+
+    return look
 
 
 @check("G2", "4023 §4, 2890 §2", "checksum, key and sequence in all 8 combinations: the label is read behind them")

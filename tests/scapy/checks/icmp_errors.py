@@ -275,17 +275,17 @@ def token_bucket():
     expiring = raw(sent(RED_A, ipv6(RED_A, RED_B, hlim=1)))
     times = [index / 10_000 for index in range(1000)] + [30 + index / 10_000 for index in range(1000)]
 
-    def judge(vif, frames, seconds):
-        bursts = [sum(time < 10 for time in seconds), sum(time > 10 for time in seconds)]
-        for burst in bursts:
+    def bursts(sent):
+        seconds = [time for time, _ in sent.get("red_a", [])]
+        for burst in (sum(time < 10 for time in seconds), sum(time > 10 for time in seconds)):
             if not 5 <= burst <= 200:
                 yield f"{burst} errors for 1,000 packets in a tenth of a second"
 
     return Case(
         CONFIG,
         [("red_a", expiring, time) for time in times],
-        more=judge,
-        judged=["red_a"],
+        None,
+        overall=bursts,
         drops={("red_a", "ttl_expired"): 2000},
         originated=range(10, 401),
     )

@@ -14,13 +14,13 @@ import json
 
 from scapy.compat import raw
 from scapy.contrib.mpls import MPLS
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6
 from scapy.layers.l2 import GRE, Ether
 from scapy.layers.vxlan import VXLAN
 
 from expect import Tunnelled
-from network import BLUE_A, BLUE_B, BLUE_C, RED_A, RED_B, RED_C, ROUTER, ROUTER_LINK_LOCAL, Machine, ether  # noqa: F401
+from network import BLUE_A, BLUE_B, BLUE_C, RED_A, RED_B, RED_C, ROUTER, Machine, ether  # noqa: F401
 
 NODE = Machine("02:00:00:00:00:01", "192.0.2.1", "2001:db8::1")
 OTHER = Machine("02:00:00:00:00:02", "192.0.2.2", "2001:db8::2")
@@ -263,10 +263,6 @@ class IcmpError:
             ip = have[IPv6]
             want[IPv6].tc, want[IPv6].hlim, want[IPv6].fl = ip.tc, ip.hlim, ip.fl
         return raw(want), problems
-
-
-def syn(**fields):
-    return TCP(**{"sport": 1000, "dport": 80, "flags": "S", "seq": 1, **fields})
 
 
 def labelled(inner, labels, **fields):
