@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use dataplane::tables::spec::{self, Object, Role};
-use encap::{MacAddr, MemBuffer, Outer, TunnelHeader, Vni, checksum};
+use encap::{Encap, Inner, MacAddr, MemBuffer, Outer, TunnelHeader, Vni, checksum};
 
 /// A configuration with the packets for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,8 @@ impl Scenario {
                     dst: LOCAL_IP.into(),
                     ttl: 64,
                 };
-                let pushed = TunnelHeader::vxlan(&outer, vni())
-                    .and_then(|header| header.push(&mut frame, UPLINK, 1, 0));
+                let pushed = TunnelHeader::new(&outer, Encap::Vxlan(vni()))
+                    .and_then(|header| header.push(&mut frame, UPLINK, &Inner::default()));
                 pushed.unwrap_or_else(|error| unreachable!("one family, ample headroom: {error}"));
                 encap::Buffer::bytes(&frame).to_vec()
             }

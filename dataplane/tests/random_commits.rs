@@ -412,7 +412,9 @@ fn nexthop(tables: &Tables, id: NexthopId) -> String {
 /// What the tunnel puts in front of an empty frame.
 fn outer(tunnel: &tables::Tunnel) -> Vec<u8> {
     let mut packet = encap::MemBuffer::default();
-    let pushed = tunnel.header.push(&mut packet, MacAddr::ZERO, 0, 0);
+    let pushed = tunnel
+        .header
+        .push(&mut packet, MacAddr::ZERO, &encap::Inner::default());
     pushed.expect("an empty frame fits");
     encap::Buffer::bytes(&packet).to_vec()
 }

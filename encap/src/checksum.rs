@@ -4,14 +4,13 @@
 //! A checksum here is the 16-bit field's value in host order.
 
 use crate::protocol::{ICMP, ICMPV6, TCP, UDP};
-use crate::{Fragment, Meta, Network};
+use crate::{Buffer, Fragment, Meta, Network};
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// A one's complement sum in progress.
 ///
-/// It adds words as they lie in memory, whatever the machine's byte order, and swaps once at the
-/// end (RFC 1071 §2(B)); folding waits until then too (§2(C)). 2^32 additions fit before it could
-/// overflow.
+/// It adds 64-bit words as a little-endian machine loads them (RFC 1071 §2(C): wider words carry less
+/// often), and folds and swaps once at the end (§2(B)). It never overflows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum(u64);
 
@@ -41,18 +40,24 @@ impl Sum {
     }
 
     /// Adds bytes from an even offset. Only the last piece of what is summed may have odd length.
+    #[inline]
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
-        let (words, tail) = bytes.as_chunks::<4>();
-        let mut total = self.0;
-        for word in words {
-            total += u64::from(u32::from_ne_bytes(*word));
+        // In 128 bits, what words carry is counted apart: they need not wait for each other. Powers
+        // of two, as a loop over the words of a small packet would cost more than the words.
+        let mut total = u128::from(self.0);
+        let (rows, rest) = bytes.as_chunks::<64>();
+        for row in rows {
+            total += words(row);
         }
-        let mut last = [0; 4];
-        for (to, from) in last.iter_mut().zip(tail) {
-            *to = *from;
-        }
-        Self(total + u64::from(u32::from_ne_bytes(last)))
+        let (row, rest) = split_if::<32>(rest);
+        total += words(row);
+        let (row, rest) = split_if::<16>(rest);
+        total += words(row);
+        let (row, tail) = split_if::<8>(rest);
+        total += words(row);
+        total += u128::from(last(bytes, tail));
+        Self(add_around(total as u64, (total >> 64) as u64))
     }
 
     /// [`bytes`](Self::bytes) for a length known when compiling, unrolled by the compiler.
@@ -61,28 +66,35 @@ impl Sum {
         self.bytes(bytes)
     }
 
+    /// Adds another sum.
+    #[inline]
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(add_around(self.0, other.0))
+    }
+
     /// Adds one 16-bit field.
+    #[inline]
     #[must_use]
     pub const fn u16(self, field: u16) -> Self {
-        Self(self.0 + field.to_be() as u64)
+        Self(add_around(self.0, field.swap_bytes() as u64))
     }
 
     /// Adds one 32-bit field.
+    #[inline]
     #[must_use]
     pub const fn u32(self, field: u32) -> Self {
-        Self(self.0 + field.to_be() as u64)
+        Self(add_around(self.0, field.swap_bytes() as u64))
     }
 
     /// The checksum of what was added: zero if that included a correct checksum.
+    #[inline]
     #[must_use]
     pub const fn finish(self) -> u16 {
-        let mut sum = self.0;
-        sum = (sum & 0xffff_ffff) + (sum >> 32);
-        sum = (sum & 0xffff_ffff) + (sum >> 32);
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum = (sum & 0xffff) + (sum >> 16);
-        !u16::from_be(sum as u16)
+        // Adding the halves to each other leaves their sum, and what it carried, in the upper one.
+        let sum = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
+        let sum = (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16;
+        !sum.swap_bytes()
     }
 }
 
@@ -177,19 +189,38 @@ fn transport(frame: &[u8], meta: &Meta) -> Option<(usize, Sum)> {
         _ => payload,
     };
     payload.get(offset..offset + 2)?;
-    let len = payload.len() as u32;
-    let pseudo = match meta.network {
-        _ if meta.protocol == ICMP => Sum::new(),
-        Network::Ipv4 => {
-            let (src, dst) = meta.ipv4_addrs(frame)?;
-            Sum::new().ipv4_pseudo(src, dst, meta.protocol, len as u16)
-        }
-        _ => {
-            let (src, dst) = meta.ipv6_addrs(frame)?;
-            Sum::new().ipv6_pseudo(src, dst, meta.protocol, len)
-        }
+    let len = payload.len() as u16;
+    let pseudo = match meta.protocol {
+        ICMP => Sum::new(),
+        _ => pseudo(frame, meta, len)?,
     };
     Some((l4 + offset, pseudo.bytes(payload)))
+}
+
+/// The sum of an IP packet's pseudo-header; `len` is that of the transport header and payload, in
+/// bytes. `None` if it is no IP packet.
+pub(crate) fn pseudo(frame: &[u8], meta: &Meta, len: u16) -> Option<Sum> {
+    // Both addresses lie side by side, and the pseudo-header has no other order than theirs.
+    let fields = Sum::new().u16(u16::from(meta.protocol)).u16(len);
+    let l3 = usize::from(meta.l3);
+    match meta.network {
+        Network::Ipv4 => {
+            let addrs = frame.get(l3 + 12..)?.first_chunk::<8>()?;
+            Some(fields.array(addrs))
+        }
+        Network::Ipv6 => {
+            let addrs = frame.get(l3 + 8..)?.first_chunk::<32>()?;
+            Some(fields.array(addrs))
+        }
+        Network::Arp | Network::Other => None,
+    }
+}
+
+/// Adds the bytes of a packet from offset `from` up to `to`: the one place that reads a payload to
+/// its end, wherever it lies. Adds nothing if the packet ends before `to`.
+#[inline]
+pub(crate) fn add_range<B: Buffer>(sum: Sum, packet: &B, from: usize, to: usize) -> Sum {
+    sum.bytes(packet.bytes().get(from..to).unwrap_or_default())
 }
 
 /// UDP's other spelling of a computed zero.
@@ -203,6 +234,44 @@ pub(crate) const fn never_zero(checksum: u16) -> u16 {
 fn field(bytes: &[u8], at: usize) -> Option<u16> {
     let field = bytes.get(at..)?.first_chunk()?;
     Some(u16::from_be_bytes(*field))
+}
+
+/// The sum of a row's words.
+#[inline]
+fn words(row: &[u8]) -> u128 {
+    let words = row.as_chunks::<8>().0.iter();
+    words
+        .map(|word| u128::from(u64::from_le_bytes(*word)))
+        .sum()
+}
+
+/// The first `N` bytes, if there are so many, and the rest.
+#[inline]
+fn split_if<const N: usize>(bytes: &[u8]) -> (&[u8], &[u8]) {
+    match bytes.split_first_chunk::<N>() {
+        Some((row, rest)) => (row, rest),
+        None => (&[], bytes),
+    }
+}
+
+/// The last bytes, fewer than eight, as a word that is zero behind them.
+#[inline]
+fn last(bytes: &[u8], tail: &[u8]) -> u64 {
+    match bytes.last_chunk::<8>() {
+        _ if tail.is_empty() => 0,
+        // One load, of which the bytes that are counted already are shifted out.
+        Some(word) => u64::from_le_bytes(*word) >> (64 - 8 * tail.len() as u32),
+        None => tail
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
+}
+
+/// One's complement addition: what carries out of the top comes in at the bottom.
+const fn add_around(a: u64, b: u64) -> u64 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + carry as u64
 }
 
 const fn complement(field: u16) -> u32 {

@@ -1,7 +1,7 @@
 //! Frames from the fabric: tunnel packets for this node are opened, neighbours
 //! are heard and answered, everything else is the kernel's.
 
-use encap::{ArpPacket, Buffer, EthernetHeader, MacAddr, Network, VXLAN_PORT, protocol};
+use encap::{ArpPacket, Buffer, Circuit, Decap, EthernetHeader, MacAddr, Model, Network, protocol};
 use encap::{arp, ecn, icmp, nd, rewrite};
 use std::net::IpAddr;
 
@@ -41,8 +41,8 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
             to_host => to_host,
         });
     }
-    if meta.protocol == protocol::UDP && meta.dst_port == VXLAN_PORT {
-        return decap(context, lane, packet);
+    if let Some(outer) = encap::decap(packet, meta)? {
+        return open(context, lane, packet, &outer);
     }
     if meta.protocol == protocol::ICMPV6
         && let Some(next) = neighbour_discovery(context, lane, packet)?
@@ -62,30 +62,30 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
 }
 
 /// Opens a tunnel packet (RFC 7348 §4.1): what is inside goes on in its own vrf.
-fn decap<B: Buffer>(
+fn open<B: Buffer>(
     context: &Context,
     lane: &mut Lane,
     packet: &mut B,
+    outer: &Decap,
 ) -> Result<Next, DropReason> {
-    let outer = encap::vxlan_decap(packet.bytes(), &lane.meta)?;
-    let vrf = context
-        .tables
-        .vni(outer.vni)
-        .ok_or(DropReason::UnknownVni)?;
-    let peer = context
-        .tables
-        .underlay()
-        .peer(outer.outer_src)
-        .ok_or(DropReason::UnknownTunnelSource)?;
+    let vni = match outer.circuit {
+        Circuit::Vni(vni) => vni,
+        Circuit::Labels(_) => return Err(DropReason::UnknownLabel),
+    };
+    let vrf = context.tables.vni(vni).ok_or(DropReason::UnknownVni)?;
+    let peer = lane.meta.src_addr(packet.bytes());
+    let peer = peer.and_then(|addr| context.tables.underlay().peer(addr));
+    let peer = peer.ok_or(DropReason::UnknownTunnelSource)?;
+    let traffic_class = lane.meta.traffic_class;
     packet.truncate(lane.meta.end.into());
-    packet.trim_front(outer.inner)?;
+    packet.trim_front(outer.inner.into())?;
     lane.meta = encap::parse(packet.bytes())?;
     lane.vrf = vrf;
     lane.ingress = Ingress::peer(peer);
     if lane.meta.tagged {
         return Err(DropReason::VlanUnexpected); // RFC 7348 §6.1
     }
-    ecn::apply(packet.bytes_mut(), &lane.meta, outer.outer_traffic_class)?;
+    ecn::apply(packet.bytes_mut(), &lane.meta, traffic_class, Model::Pipe)?;
     Ok(overlay::classify(context, lane, packet))
 }
 

@@ -1,6 +1,6 @@
 //! The nexthop: deliver to a vif, push a tunnel, hand to the kernel.
 
-use encap::Buffer;
+use encap::{Buffer, Inner};
 
 use super::outbox::Outbox;
 use super::waiting::Waiting;
@@ -109,20 +109,15 @@ fn through_tunnel<B: Buffer>(
         let dst = tunnel.inner_mac.unwrap_or(vrf.mac);
         encap::rewrite::set_macs(packet.bytes_mut(), 0, dst, vrf.mac);
     }
-    let class = lane.meta.traffic_class;
+    let inner = Inner::new(&lane.meta, lane.entropy);
     match tunnel.neighbour.mac() {
         Some(mac) => {
-            tunnel.header.push(&mut packet, mac, lane.entropy, class)?;
+            tunnel.header.push(&mut packet, mac, &inner)?;
             emit(context.tables, tunnel.egress, packet, exits)
         }
-        None => exits.waiting.hold(
-            packet,
-            context.vif,
-            tunnel,
-            lane.entropy,
-            class,
-            context.now,
-        ),
+        None => exits
+            .waiting
+            .hold(packet, context.vif, tunnel, inner, context.now),
     }
 }
 

@@ -26,7 +26,10 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
 }
 
 fn headers<B: Buffer>(context: &Context, packet: &mut B) -> Result<Meta, DropReason> {
-    let meta = encap::parse(packet.bytes())?;
+    let meta = match context.vif.role {
+        Role::Fabric => encap::parse_outer(packet.bytes())?,
+        Role::Tenant | Role::Host => encap::parse(packet.bytes())?,
+    };
     if !meta.tagged && context.vif.vlan.is_none() {
         return Ok(meta);
     }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use encap::{MacAddr, Outer, TunnelHeader};
+use encap::{Encap, MacAddr, Outer, TunnelHeader};
 
 use super::neighbour::Neighbour;
 use super::{Nexthop, PeerId, Tables, Target, UNDERLAY, Underlay, VifId, spec};
@@ -113,7 +113,7 @@ impl Tables {
             let mut own = uplink.addresses.iter().map(|net| net.addr());
             own.find(|addr| addr.is_ipv4() == tunnel.remote.is_ipv4())
         })?;
-        let header = TunnelHeader::vxlan(
+        let header = TunnelHeader::new(
             &Outer {
                 src_mac: uplink.mac,
                 dst_mac: MacAddr::ZERO,
@@ -122,7 +122,7 @@ impl Tables {
                 dst: tunnel.remote,
                 ttl: OUTER_TTL,
             },
-            tunnel.vni,
+            Encap::Vxlan(tunnel.vni),
         )
         .ok()?;
         let overhead = header.len().saturating_sub(encap::ethernet::LEN);
