@@ -109,7 +109,7 @@ fn pop(criterion: &mut Criterion<Cycles>, name: &str, tunnel: &TunnelHeader) {
         packet.bytes(),
         |frames| {
             for frame in frames {
-                let Ok(meta) = encap::parse_outer(frame.bytes()) else {
+                let Ok(meta) = encap::parse_outer(frame) else {
                     unreachable!("what was pushed parses");
                 };
                 let Ok(Some(outer)) = encap::decap(frame, &meta) else {

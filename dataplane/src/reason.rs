@@ -64,6 +64,14 @@ reasons! {
     TinyFragment = "tiny_fragment",
     /// A fragment of impossible length or offset.
     FragmentLen = "fragment_len",
+    /// A fragment with bytes that another of its datagram has, and whatever of that datagram comes after it (RFC 5722, RFC 8200 §4.5).
+    FragmentOverlap = "fragment_overlap",
+    /// A datagram in more than 64 pieces.
+    FragmentPieces = "fragment_pieces",
+    /// The first fragment of the datagram, which has its ports, did not come in time.
+    FragmentTimeout = "fragment_timeout",
+    /// No room to wait for the datagram's first fragment, and nobody's share of it is larger than this vrf's.
+    FragmentLimit = "fragment_limit",
     /// The TCP data offset is under 20 bytes.
     TcpHeaderLen = "tcp_header_len",
     /// The UDP length field does not fit the packet.

@@ -234,10 +234,18 @@ impl Replay {
         }
         self.worker.poll(now);
         for (vif, packet) in lock(&self.departures).drain(..) {
+            let whole;
+            let frame = match packet.is_chained() {
+                false => packet.bytes(),
+                true => {
+                    whole = packet.to_vec();
+                    &whole
+                }
+            };
             let sent = Sent {
                 vif: &vif,
                 time_ns: self.clock.now_ns,
-                frame: packet.bytes(),
+                frame,
             };
             sink(sent).map_err(Error::Output)?;
         }

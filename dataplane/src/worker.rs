@@ -15,12 +15,13 @@ use crate::io::{BATCH, Pool, RxQueue, TxQueue};
 use crate::reason::DropReason;
 use crate::snapshot::Reader;
 use crate::stage::forward::Exits;
+use crate::stage::fragments::{self, Fragments};
 use crate::stage::outbox::Outbox;
 use crate::stage::waiting::Waiting;
 use crate::stage::{self, Burst, Context};
 use crate::tables::neighbour::Neighbour;
 use crate::tables::spec::Role;
-use crate::tables::{Tables, VifId};
+use crate::tables::{Tables, VifId, VrfId};
 
 /// Known neighbours are looked after this often.
 const NEIGHBOUR_CARE_MS: u32 = 1_000;
@@ -32,6 +33,7 @@ pub struct Worker<B> {
     flows: Arc<FlowTable>,
     inputs: Vec<Input<B>>,
     burst: Burst<B>,
+    fragments: Fragments<B>,
     outbox: Outbox<B>,
     waiting: Waiting<B>,
     pool: Box<dyn Pool<B>>,
@@ -84,6 +86,7 @@ impl<B: Buffer> Worker<B> {
             flows,
             inputs: Vec::new(),
             burst: Burst::new(),
+            fragments: Fragments::new(&fragments::Limits::default()),
             outbox: Outbox::new(index),
             waiting: Waiting::new(),
             pool,
@@ -116,10 +119,30 @@ impl<B: Buffer> Worker<B> {
         });
     }
 
-    /// Drops all queues of a vif.
+    /// Drops all queues of a vif, and what waits of what it received.
     pub fn detach(&mut self, vif: VifId) {
         self.inputs.retain(|input| input.vif != vif);
         self.outbox.detach(vif);
+        let tables = self.tables.pin();
+        self.fragments.forget_vif(vif, tables, self.index);
+    }
+
+    /// Drops what is kept of packets in a vrf that was removed.
+    pub fn forget(&mut self, vrf: VrfId) {
+        let tables = self.tables.pin();
+        self.fragments.forget_vrf(vrf, tables, self.index);
+    }
+
+    /// Keeps no more of fragments than this; to be said before the first packet.
+    #[must_use]
+    pub fn with_fragment_limits(self, limits: &fragments::Limits) -> Worker<B> {
+        let fragments = Fragments::new(limits);
+        Worker { fragments, ..self }
+    }
+
+    /// Where to read how much is kept of fragments.
+    pub fn fragment_gauge(&self) -> Arc<fragments::Gauge> {
+        self.fragments.gauge().clone()
     }
 
     /// One round over all queues; returns how many packets arrived.
@@ -162,15 +185,16 @@ impl<B: Buffer> Worker<B> {
             Role::Fabric => stage::fabric::run(&context, burst),
             Role::Host => stage::host::run(&context, burst),
         }
-        stage::flow::run(&context, burst);
-        stage::bridge::run(&context, burst);
-        stage::rewrite::run(burst);
+        stage::fragments::run(&context, burst, &mut self.fragments);
         let mut exits = Exits {
             outbox: &mut self.outbox,
             waiting: &mut self.waiting,
             pool: &mut *self.pool,
         };
-        stage::forward::run(&context, burst, &mut exits);
+        onward(&context, burst, &mut exits);
+        while let Some(vif) = self.fragments.release(tables, burst) {
+            onward(&Context { vif, ..context }, burst, &mut exits);
+        }
         self.outbox.flush(tables);
         received
     }
@@ -178,7 +202,8 @@ impl<B: Buffer> Worker<B> {
     /// What is due besides packets: held packets, neighbours, the age of flows.
     fn look_after(&mut self, now: Ticks, received: usize) {
         // An idle worker, too, lets go of an old snapshot.
-        self.tables.pin();
+        let tables = self.tables.pin();
+        self.fragments.expire(tables, self.index, now);
         if !self.waiting.is_empty() {
             self.resolve_waiting(now);
         }
@@ -256,9 +281,9 @@ impl<B: Buffer> Worker<B> {
         }
     }
 
-    /// True while packets wait for a neighbour.
+    /// True while packets wait, for a neighbour or for a first fragment.
     pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.fragments.is_waiting()
     }
 
     /// Looks at every flow once; for clocks that jump, as in a replay.
@@ -267,4 +292,12 @@ impl<B: Buffer> Worker<B> {
         let flows = self.flows.worker(self.index);
         flows.age(&mut cursor, usize::MAX, now, |_| {});
     }
+}
+
+/// The rest of a packet's way, for those that stage `fragments` let go as for all.
+fn onward<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits<B>) {
+    stage::flow::run(context, burst);
+    stage::bridge::run(context, burst);
+    stage::rewrite::run(burst);
+    stage::forward::run(context, burst, exits);
 }

@@ -136,6 +136,49 @@ fn whatever_arrives_is_accounted_for_and_stays_where_it_belongs() {
 }
 
 #[test]
+fn cut_into_pieces_everything_goes_the_same_way() {
+    let samples = samples();
+    let (mut whole, mut pieces) = (node(true), node(true));
+    // Alike, so that both nodes are sent the same and changed the same.
+    let mut random = [Random(3), Random(3)];
+    let mut cuts = Random(4);
+    for round in 0..ROUNDS / 2 {
+        let [frames, same] = random.each_mut().map(|random| {
+            let (from, _) = random.pick(&VIFS);
+            let any = |_| any_frame(random, &samples, from);
+            (from, (0..20).map(any).collect::<Vec<Vec<u8>>>())
+        });
+        assert_eq!(frames, same);
+        let (from, frames) = frames;
+        whole.send(from, &frames);
+        let cut = |frame: Vec<u8>| {
+            let lens = (0..cuts.below(4)).map(|_| cuts.below(100)).collect();
+            (frame, lens)
+        };
+        pieces.send_chained(from, &frames.into_iter().map(cut).collect::<Vec<_>>());
+        for (vif, _) in VIFS {
+            assert_eq!(whole.recv(vif), pieces.recv(vif), "{vif}, round {round}");
+            assert_eq!(
+                whole.totals(vif),
+                pieces.totals(vif),
+                "{vif}, round {round}"
+            );
+        }
+        let [ms, _] = random.each_mut().map(|random| random.below(500) as u32);
+        whole.pass(ms);
+        pieces.pass(ms);
+        if round % 50 == 0 {
+            change_something(&mut random[0], &mut whole);
+            change_something(&mut random[1], &mut pieces);
+        }
+    }
+    for _ in 0..5 {
+        whole.pass(1_000);
+        pieces.pass(1_000);
+    }
+}
+
+#[test]
 fn every_truncation_of_every_kind_is_accounted_for() {
     let mut node = node(true);
     for (name, frame) in samples() {

@@ -130,8 +130,8 @@ fn af_packet_promises_no_frame_that_its_ring_would_cut() {
     ip("link set veth-e up");
     ip("link set veth-f up");
     for (device, mtu) in [
-        ("net_af_packet0,iface=veth-e", 1964),
-        ("net_af_packet0,iface=veth-e,framesz=1024", 940),
+        ("net_af_packet0,iface=veth-e", 1963),
+        ("net_af_packet0,iface=veth-e,framesz=1024", 939),
     ] {
         let mut sender = dpdk.open("net_af_packet1,iface=veth-f");
         let mut port = dpdk.open(device);

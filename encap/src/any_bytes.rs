@@ -4,10 +4,12 @@
 use crate::samples::{self, Random};
 use crate::{
     ArpPacket, Buffer, Circuit, EthernetHeader, GreHeader, IcmpHeader, Icmpv6Header, Ipv4Header,
-    Ipv6Header, LabelEntry, MacAddr, MemBuffer, Meta, TcpHeader, UdpHeader, VlanTag, VxlanHeader,
-    arp, checksum, decap, ecn, icmp, nd, parse, parse_at, parse_ip, parse_outer, rewrite,
+    Ipv6Header, LabelEntry, MacAddr, MemBuffer, Meta, Pieces, Quote, TcpHeader, UdpHeader, VlanTag,
+    VxlanHeader, arp, checksum, decap, ecn, icmp, icmp_error, mss, nd, parameter, parse, parse_at,
+    parse_ip, parse_outer, rewrite, tcp_reset,
 };
 use core::hint::black_box;
+use core::net::{IpAddr, Ipv6Addr};
 
 /// Mutations of each sample; few under an interpreter.
 const ROUNDS: usize = if cfg!(miri) { 3 } else { 5_000 };
@@ -63,7 +65,7 @@ fn read(frame: &[u8]) {
             stages(frame, &meta);
         }
     }
-    assert_eq!(parse_outer(frame), parse(frame));
+    assert_eq!(parse_outer(&mut MemBuffer::from_frame(frame)), parse(frame));
     let Ok(meta) = parse(frame) else { return };
     assert!(meta.l3 <= meta.l4 && meta.l4 <= meta.end && usize::from(meta.end) <= frame.len());
     assert_eq!(meta.l2(), 0);
@@ -95,9 +97,10 @@ fn stages(frame: &[u8], meta: &Meta) {
     checksum::fill_transport(bytes, meta);
     let _ = ecn::apply(bytes, meta, 3, crate::Model::Uniform);
     rewrite::limit_ttl(bytes, meta, 9);
-    let _ = icmp::echo_reply(bytes, meta);
     arp::reply(bytes, meta.l2(), mac);
+    let _ = icmp::echo_reply(&mut packet, meta);
     let _ = rewrite::pop_vlan(&mut packet);
+    errors(frame, meta);
     let _ = rewrite::push_vlan(&mut packet, crate::VlanId::new(1).unwrap());
     let asked = nd::Solicitation {
         src: core::net::Ipv6Addr::UNSPECIFIED,
@@ -106,6 +109,34 @@ fn stages(frame: &[u8], meta: &Meta) {
         src_mac: None,
     };
     let _ = nd::answer(&mut packet, meta, &asked, mac, nd::Flags::default());
+}
+
+/// What is owed about a packet, and what others say about ours.
+fn errors(frame: &[u8], meta: &Meta) {
+    let _ = black_box(
+        Quote::read(frame, meta).map(|quote| quote.map(|quote| quote.transport(frame).len())),
+    );
+    black_box(parameter::unknown(frame, meta));
+    mss::clamp(&mut frame.to_vec(), meta, 536);
+    let kind = icmp_error::Kind::TooBig { mtu: 1280 };
+    black_box(icmp_error::may_answer(frame, meta, kind));
+    for src in [IpAddr::V4([10, 0, 0, 1].into()), Ipv6Addr::LOCALHOST.into()] {
+        let mut packet = MemBuffer::from_frame(frame);
+        let _ = icmp_error::write(&mut packet, meta, src, MacAddr::VROUTER, kind);
+    }
+    let mut packet = MemBuffer::from_frame(frame);
+    let _ = tcp_reset::write(&mut packet, meta, MacAddr::VROUTER);
+    let packet = MemBuffer::from_frame(frame);
+    for pieces in [
+        Pieces::ipv4(&packet, meta, 76),
+        Pieces::ipv6(&packet, meta, 1280, 7),
+    ] {
+        let Ok(mut pieces) = pieces else { continue };
+        let mut piece = MemBuffer::default();
+        while !pieces.is_done() && pieces.write(&packet, &mut piece).is_ok() {
+            black_box(piece.len());
+        }
+    }
 }
 
 /// Every accessor of every view, at a few offsets.

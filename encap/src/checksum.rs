@@ -6,6 +6,7 @@
 use crate::protocol::{ICMP, ICMPV6, TCP, UDP};
 use crate::{Buffer, Fragment, Meta, Network};
 use core::net::{Ipv4Addr, Ipv6Addr};
+use core::ops::Range;
 
 /// A one's complement sum in progress.
 ///
@@ -64,6 +65,44 @@ impl Sum {
     #[must_use]
     pub fn array<const N: usize>(self, bytes: &[u8; N]) -> Self {
         self.bytes(bytes)
+    }
+
+    /// Adds a range of a packet's bytes, in whatever pieces they lie; what is beyond the packet's
+    /// end counts as zero. As with [`bytes`](Self::bytes), only the last range may have odd length.
+    #[inline]
+    #[must_use]
+    pub fn packet<B: Buffer>(self, packet: &B, range: Range<usize>) -> Self {
+        if !packet.is_chained()
+            && let Some(bytes) = packet.bytes().get(range.clone())
+        {
+            return self.bytes(bytes);
+        }
+        self.pieces(packet, range)
+    }
+
+    #[cold]
+    fn pieces<B: Buffer>(self, packet: &B, range: Range<usize>) -> Self {
+        let mut total = self;
+        let mut at = 0;
+        let mut is_odd = false;
+        packet.for_each_segment(|segment| {
+            let start = range.start.saturating_sub(at).min(segment.len());
+            let end = range.end.saturating_sub(at).min(segment.len());
+            at += segment.len();
+            let piece = segment.get(start..end).unwrap_or_default();
+            let sum = Self::new().bytes(piece);
+            // A piece from an odd offset has its bytes in the other halves of the words
+            // (RFC 1071 §2(B)).
+            let sum = if is_odd { sum.swapped() } else { sum };
+            total = total.plus(sum);
+            is_odd ^= !piece.len().is_multiple_of(2);
+        });
+        total
+    }
+
+    /// The sum of the same bytes shifted by one.
+    const fn swapped(self) -> Self {
+        Self(!self.finish() as u64)
     }
 
     /// Adds another sum.
@@ -146,81 +185,157 @@ pub fn update_udp(checksum: u16, update: impl FnOnce(u16) -> u16) -> u16 {
 /// Other protocols, and fragments, whose checksum covers bytes that are elsewhere, are right by
 /// default; so is UDP without a checksum. The pseudo-header is made of the addresses in the IP header,
 /// so a packet still on a source route or a routing header's way (RFC 8200 §8.1) comes out wrong.
+///
+/// `frame` is the whole packet, or it is wrong; [`packet_is_right`] is for packets in pieces.
 #[must_use]
 pub fn transport_is_right(frame: &[u8], meta: &Meta) -> bool {
-    let Some((at, sum)) = transport(frame, meta) else {
+    if !has_checksum(meta) {
         return true;
+    }
+    let Some(covered) = Covered::by(frame, meta) else {
+        return false;
     };
-    (meta.protocol == UDP && field(frame, at) == Some(0)) || sum.finish() == 0
+    if covered.is_absent(frame, meta) {
+        return true;
+    }
+    let bytes = frame.get(covered.bytes);
+    bytes.is_some_and(|bytes| covered.pseudo.bytes(bytes).finish() == 0)
+}
+
+/// [`transport_is_right`] for a packet in however many pieces.
+#[must_use]
+pub fn packet_is_right<B: Buffer>(packet: &B, meta: &Meta) -> bool {
+    if !packet.is_chained() {
+        return transport_is_right(packet.bytes(), meta);
+    }
+    if !has_checksum(meta) {
+        return true;
+    }
+    let Some(covered) = Covered::by(packet.bytes(), meta) else {
+        return false;
+    };
+    if covered.is_absent(packet.bytes(), meta) {
+        return true;
+    }
+    covered.bytes.end <= packet.len() && covered.pseudo.packet(packet, covered.bytes).finish() == 0
 }
 
 /// Computes and writes the transport checksum of a whole TCP, UDP, ICMP or ICMPv6 packet, for a
 /// sender that left it to the device. Other packets stay as they are.
 pub fn fill_transport(frame: &mut [u8], meta: &Meta) {
-    let Some((at, sum)) = transport(frame, meta) else {
+    let Some(covered) = Covered::by(frame, meta) else {
         return;
     };
-    let Some(old) = field(frame, at) else { return };
-    // Taking the old value out of the sum saves a second pass with the field zeroed.
-    let mut checksum = sum.u16(!old).finish();
-    if meta.protocol == UDP {
-        checksum = never_zero(checksum);
+    if let Some(bytes) = frame.get(covered.bytes.clone()) {
+        let sum = covered.pseudo.bytes(bytes);
+        covered.write(sum, frame, meta);
     }
-    frame[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
 }
 
-/// Offset of the transport checksum field, and the sum of the transport header and payload, with
-/// the pseudo-header where the protocol has one. `None` where there is none to speak of.
-fn transport(frame: &[u8], meta: &Meta) -> Option<(usize, Sum)> {
-    if meta.fragment != Fragment::Whole {
-        return None;
+/// [`fill_transport`] for a packet in however many pieces.
+pub fn fill_packet<B: Buffer>(packet: &mut B, meta: &Meta) {
+    if !packet.is_chained() {
+        return fill_transport(packet.bytes_mut(), meta);
     }
-    let offset = match (meta.network, meta.protocol) {
-        (Network::Ipv4 | Network::Ipv6, TCP) => 16,
-        (Network::Ipv4 | Network::Ipv6, UDP) => 6,
-        (Network::Ipv4, ICMP) | (Network::Ipv6, ICMPV6) => 2,
-        _ => return None,
+    let Some(covered) = Covered::by(packet.bytes(), meta) else {
+        return;
     };
-    let l4 = usize::from(meta.l4);
-    let payload = frame.get(l4..usize::from(meta.end))?;
-    // A UDP datagram may be shorter than the IP payload that holds it.
-    let payload = match meta.protocol {
-        UDP => payload.get(..usize::from(field(payload, 4)?))?,
-        _ => payload,
-    };
-    payload.get(offset..offset + 2)?;
-    let len = payload.len() as u16;
-    let pseudo = match meta.protocol {
-        ICMP => Sum::new(),
-        _ => pseudo(frame, meta, len)?,
-    };
-    Some((l4 + offset, pseudo.bytes(payload)))
+    if covered.bytes.end <= packet.len() {
+        let sum = covered.pseudo.packet(packet, covered.bytes.clone());
+        covered.write(sum, packet.bytes_mut(), meta);
+    }
 }
 
-/// The sum of an IP packet's pseudo-header; `len` is that of the transport header and payload, in
-/// bytes. `None` if it is no IP packet.
-pub(crate) fn pseudo(frame: &[u8], meta: &Meta, len: u16) -> Option<Sum> {
-    // Both addresses lie side by side, and the pseudo-header has no other order than theirs.
+/// Whether the packet has a transport checksum that can be verified by itself.
+const fn has_checksum(meta: &Meta) -> bool {
+    let is_known = matches!(
+        (meta.network, meta.protocol),
+        (Network::Ipv4 | Network::Ipv6, TCP | UDP)
+            | (Network::Ipv4, ICMP)
+            | (Network::Ipv6, ICMPV6)
+    );
+    is_known && matches!(meta.fragment, Fragment::Whole)
+}
+
+/// What a transport checksum covers.
+struct Covered {
+    /// Offset of the checksum field.
+    field: usize,
+    /// Transport header and payload.
+    bytes: Range<usize>,
+    /// Sum of the pseudo-header; zero where the protocol has none.
+    pseudo: Sum,
+}
+
+impl Covered {
+    /// By a packet's headers, all of which are in `head`; `None` where there is no checksum to
+    /// speak of, or where the headers are not.
+    fn by(head: &[u8], meta: &Meta) -> Option<Self> {
+        if !has_checksum(meta) {
+            return None;
+        }
+        let offset = match meta.protocol {
+            TCP => 16,
+            UDP => 6,
+            _ => 2,
+        };
+        let (l4, mut end) = (usize::from(meta.l4), usize::from(meta.end));
+        // A UDP datagram may be shorter than the IP payload that holds it.
+        if meta.protocol == UDP {
+            end = end.min(l4 + usize::from(field(head, l4 + 4)?));
+        }
+        head.get(l4 + offset..l4 + offset + 2)?;
+        let len = end.checked_sub(l4)? as u32;
+        let pseudo = match meta.network {
+            _ if meta.protocol == ICMP => Sum::new(),
+            Network::Ipv4 => {
+                let (src, dst) = meta.ipv4_addrs(head)?;
+                Sum::new().ipv4_pseudo(src, dst, meta.protocol, len as u16)
+            }
+            _ => {
+                let (src, dst) = meta.ipv6_addrs(head)?;
+                Sum::new().ipv6_pseudo(src, dst, meta.protocol, len)
+            }
+        };
+        Some(Self {
+            field: l4 + offset,
+            bytes: l4..end,
+            pseudo,
+        })
+    }
+
+    /// Whether the sender left it out, as UDP may.
+    fn is_absent(&self, head: &[u8], meta: &Meta) -> bool {
+        meta.protocol == UDP && field(head, self.field) == Some(0)
+    }
+
+    /// Writes the checksum, given the sum of everything, the old value included.
+    fn write(&self, sum: Sum, head: &mut [u8], meta: &Meta) {
+        let Some(old) = field(head, self.field) else {
+            return;
+        };
+        // Taking the old value out of the sum saves a second pass with the field zeroed.
+        let mut checksum = sum.u16(!old).finish();
+        if meta.protocol == UDP {
+            checksum = never_zero(checksum);
+        }
+        head[self.field..self.field + 2].copy_from_slice(&checksum.to_be_bytes());
+    }
+}
+
+/// The sum of an IP packet's pseudo-header, of all that its IP header carries; `None` if it is no IP
+/// packet.
+#[inline]
+pub(crate) fn pseudo(head: &[u8], meta: &Meta) -> Option<Sum> {
+    let len = meta.end.saturating_sub(meta.l4);
     let fields = Sum::new().u16(u16::from(meta.protocol)).u16(len);
+    // The addresses lie side by side.
     let l3 = usize::from(meta.l3);
     match meta.network {
-        Network::Ipv4 => {
-            let addrs = frame.get(l3 + 12..)?.first_chunk::<8>()?;
-            Some(fields.array(addrs))
-        }
-        Network::Ipv6 => {
-            let addrs = frame.get(l3 + 8..)?.first_chunk::<32>()?;
-            Some(fields.array(addrs))
-        }
+        Network::Ipv4 => Some(fields.array::<8>(head.get(l3 + 12..)?.first_chunk()?)),
+        Network::Ipv6 => Some(fields.array::<32>(head.get(l3 + 8..)?.first_chunk()?)),
         Network::Arp | Network::Other => None,
     }
-}
-
-/// Adds the bytes of a packet from offset `from` up to `to`: the one place that reads a payload to
-/// its end, wherever it lies. Adds nothing if the packet ends before `to`.
-#[inline]
-pub(crate) fn add_range<B: Buffer>(sum: Sum, packet: &B, from: usize, to: usize) -> Sum {
-    sum.bytes(packet.bytes().get(from..to).unwrap_or_default())
 }
 
 /// UDP's other spelling of a computed zero.

@@ -146,20 +146,18 @@ fn whole<'a, B: Buffer>(packet: &'a B, meta: &Meta) -> Result<(&'a [u8], u16), E
 
 #[inline]
 fn udp_checksum_is_right<B: Buffer>(packet: &B, meta: &Meta) -> bool {
-    let len = meta.end - meta.l4;
-    let Some(pseudo) = checksum::pseudo(packet.bytes(), meta, len) else {
+    let Some(pseudo) = checksum::pseudo(packet.bytes(), meta) else {
         return false; // only with a `meta` of another packet
     };
-    let sum = checksum::add_range(pseudo, packet, meta.l4.into(), meta.end.into());
-    sum.finish() == 0
+    let datagram = usize::from(meta.l4)..usize::from(meta.end);
+    pseudo.packet(packet, datagram).finish() == 0
 }
 
 /// The checksum field is part of what is summed, which then comes to zero (RFC 2784 §2.5).
 #[cold]
 fn gre_checksum_is_right<B: Buffer>(packet: &B, meta: &Meta) -> bool {
-    let none = checksum::Sum::new();
-    let sum = checksum::add_range(none, packet, meta.l4.into(), meta.end.into());
-    sum.finish() == 0
+    let datagram = usize::from(meta.l4)..usize::from(meta.end);
+    checksum::Sum::new().packet(packet, datagram).finish() == 0
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! ICMP header (RFC 792), and the answer to an echo request.
 
 use crate::protocol::ICMP;
-use crate::{Error, Fragment, Meta, Network, checksum, icmpv6, ipv4, ipv6, split, split_mut};
+use crate::{
+    Buffer, Error, Fragment, Meta, Network, checksum, icmpv6, ipv4, ipv6, split, split_mut,
+};
 use core::ops::{Deref, DerefMut};
 
 /// Length of the header in bytes: four that every message has, four whose meaning varies.
@@ -11,10 +13,14 @@ pub const LEN: usize = 8;
 pub const ECHO_REPLY: u8 = 0;
 /// Type of an error: destination unreachable.
 pub const UNREACHABLE: u8 = 3;
+/// Code of [`UNREACHABLE`]: larger than the next hop takes, and not to be fragmented (RFC 1191 §4).
+pub const FRAGMENTATION_NEEDED: u8 = 4;
 /// Type of an echo request.
 pub const ECHO_REQUEST: u8 = 8;
 /// Type of an error: TTL exceeded.
 pub const TIME_EXCEEDED: u8 = 11;
+/// Type of an error: parameter problem.
+pub const PARAMETER_PROBLEM: u8 = 12;
 /// Type of a timestamp request.
 const TIMESTAMP: u8 = 13;
 /// Type of a timestamp reply.
@@ -126,13 +132,14 @@ pub fn is_echo_request(meta: &Meta) -> bool {
 /// # Errors
 /// [`Error::FragmentedIcmp`] for a fragment, [`Error::IcmpChecksum`] if the request arrived damaged.
 /// The packet is unchanged.
-pub fn echo_reply(frame: &mut [u8], meta: &Meta) -> Result<(), Error> {
+pub fn echo_reply<B: Buffer>(packet: &mut B, meta: &Meta) -> Result<(), Error> {
     if meta.fragment != Fragment::Whole {
         return Err(Error::FragmentedIcmp);
     }
-    if !checksum::transport_is_right(frame, meta) {
+    if !checksum::packet_is_right(packet, meta) {
         return Err(Error::IcmpChecksum);
     }
+    let frame = packet.bytes_mut();
     let kind = match meta.network {
         Network::Ipv6 => icmpv6::ECHO_REPLY,
         _ => ECHO_REPLY,

@@ -137,9 +137,9 @@ pub fn answer<B: Buffer>(
 ) -> Result<(), Error> {
     let l3 = usize::from(meta.l3);
     let end = l3 + ipv6::LEN + MESSAGE_LEN + OPTION_LEN;
-    let have = packet.bytes().len();
-    packet.append(end.saturating_sub(have))?;
     packet.truncate(end);
+    packet.pull_up(end)?;
+    packet.append(end - packet.len())?;
 
     let to_all = solicitation.src.is_unspecified();
     let dst = if to_all { ALL_NODES } else { solicitation.src };

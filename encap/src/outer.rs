@@ -1,4 +1,4 @@
-//! The headers of a frame from the fabric: [`parse()`] for what a fabric carries all day.
+//! The headers of a frame from the fabric: [`parse_packet`] for what a fabric carries all day.
 //!
 //! Most of what arrives there is Ethernet, IP without options or extension headers, and UDP or GRE,
 //! whole. Reading just that takes a third of the time; whatever is otherwise, or wrong, goes the long
@@ -6,25 +6,27 @@
 
 use crate::ethernet::{IPV4, IPV6};
 use crate::protocol::{GRE, UDP};
-use crate::{Error, Meta, Network, ethernet, ipv4, ipv6, parse, udp};
+use crate::{Buffer, Error, Meta, Network, ethernet, ipv4, ipv6, parse_packet, udp};
 
-/// Parses an Ethernet frame, exactly as [`parse()`] does, with tunnel packets in mind.
+/// Parses an Ethernet frame, exactly as [`parse_packet`] does, with tunnel packets in mind.
 ///
 /// # Errors
-/// As [`parse()`].
+/// As [`parse_packet`].
 #[inline]
-pub fn parse_outer(frame: &[u8]) -> Result<Meta, Error> {
-    match plain(frame) {
-        Some(meta) => Ok(meta),
-        None => other(frame),
+pub fn parse_outer<B: Buffer>(packet: &mut B) -> Result<Meta, Error> {
+    if !packet.is_chained()
+        && let Some(meta) = plain(packet.bytes())
+    {
+        return Ok(meta);
     }
+    other(packet)
 }
 
 /// Apart, so that the short way stays short.
 #[cold]
 #[inline(never)]
-fn other(frame: &[u8]) -> Result<Meta, Error> {
-    parse(frame)
+fn other<B: Buffer>(packet: &mut B) -> Result<Meta, Error> {
+    parse_packet(packet)
 }
 
 /// The plain case, or `None`. Every tunnel packet has eight bytes behind its IP header.
@@ -107,6 +109,7 @@ fn with_transport(mut meta: Meta, header: &[u8], len: u16) -> Option<Meta> {
 mod tests {
     use super::*;
     use crate::samples::{self, Random};
+    use crate::{MemBuffer, parse};
 
     #[test]
     fn every_frame_reads_as_the_long_way_does() {
@@ -122,7 +125,8 @@ mod tests {
                 if random.below(2) == 0 && frame.len() > 14 + 60 {
                     samples::fix_ipv4(&mut frame[14..]);
                 }
-                assert_eq!(parse_outer(&frame), parse(&frame), "{frame:02x?}");
+                let mut packet = MemBuffer::from_frame(&frame);
+                assert_eq!(parse_outer(&mut packet), parse(&frame), "{frame:02x?}");
             }
         }
     }

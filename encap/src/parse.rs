@@ -5,14 +5,57 @@
 //! RFC 7112, and transport headers cut short. What is legal but unwelcome (source routes, TTL 1,
 //! martians) is recorded or left for the stages that have a policy about it. Payloads stay unread,
 //! and so does the transport checksum, which a device may have yet to fill.
+//!
+//! So the parser sees a packet's first bytes, and its length: of a packet in several pieces the
+//! headers must be in the first [`HEADERS`] bytes, which are brought together when they are not. A
+//! header beyond them is [`Error::Truncated`]; a packet in one piece has no such limit.
 
 mod extension;
 
+use crate::buffer::HEADERS;
 use crate::ethernet::{ARP, IPV4, IPV6, SERVICE_TAG, VLAN};
 use crate::protocol::{ICMP, ICMPV6, NO_NEXT_HEADER, SCTP, TCP, UDP};
-use crate::{Error, Fragment, Meta, Network, ethernet, icmp, icmpv6, ipv4, ipv6, tcp, udp, vlan};
+use crate::{
+    Buffer, Error, Fragment, Meta, Network, ethernet, icmp, icmpv6, ipv4, ipv6, tcp, udp, vlan,
+};
 
-pub use extension::{MAX_EXTENSION_HEADERS, MAX_OPTIONS};
+pub use extension::{MAX_EXTENSION_HEADERS, MAX_OPTIONS, fragment_payload};
+
+/// Parses the Ethernet frame in a buffer, in however many pieces it lies.
+///
+/// # Errors
+/// As [`parse`]; and [`Error::NoRoom`] if the first piece is too short for the headers, and has no
+/// room for them.
+pub fn parse_packet<B: Buffer>(packet: &mut B) -> Result<Meta, Error> {
+    if !packet.is_chained() {
+        return parse(packet.bytes());
+    }
+    packet.pull_up(HEADERS)?;
+    let meta = parse_head(packet.bytes(), 0, packet.len())?;
+    read_whole(packet, meta)
+}
+
+/// Parses the IP packet at `l3` of a buffer, in however many pieces it lies; see [`parse_ip`].
+///
+/// # Errors
+/// As [`parse_packet`] and [`parse_ip`].
+pub fn parse_ip_packet<B: Buffer>(packet: &mut B, l3: usize) -> Result<Meta, Error> {
+    if !packet.is_chained() {
+        return parse_ip(packet.bytes(), l3);
+    }
+    packet.pull_up(l3.saturating_add(HEADERS))?;
+    let meta = parse_ip_head(packet.bytes(), l3, packet.len())?;
+    read_whole(packet, meta)
+}
+
+/// Messages that are read with their options (neighbour discovery) come together, if they fit; of
+/// what does not fit, nobody makes sense.
+fn read_whole<B: Buffer>(packet: &mut B, meta: Meta) -> Result<Meta, Error> {
+    if meta.is_icmpv6() && meta.l4_flags != icmpv6::ECHO_REQUEST {
+        let _ = packet.pull_up(usize::from(meta.end));
+    }
+    Ok(meta)
+}
 
 /// Parses an Ethernet frame.
 ///
@@ -30,7 +73,12 @@ pub fn parse(frame: &[u8]) -> Result<Meta, Error> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_at(frame: &[u8], l2: usize) -> Result<Meta, Error> {
-    let end = end_of(frame)?;
+    parse_head(frame, l2, frame.len())
+}
+
+/// [`parse_at`] of a frame of `len` bytes that begins with `frame`.
+fn parse_head(frame: &[u8], l2: usize, len: usize) -> Result<Meta, Error> {
+    let end = end_of(len)?;
     let (header, mut packet) = ethernet::Header::split(frame.get(l2..).unwrap_or_default())?;
     let mut meta = Meta::new(0, end);
     meta.ether_type = header.ether_type();
@@ -44,11 +92,12 @@ pub fn parse_at(frame: &[u8], l2: usize) -> Result<Meta, Error> {
         meta.ether_type = tag.ether_type();
         packet = after;
     }
-    // What remains ends where the frame does.
-    meta.l3 = end - packet.len() as u16;
+    // What remains ends where the frame's first piece does.
+    meta.l3 = (frame.len() - packet.len()) as u16;
+    let have = end - meta.l3;
     match meta.ether_type {
-        IPV4 => parse_ipv4(packet, &mut meta)?,
-        IPV6 => parse_ipv6(packet, &mut meta)?,
+        IPV4 => parse_ipv4(packet, have, &mut meta)?,
+        IPV6 => parse_ipv6(packet, have, &mut meta)?,
         ARP => meta.network = Network::Arp,
         VLAN | SERVICE_TAG => return Err(Error::VlanStacked),
         _ => {}
@@ -62,17 +111,23 @@ pub fn parse_at(frame: &[u8], l2: usize) -> Result<Meta, Error> {
 /// # Errors
 /// [`Error::IpVersion`] if the first nibble is neither 4 nor 6; otherwise as [`parse`].
 pub fn parse_ip(frame: &[u8], l3: usize) -> Result<Meta, Error> {
-    let end = end_of(frame)?;
+    parse_ip_head(frame, l3, frame.len())
+}
+
+/// [`parse_ip`] of a frame of `len` bytes that begins with `frame`.
+fn parse_ip_head(frame: &[u8], l3: usize, len: usize) -> Result<Meta, Error> {
+    let end = end_of(len)?;
     let packet = frame.get(l3..).unwrap_or_default();
-    let mut meta = Meta::new(end - packet.len() as u16, end);
+    let mut meta = Meta::new((frame.len() - packet.len()) as u16, end);
+    let have = end - meta.l3;
     match packet.first().map(|byte| byte >> 4) {
         Some(4) => {
             meta.ether_type = IPV4;
-            parse_ipv4(packet, &mut meta)?;
+            parse_ipv4(packet, have, &mut meta)?;
         }
         Some(6) => {
             meta.ether_type = IPV6;
-            parse_ipv6(packet, &mut meta)?;
+            parse_ipv6(packet, have, &mut meta)?;
         }
         Some(version) => return Err(Error::IpVersion(version)),
         None => return Err(Error::truncated(1, 0)),
@@ -81,12 +136,13 @@ pub fn parse_ip(frame: &[u8], l3: usize) -> Result<Meta, Error> {
 }
 
 /// Offset of the frame's end, in the type [`Meta`] keeps offsets in.
-fn end_of(frame: &[u8]) -> Result<u16, Error> {
-    u16::try_from(frame.len()).map_err(|_| Error::too_long(frame.len()))
+fn end_of(len: usize) -> Result<u16, Error> {
+    u16::try_from(len).map_err(|_| Error::too_long(len))
 }
 
-/// Parses the IPv4 packet at the start of `packet`, which may have padding behind it.
-fn parse_ipv4(packet: &[u8], meta: &mut Meta) -> Result<(), Error> {
+/// Parses the IPv4 packet of which `packet` is the start and, with what may be padding behind it,
+/// `have` the length.
+fn parse_ipv4(packet: &[u8], have: u16, meta: &mut Meta) -> Result<(), Error> {
     let (header, _) = ipv4::Header::split(packet)?;
     if header.version() != 4 {
         return Err(Error::IpVersion(header.version()));
@@ -102,10 +158,10 @@ fn parse_ipv4(packet: &[u8], meta: &mut Meta) -> Result<(), Error> {
             header_len: header_len as u16,
         });
     }
-    if total_len > packet.len() {
+    if total_len > usize::from(have) {
         return Err(Error::IpTruncated {
             total_len: total_len as u32,
-            have: packet.len() as u16,
+            have,
         });
     }
     let options = &packet[ipv4::LEN..header_len];
@@ -124,19 +180,20 @@ fn parse_ipv4(packet: &[u8], meta: &mut Meta) -> Result<(), Error> {
         meta.ip_options = true;
         meta.source_route = has_source_route(options)?;
     }
-    let payload = &packet[header_len..total_len];
+    let payload = &packet[header_len..total_len.min(packet.len())];
     parse_fragment(
         header.fragment_offset(),
         header.more_fragments(),
         header_len,
-        payload.len(),
+        total_len - header_len,
         meta,
     )?;
     parse_transport(payload, meta)
 }
 
-/// Parses the IPv6 packet at the start of `packet`, which may have padding behind it.
-fn parse_ipv6(packet: &[u8], meta: &mut Meta) -> Result<(), Error> {
+/// Parses the IPv6 packet of which `packet` is the start and, with what may be padding behind it,
+/// `have` the length.
+fn parse_ipv6(packet: &[u8], have: u16, meta: &mut Meta) -> Result<(), Error> {
     let (header, rest) = ipv6::Header::split(packet)?;
     if header.version() != 6 {
         return Err(Error::IpVersion(header.version()));
@@ -145,12 +202,13 @@ fn parse_ipv6(packet: &[u8], meta: &mut Meta) -> Result<(), Error> {
     if payload_len == 0 {
         return Err(Error::Ipv6PayloadLen);
     }
-    let Some(payload) = rest.get(..payload_len) else {
+    if ipv6::LEN + payload_len > usize::from(have) {
         return Err(Error::IpTruncated {
             total_len: (ipv6::LEN + payload_len) as u32,
-            have: packet.len() as u16,
+            have,
         });
-    };
+    }
+    let payload = &rest[..payload_len.min(rest.len())];
 
     meta.network = Network::Ipv6;
     meta.protocol = header.next_header();
@@ -161,9 +219,9 @@ fn parse_ipv6(packet: &[u8], meta: &mut Meta) -> Result<(), Error> {
     if !extension::is_one(meta.protocol) {
         return parse_transport(payload, meta);
     }
-    let payload = extension::walk(payload, meta)?;
-    meta.l4 = meta.end - payload.len() as u16;
-    parse_transport(payload, meta)
+    let after = extension::walk(payload, payload_len, meta)?;
+    meta.l4 += (payload.len() - after.len()) as u16;
+    parse_transport(after, meta)
 }
 
 /// Records which part of a datagram this is. `unfragmented` bytes of it precede the payload in every
@@ -195,7 +253,7 @@ fn parse_fragment(
     Ok(())
 }
 
-/// Reads the transport header at the start of `payload`.
+/// Reads the transport header at the start of `payload`, which ends with the datagram or before.
 fn parse_transport(payload: &[u8], meta: &mut Meta) -> Result<(), Error> {
     if meta.fragment == Fragment::Later {
         // Eight bytes into a TCP header lie its flags: such a fragment could overwrite those that
@@ -261,12 +319,10 @@ fn parse_udp(payload: &[u8], meta: &mut Meta) -> Result<(), Error> {
     let len_field = header.len_field();
     // A first fragment's length counts bytes that are in the others. In a whole packet the datagram
     // may end before the IP payload does (RFC 9868 puts options there).
-    let beyond = meta.fragment == Fragment::Whole && usize::from(len_field) > payload.len();
+    let have = meta.end - meta.l4;
+    let beyond = meta.fragment == Fragment::Whole && len_field > have;
     if usize::from(len_field) < udp::LEN || beyond {
-        return Err(Error::UdpLen {
-            len_field,
-            have: payload.len() as u16,
-        });
+        return Err(Error::UdpLen { len_field, have });
     }
     meta.src_port = header.src_port();
     meta.dst_port = header.dst_port();

@@ -185,7 +185,7 @@ impl TunnelHeader {
             return Err(Error::too_long(frame_len - l3));
         };
         let payload = if self.sums_payload {
-            checksum::add_range(self.sum, packet, 0, packet.len())
+            self.sum.packet(packet, 0..packet.len())
         } else {
             Sum::new()
         };

@@ -35,7 +35,8 @@ mod bindings {
 /// The head of a packet buffer: the fields that are read without a call.
 ///
 /// Only ever used behind a pointer that DPDK handed out; the C struct goes on
-/// after the last field here.
+/// after the last field here, and is two cache lines long, of which a packet in
+/// one segment rarely touches the second.
 #[repr(C, align(64))]
 #[derive(Debug)]
 #[allow(non_camel_case_types, reason = "the name is DPDK's")]
@@ -66,6 +67,11 @@ pub struct rte_mbuf {
     pub buf_len: u16,
     /// Pool this segment returns to.
     pub pool: *mut rte_mempool,
+    /// The next segment, or null.
+    pub next: *mut rte_mbuf,
+    /// Header lengths and segment size, for what the port is to do; see
+    /// `vr_mbuf_*` for its parts.
+    pub tx_offload: u64,
 }
 
 // The other side of each is a _Static_assert in shim.c.
@@ -80,6 +86,8 @@ const _: () = {
     assert!(offset_of!(rte_mbuf, data_len) == 40);
     assert!(offset_of!(rte_mbuf, buf_len) == 54);
     assert!(offset_of!(rte_mbuf, pool) == 56);
+    assert!(offset_of!(rte_mbuf, next) == 64);
+    assert!(offset_of!(rte_mbuf, tx_offload) == 72);
 };
 
 /// Takes one log message, of `len` bytes and without a terminating zero.

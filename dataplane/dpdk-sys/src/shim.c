@@ -25,6 +25,22 @@ AT(pkt_len, 36);
 AT(data_len, 40);
 AT(buf_len, 54);
 AT(pool, 56);
+AT(next, 64);
+AT(tx_offload, 72);
+
+/* The other side of each is in dataplane/src/io/dpdk/flags.rs. */
+_Static_assert(RTE_MBUF_F_RX_L4_CKSUM_BAD == 1ULL << 3, "a flag moved");
+_Static_assert(RTE_MBUF_F_RX_L4_CKSUM_GOOD == 1ULL << 8, "a flag moved");
+_Static_assert(RTE_MBUF_F_RX_L4_CKSUM_NONE == (1ULL << 3 | 1ULL << 8), "a flag moved");
+_Static_assert(RTE_MBUF_F_RX_LRO == 1ULL << 16, "a flag moved");
+_Static_assert(RTE_MBUF_F_TX_TCP_SEG == 1ULL << 50, "a flag moved");
+_Static_assert(RTE_MBUF_F_TX_TCP_CKSUM == 1ULL << 52, "a flag moved");
+_Static_assert(RTE_MBUF_F_TX_UDP_CKSUM == 3ULL << 52, "a flag moved");
+_Static_assert(RTE_MBUF_F_TX_IP_CKSUM == 1ULL << 54, "a flag moved");
+_Static_assert(RTE_MBUF_F_TX_IPV4 == 1ULL << 55, "a flag moved");
+_Static_assert(RTE_MBUF_F_TX_IPV6 == 1ULL << 56, "a flag moved");
+_Static_assert(RTE_MBUF_L2_LEN_BITS == 7 && RTE_MBUF_L3_LEN_BITS == 9 &&
+	       RTE_MBUF_L4_LEN_BITS == 8 && RTE_MBUF_TSO_SEGSZ_BITS == 16, "a field moved");
 
 uint16_t vr_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
 {
@@ -84,6 +100,8 @@ int vr_port_info(uint16_t port, struct vr_port_info *info)
 				       RTE_ETH_TX_OFFLOAD_TCP_CKSUM),
 		.tx_tcp_segmentation = (dev.tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_TSO) != 0,
 		.rss = (dev.flow_type_rss_offloads & RSS_FIELDS) != 0,
+		.rx_scatter = (dev.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER) != 0,
+		.tx_chains = (dev.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0,
 	};
 	return 0;
 }
@@ -102,6 +120,7 @@ int vr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues)
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf = dev.flow_type_rss_offloads & RSS_FIELDS;
 	}
+	conf.txmode.offloads = dev.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	return rte_eth_dev_configure(port, rx_queues, tx_queues, &conf);
 }
 

@@ -33,6 +33,8 @@ struct vr_port_info {
 	uint8_t tx_l4_checksum;
 	uint8_t tx_tcp_segmentation;
 	uint8_t rss;
+	uint8_t rx_scatter; /* a frame into several buffers */
+	uint8_t tx_chains;  /* a frame from several buffers */
 };
 int vr_port_info(uint16_t port, struct vr_port_info *info);
 int vr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues);

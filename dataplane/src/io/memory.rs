@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use encap::{Buffer, MacAddr, MemBuffer};
+use encap::{MacAddr, MemBuffer};
 
 use super::{Batch, DeviceError, Link, Offloads, Port, PortControl, PortStats};
 
@@ -119,10 +119,26 @@ impl Peer {
         self.to_port[queue].push(MemBuffer::from_frame(frame))
     }
 
+    /// Puts a frame of several pieces on the port's first receive queue, see
+    /// [`MemBuffer::chained`]; `false` if it was full.
+    pub fn send_chained(&self, frame: &[u8], lens: &[usize]) -> bool {
+        self.send_packet(MemBuffer::chained(frame, lens))
+    }
+
+    /// Puts a packet with all it has on the port's first receive queue; `false`
+    /// if it was full.
+    pub fn send_packet(&self, packet: MemBuffer) -> bool {
+        self.to_port[0].push(packet)
+    }
+
     /// The next frame the port sent, from any of its queues.
     pub fn recv(&self) -> Option<Vec<u8>> {
-        let buffer = self.from_port.lock().pop_front()?;
-        Some(buffer.bytes().to_vec())
+        Some(self.recv_packet()?.to_vec())
+    }
+
+    /// The next packet the port sent, with all it has.
+    pub fn recv_packet(&self) -> Option<MemBuffer> {
+        self.from_port.lock().pop_front()
     }
 
     /// All frames the port sent since the last call, in order.
@@ -273,6 +289,7 @@ impl PortControl for Control {
 mod tests {
     use super::*;
     use crate::io::Devices as _;
+    use encap::Buffer;
 
     fn batch(frames: &[&[u8]]) -> Batch<MemBuffer> {
         frames.iter().map(|f| MemBuffer::from_frame(f)).collect()

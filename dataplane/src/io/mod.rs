@@ -135,8 +135,9 @@ pub struct PortStats {
     pub rx_errors: u64,
     /// Arrived while the buffer pool was empty.
     pub rx_no_mbuf: u64,
-    /// Arrived larger than one buffer.
+    /// Arrived larger than the frames of the device's ring, and cut.
     pub rx_oversized: u64,
-    /// Accepted for transmission and then not sent.
+    /// Accepted for transmission and then not sent, among them packets in several
+    /// buffers for a device that sends one, and too long for one.
     pub tx_errors: u64,
 }

@@ -54,7 +54,7 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
             return Err(DropReason::SourceRoute);
         }
         let asker = source_mac(packet.bytes());
-        icmp::echo_reply(packet.bytes_mut(), meta)?;
+        icmp::echo_reply(packet, meta)?;
         rewrite::set_macs(packet.bytes_mut(), 0, asker, context.vif.mac);
         return Ok(Next::Emit(context.vif.id));
     }
@@ -79,7 +79,7 @@ fn open<B: Buffer>(
     let traffic_class = lane.meta.traffic_class;
     packet.truncate(lane.meta.end.into());
     packet.trim_front(outer.inner.into())?;
-    lane.meta = encap::parse(packet.bytes())?;
+    lane.meta = encap::parse_packet(packet)?;
     lane.vrf = vrf;
     lane.ingress = Ingress::peer(peer);
     if lane.meta.tagged {

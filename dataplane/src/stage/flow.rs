@@ -6,8 +6,8 @@
 //! that fails either is decided again; the flow keeps its counters and its start.
 
 use arrayvec::ArrayVec;
-use encap::{Buffer, EthernetHeader, Fragment};
-use flowtable::{Action, Hit, Insert, Key, NewFlow, Rewrite, Verdict, Zone};
+use encap::{Buffer, EthernetHeader};
+use flowtable::{Action, Hit, Insert, Key, NewFlow, Rewrite, SetClass, Verdict, Zone};
 
 use super::state::{self, Step};
 use super::{Burst, Context, Lane, Layer, Next};
@@ -66,21 +66,25 @@ fn enter(
     found: Option<Hit>,
     frame: &[u8],
 ) -> Result<Hit, DropReason> {
-    let hit = match found.filter(|hit| is_fresh(context, lane, hit)) {
+    let mut hit = match found.filter(|hit| is_fresh(context, lane, hit)) {
         Some(hit) => hit,
         None => miss(context, lane, key, found, frame)?,
     };
-    match state::next(hit.class(), &lane.meta, !hit.id.is_forward()) {
-        Step::Stay => Ok(hit),
-        Step::To(class) => {
-            // If there is no room for one more half-open flow, it stays what it is.
-            context.flows.worker(context.worker).set_class(&hit, class);
-            Ok(hit)
-        }
-        Step::Anew => {
-            let worker = context.flows.worker(context.worker);
-            worker.remove(hit.id, hit.version());
-            miss(context, lane, key, None, frame)
+    let worker = context.flows.worker(context.worker);
+    loop {
+        match state::next(hit.class(), &lane.meta, !hit.id.is_forward()) {
+            Step::Stay => return Ok(hit),
+            Step::To(class) => match worker.set_class(&hit, class) {
+                // By another packet, of this batch or of another worker's.
+                SetClass::Overtaken(now) => hit = now,
+                // If there is no room for one more half-open flow, it stays
+                // what it is.
+                SetClass::Set | SetClass::Refused | SetClass::Gone => return Ok(hit),
+            },
+            Step::Anew => {
+                worker.remove(hit.id, hit.version());
+                return miss(context, lane, key, None, frame);
+            }
         }
     }
 }
@@ -88,12 +92,8 @@ fn enter(
 /// The key of a packet's direction.
 fn key(lane: &Lane, layer: Layer, frame: &[u8]) -> Option<Key> {
     let meta = &lane.meta;
-    // Only a datagram's first fragment has ports: all fragments of a datagram
-    // share one flow without them.
-    let (src_port, dst_port) = match meta.fragment {
-        Fragment::Whole => (meta.src_port, meta.dst_port),
-        Fragment::First | Fragment::Later => (0, 0),
-    };
+    // Of a later fragment, what stage `fragments` lent it.
+    let (src_port, dst_port) = (meta.src_port, meta.dst_port);
     let zone = zone(lane.vrf, layer);
     if let Some((src, dst)) = meta.ipv4_addrs(frame) {
         return Some(Key::ipv4(zone, meta.protocol, src, dst, src_port, dst_port));
@@ -103,7 +103,7 @@ fn key(lane: &Lane, layer: Layer, frame: &[u8]) -> Option<Key> {
 }
 
 /// A vrf's routed and bridged flows are apart: the same addresses may be both.
-fn zone(vrf: VrfId, layer: Layer) -> Zone {
+pub(super) fn zone(vrf: VrfId, layer: Layer) -> Zone {
     let bridged = u32::from(layer == Layer::Bridged);
     // `commit` refuses vrfs beyond 23 bits, so nothing is cut off here.
     Zone::new((vrf.0 << 1 | bridged) & 0xff_ffff).unwrap_or_default()

@@ -5,6 +5,7 @@ pub mod bridge;
 pub mod fabric;
 pub mod flow;
 pub mod forward;
+pub mod fragments;
 pub mod host;
 pub mod outbox;
 pub mod overlay;

@@ -27,8 +27,8 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
 
 fn headers<B: Buffer>(context: &Context, packet: &mut B) -> Result<Meta, DropReason> {
     let meta = match context.vif.role {
-        Role::Fabric => encap::parse_outer(packet.bytes())?,
-        Role::Tenant | Role::Host => encap::parse(packet.bytes())?,
+        Role::Fabric => encap::parse_outer(packet)?,
+        Role::Tenant | Role::Host => encap::parse_packet(packet)?,
     };
     if !meta.tagged && context.vif.vlan.is_none() {
         return Ok(meta);
@@ -42,5 +42,5 @@ fn headers<B: Buffer>(context: &Context, packet: &mut B) -> Result<Meta, DropRea
         return Err(DropReason::VlanUnexpected);
     }
     encap::rewrite::pop_vlan(packet)?;
-    Ok(encap::parse(packet.bytes())?)
+    Ok(encap::parse_packet(packet)?)
 }

@@ -114,7 +114,7 @@ fn answer_echo<B: Buffer>(
         target,
     };
     let answered = way_out(context, vrf, lane, &question).and_then(|back| {
-        icmp::echo_reply(packet.bytes_mut(), &lane.meta)?;
+        icmp::echo_reply(packet, &lane.meta)?;
         rewrite::set_macs(packet.bytes_mut(), 0, asker_mac, vrf.mac);
         Ok(back)
     });

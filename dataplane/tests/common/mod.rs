@@ -60,6 +60,13 @@ impl Node {
         let tables = Arc::new(tables);
         accounts::set_quotas(&self.flows, &tables, &changed);
         self.publisher.publish(tables.clone());
+        for key in &changed.deleted {
+            if let Key::Vrf(name) = key
+                && let Some(vrf) = before.vrf_named(name)
+            {
+                self.worker.forget(vrf.id);
+            }
+        }
         accounts::close(&self.flows, &before, &changed);
         for vif in tables.vifs() {
             if !self.peers.contains_key(&*vif.name) {
@@ -79,6 +86,15 @@ impl Node {
     pub fn send(&mut self, vif: &str, frames: &[Vec<u8>]) {
         for frame in frames {
             assert!(self.peers[vif].send(frame), "the receive ring is full");
+        }
+        self.worker.poll(self.now);
+    }
+
+    /// [`send`](Self::send), each frame in pieces of the lengths given with it.
+    pub fn send_chained(&mut self, vif: &str, frames: &[(Vec<u8>, Vec<usize>)]) {
+        for (frame, lens) in frames {
+            let sent = self.peers[vif].send_chained(frame, lens);
+            assert!(sent, "the receive ring is full");
         }
         self.worker.poll(self.now);
     }
@@ -154,6 +170,11 @@ impl Node {
             sum.tx_packets + sum.consumed + drops,
             "{sum:?}"
         );
+    }
+
+    /// What the worker keeps of fragments.
+    pub fn fragments(&self) -> dataplane::stage::fragments::Usage {
+        self.worker.fragment_gauge().read()
     }
 
     pub fn is_waiting(&self) -> bool {

@@ -1,6 +1,6 @@
 use super::*;
-use crate::parse;
 use crate::samples::{self, PING, PING6, RST6, Random, SYN, VXLAN_ARP, hex};
+use crate::{MemBuffer, parse};
 use alloc::vec::Vec;
 
 /// The definition, word by word (RFC 1071 §1).
@@ -187,4 +187,40 @@ fn fragments_are_left_alone() {
     assert!(transport_is_right(&frame, &meta));
     fill_transport(&mut frame, &meta);
     assert_eq!(frame, before);
+}
+
+#[test]
+fn sums_over_pieces_are_those_over_the_whole() {
+    let mut random = Random(11);
+    for _ in 0..if cfg!(miri) { 20 } else { 5_000 } {
+        let len = random.below(300);
+        let bytes: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
+        let cuts: Vec<usize> = (0..random.below(6)).map(|_| random.below(80)).collect();
+        let packet = MemBuffer::chained(&bytes, &cuts);
+        let (a, b) = (random.below(len + 1), random.below(len + 1));
+        let range = a.min(b)..a.max(b);
+        let whole = Sum::new().u16(7).bytes(&bytes[range.clone()]);
+        let pieces = Sum::new().u16(7).packet(&packet, range);
+        assert_eq!(pieces.finish(), whole.finish(), "{cuts:?} of {len}");
+    }
+}
+
+#[test]
+fn checksums_of_packets_in_pieces_are_verified_and_filled() {
+    for text in [PING, PING6, SYN, RST6, VXLAN_ARP] {
+        let frame = hex(text);
+        let meta = parse(&frame).unwrap();
+        for cuts in [&[72][..], &[73], &[74, 1, 1], &[78, 0, 3]] {
+            let mut packet = MemBuffer::chained(&frame, cuts);
+            assert!(packet_is_right(&packet, &meta));
+            // A port, or the code.
+            packet.bytes_mut()[usize::from(meta.l4) + 1] ^= 1;
+            assert!(!packet_is_right(&packet, &meta));
+            fill_packet(&mut packet, &meta);
+            assert!(packet_is_right(&packet, &meta));
+            packet.bytes_mut()[usize::from(meta.l4) + 1] ^= 1;
+            fill_packet(&mut packet, &meta);
+            assert_eq!(packet.to_vec(), frame);
+        }
+    }
 }

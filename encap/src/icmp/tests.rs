@@ -1,6 +1,14 @@
 use super::*;
 use crate::samples::{self, PING, PING6, PONG, PONG6, hex};
-use crate::{parse, rewrite};
+use crate::{MemBuffer, parse, rewrite};
+use alloc::vec::Vec;
+
+fn echo_reply(frame: &mut Vec<u8>, meta: &Meta) -> Result<(), Error> {
+    let mut packet = MemBuffer::from_frame(frame);
+    let done = super::echo_reply(&mut packet, meta);
+    *frame = packet.to_vec();
+    done
+}
 
 #[test]
 fn captured_ping_reads_right() {

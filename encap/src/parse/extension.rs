@@ -7,7 +7,7 @@ use super::parse_fragment;
 use crate::protocol::{
     AUTHENTICATION, DESTINATION_OPTIONS, FRAGMENT, HIP, HOP_BY_HOP, MOBILITY, ROUTING, SHIM6,
 };
-use crate::{Error, Fragment, Meta};
+use crate::{Error, Fragment, Meta, Network, ipv6};
 
 /// Extension headers a packet may have.
 pub const MAX_EXTENSION_HEADERS: usize = 8;
@@ -34,7 +34,12 @@ pub(super) const fn is_one(next_header: u8) -> bool {
 
 /// Walks the chain that begins with `meta.protocol` at the start of `payload`, up to the transport
 /// header or, in a later fragment, up to what the fragment header precedes. Returns what remains.
-pub(super) fn walk<'a>(payload: &'a [u8], meta: &mut Meta) -> Result<&'a [u8], Error> {
+/// `payload` may end before the `payload_len` bytes there are.
+pub(super) fn walk<'a>(
+    payload: &'a [u8],
+    payload_len: usize,
+    meta: &mut Meta,
+) -> Result<&'a [u8], Error> {
     let mut rest = payload;
     let mut options = 0;
     for index in 0.. {
@@ -45,11 +50,7 @@ pub(super) fn walk<'a>(payload: &'a [u8], meta: &mut Meta) -> Result<&'a [u8], E
             return Err(Error::ExtensionHeaders);
         }
         let fixed: &[u8; 8] = rest.first_chunk().ok_or_else(|| short(8, rest, meta))?;
-        let len = match meta.protocol {
-            FRAGMENT => 8,
-            AUTHENTICATION => (usize::from(fixed[1]) + 2) * 4,
-            _ => (usize::from(fixed[1]) + 1) * 8,
-        };
+        let len = len_of(meta.protocol, fixed);
         let Some((header, after)) = rest.split_at_checked(len) else {
             return Err(short(len, rest, meta));
         };
@@ -59,13 +60,49 @@ pub(super) fn walk<'a>(payload: &'a [u8], meta: &mut Meta) -> Result<&'a [u8], E
                 options = count_options(&header[2..], options)?;
             }
             ROUTING if fixed[2] == 0 => return Err(Error::RoutingType0),
-            FRAGMENT => read_fragment(fixed, payload.len() - after.len(), after.len(), meta)?,
+            FRAGMENT => {
+                let before = payload.len() - after.len();
+                read_fragment(fixed, before, payload_len - before, meta)?;
+            }
             _ => {}
         }
         meta.protocol = fixed[0];
         rest = after;
     }
     Ok(rest)
+}
+
+/// Length in bytes of the extension header that begins with `fixed` (RFC 8200 §4, RFC 4302 §2.2).
+fn len_of(kind: u8, fixed: &[u8; 8]) -> usize {
+    match kind {
+        FRAGMENT => 8,
+        AUTHENTICATION => (usize::from(fixed[1]) + 2) * 4,
+        _ => (usize::from(fixed[1]) + 1) * 8,
+    }
+}
+
+/// Offset of what a fragment carries of its datagram, from the start of the buffer that was parsed.
+///
+/// In IPv4 and in later fragments that is [`Meta::l4`]. A first IPv6 fragment may have extension
+/// headers behind its fragment header; they are part of what was cut (RFC 8200 §4.5), so there the
+/// chain is walked once more. `None` only if `frame` is not what `meta` was made from.
+#[must_use]
+pub fn fragment_payload(frame: &[u8], meta: &Meta) -> Option<usize> {
+    if meta.network != Network::Ipv6 || meta.fragment != Fragment::First {
+        return Some(meta.l4.into());
+    }
+    let (header, _) = ipv6::Header::split(frame.get(meta.l3.into()..)?).ok()?;
+    let mut kind = header.next_header();
+    let mut at = usize::from(meta.l3) + ipv6::LEN;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        let fixed = frame.get(at..)?.first_chunk()?;
+        at += len_of(kind, fixed);
+        if kind == FRAGMENT {
+            return Some(at);
+        }
+        kind = fixed[0];
+    }
+    None
 }
 
 /// Reads a fragment header (RFC 8200 §4.5). `before` counts the extension headers up to and with it.

@@ -3,6 +3,7 @@ mod fragments;
 mod ipv4_header;
 mod ipv6_header;
 mod link;
+mod pieces;
 mod transport;
 
 use super::*;

@@ -142,6 +142,7 @@ fn start_engine(config: &NodeConfig, memory: &DpdkMemory) -> Result<Engine<Mbuf>
         flow_memory: config.flow_table_memory,
         seed: random_seed()?,
         timeouts: Timeouts::default(),
+        fragments: config.fragments,
         idle: if config.busy_poll {
             Idle::Busy
         } else {

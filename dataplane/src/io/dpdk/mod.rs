@@ -27,6 +27,7 @@
 mod device;
 mod driver;
 mod eal;
+mod flags;
 mod hugepages;
 mod interrupt;
 mod kernel;

@@ -37,9 +37,15 @@ pub(super) struct OpenPort {
     if_index: u32,
     /// Longest frame that can be received whole, in bytes.
     frame_room: usize,
+    /// Length of frames that the device's own ring has cut, in bytes, if it has
+    /// one that cuts.
+    cut_len: Option<usize>,
     /// Queues that were started, 0 before.
     rx_queues: u16,
+    /// Packets of several segments are sent as they are.
+    sends_chains: bool,
     oversized: AtomicU64,
+    unsendable: AtomicU64,
 }
 
 // SAFETY: `device` is only read by `drop`, once; the functions called on a port
@@ -62,15 +68,20 @@ impl OpenPort {
         // SAFETY: the port exists.
         let info = unsafe { info(id) }?;
         let buffer_room = pool.config().frame_room();
-        let ring_room = driver::ring_room(device, name).unwrap_or(buffer_room);
+        let cut_len = driver::ring_room(device, name);
+        // A frame that fills the ring's may have been longer.
+        let ring_room = cut_len.map_or(buffer_room, |len| len.saturating_sub(1));
         Ok(Self {
             id,
             name: name.to_owned(),
             device: info.device,
             if_index: info.if_index,
             frame_room: buffer_room.min(ring_room),
+            cut_len,
             rx_queues: 0,
+            sends_chains: false,
             oversized: AtomicU64::new(0),
+            unsendable: AtomicU64::new(0),
         })
     }
 
@@ -81,6 +92,7 @@ impl OpenPort {
         let info = unsafe { info(self.id) }?;
         let rx_queues = queues(wanted, info.max_rx_queues);
         let tx_queues = queues(wanted, info.max_tx_queues);
+        self.sends_chains = info.tx_chains != 0;
         self.set_up(rx_queues, tx_queues, pool)?;
         self.rx_queues = rx_queues;
         self.accept_all();
@@ -103,8 +115,25 @@ impl OpenPort {
         self.id
     }
 
+    /// Length of frames that the device's own ring has cut, in bytes.
+    pub(super) fn cut_len(&self) -> Option<usize> {
+        self.cut_len
+    }
+
+    pub(super) fn sends_chains(&self) -> bool {
+        self.sends_chains
+    }
+
     pub(super) fn count_oversized(&self, packets: u64) {
-        self.oversized.fetch_add(packets, Ordering::Relaxed);
+        if packets > 0 {
+            self.oversized.fetch_add(packets, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn count_unsendable(&self, packets: u64) {
+        if packets > 0 {
+            self.unsendable.fetch_add(packets, Ordering::Relaxed);
+        }
     }
 
     fn set_up(&self, rx_queues: u16, tx_queues: u16, pool: &Mempool) -> Result<(), Refusal> {
@@ -282,7 +311,7 @@ impl PortControl for Control {
             rx_errors: stats.ierrors,
             rx_no_mbuf: stats.rx_nombuf,
             rx_oversized: self.0.oversized.load(Ordering::Relaxed),
-            tx_errors: stats.oerrors,
+            tx_errors: stats.oerrors + self.0.unsendable.load(Ordering::Relaxed),
         }
     }
 

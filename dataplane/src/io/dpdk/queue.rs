@@ -4,6 +4,7 @@ use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dpdk_sys::rte_mbuf;
+use encap::Buffer;
 
 use super::Mbuf;
 use super::port::OpenPort;
@@ -36,31 +37,23 @@ impl RxQueue<Mbuf> for Rx {
             let n = dpdk_sys::vr_rx_burst(self.port.id(), self.queue, room, free);
             batch.set_len(before + usize::from(n));
         }
-        if !batch[before..].iter().all(Mbuf::is_whole) {
-            let dropped = join_all(batch, before);
-            self.port.count_oversized(dropped);
+        if let Some(len) = self.port.cut_len() {
+            let all = batch.len();
+            drop_cut(batch, before, len);
+            self.port.count_oversized((all - batch.len()) as u64);
         }
         batch.len() - before
     }
 }
 
-/// Makes every packet from `start` on one segment, and drops those for which one
-/// is too small. Returns how many that were.
-///
-/// Only jumbo frames and some virtio peers need it.
-#[cold]
-fn join_all(batch: &mut Batch<Mbuf>, start: usize) -> u64 {
-    let mut dropped = 0;
-    let mut at = start;
-    while at < batch.len() {
-        if batch[at].is_whole() || batch[at].join() {
-            at += 1;
-        } else {
-            batch.remove(at);
-            dropped += 1;
-        }
-    }
-    dropped
+/// Drops the packets from `start` on that fill the device's ring frames: they
+/// were longer, and arrived cut.
+fn drop_cut(batch: &mut Batch<Mbuf>, start: usize, len: usize) {
+    let mut at = 0;
+    batch.retain(|packet| {
+        at += 1;
+        at <= start || packet.len() < len
+    });
 }
 
 /// A transmit queue with one user.
@@ -80,6 +73,9 @@ impl Tx {
 
 impl TxQueue<Mbuf> for Tx {
     fn tx_burst(&mut self, batch: &mut Batch<Mbuf>) -> usize {
+        if !self.port.sends_chains() {
+            join_all(batch, &self.port);
+        }
         let all = batch.len();
         // SAFETY: this handle is the queue's only user. The batch is an array of
         // `all` mbufs that are ours; DPDK takes over the first `sent`, which
@@ -98,6 +94,14 @@ impl TxQueue<Mbuf> for Tx {
             sent
         }
     }
+}
+
+/// Makes every packet one segment, for a port that sends no others. What is too
+/// long for that is lost to the port, which counts it.
+fn join_all(batch: &mut Batch<Mbuf>, port: &OpenPort) {
+    let before = batch.len();
+    batch.retain(|packet| !packet.is_chained() || packet.join());
+    port.count_unsendable((before - batch.len()) as u64);
 }
 
 /// A transmit queue that several workers use because the device has too few.

@@ -62,6 +62,8 @@ pub struct PcapTx<W: Write = BufWriter<File>> {
     writer: PcapWriter<W>,
     time_ns: u64,
     error: Option<PcapError>,
+    /// A packet of several pieces is put together here.
+    whole: Vec<u8>,
 }
 
 impl<W: Write> PcapTx<W> {
@@ -71,12 +73,23 @@ impl<W: Write> PcapTx<W> {
             writer,
             time_ns: 0,
             error: None,
+            whole: Vec::new(),
         }
     }
 
     /// The time of the frames to come, in nanoseconds since 1970.
     pub fn set_time(&mut self, time_ns: u64) {
         self.time_ns = time_ns;
+    }
+
+    fn write<B: Buffer>(&mut self, packet: &B) -> Result<(), PcapError> {
+        if !packet.is_chained() {
+            return self.writer.write(self.time_ns, packet.bytes());
+        }
+        let whole = &mut self.whole;
+        whole.clear();
+        packet.for_each_segment(|segment| whole.extend_from_slice(segment));
+        self.writer.write(self.time_ns, whole)
     }
 
     /// Completes the file.
@@ -95,7 +108,7 @@ impl<B: Buffer, W: Write + Send> TxQueue<B> for PcapTx<W> {
     fn tx_burst(&mut self, batch: &mut Batch<B>) -> usize {
         let mut sent = 0;
         while self.error.is_none() && sent < batch.len() {
-            match self.writer.write(self.time_ns, batch[sent].bytes()) {
+            match self.write(&batch[sent]) {
                 Ok(()) => sent += 1,
                 Err(error) => self.error = Some(error),
             }
