@@ -131,12 +131,10 @@ impl Scenario {
             ),
             Object::Nexthop(spec::Nexthop {
                 name: "far".into(),
-                action: spec::NexthopAction::Tunnel(spec::Tunnel {
-                    local: None,
-                    remote: PEER_IP.into(),
-                    vni: vni(),
-                    inner_mac: None,
-                }),
+                action: spec::NexthopAction::Tunnel(spec::Tunnel::new(
+                    PEER_IP.into(),
+                    Encap::Vxlan(vni()),
+                )),
             }),
             Object::Route(spec::Route {
                 vrf: "tenant".into(),
@@ -145,7 +143,7 @@ impl Scenario {
             }),
             Object::Vni(spec::VniEntry {
                 vni: vni(),
-                vrf: "tenant".into(),
+                to: spec::Arrival::Vrf("tenant".into()),
             }),
             // The peer's MAC, so that nothing waits for ARP.
             Object::Nexthop(spec::Nexthop {

@@ -76,6 +76,8 @@ reasons! {
     TcpHeaderLen = "tcp_header_len",
     /// The UDP length field does not fit the packet.
     UdpLen = "udp_len",
+    /// MPLS over UDP over IPv6 without a UDP checksum, which was not agreed with its sender (RFC 7510 §3.1).
+    UdpChecksumMissing = "udp_checksum_missing",
     /// The UDP checksum is wrong.
     UdpChecksum = "udp_checksum",
     /// The ICMP checksum is wrong.
@@ -122,6 +124,8 @@ reasons! {
     UnknownVni = "unknown_vni",
     /// No label object for the MPLS label that arrived.
     UnknownLabel = "unknown_label",
+    /// Out of a tunnel and addressed to the node that sent it in (RFC 2784 §3.1).
+    TunnelLoop = "tunnel_loop",
     /// The outer source is no tunnel's remote.
     UnknownTunnelSource = "unknown_tunnel_source",
     /// The way back to the source does not lead where the packet came from.

@@ -9,8 +9,8 @@ use crate::checksum::{self, Sum};
 use crate::ethernet::{IPV4, IPV6, VLAN};
 use crate::protocol::{GRE, UDP};
 use crate::{
-    Buffer, Error, Label, MPLS_UDP_PORT, MacAddr, Meta, VXLAN_PORT, VlanId, Vni, ecn, ethernet,
-    gre, ipv4, ipv6, mpls, udp, vlan, vxlan,
+    Buffer, Error, Label, MPLS_UDP_PORT, MacAddr, VXLAN_PORT, VlanId, Vni, ecn, ethernet, gre,
+    ipv4, ipv6, mpls, udp, vlan, vxlan,
 };
 use core::net::IpAddr;
 
@@ -255,18 +255,6 @@ impl Encap {
         match self {
             Self::Vxlan(_) | Self::MplsUdp(_) => UDP,
             Self::MplsGre(_) => GRE,
-        }
-    }
-}
-
-impl Inner {
-    /// What a parsed packet's headers say; the entropy is the caller's to choose.
-    #[must_use]
-    pub const fn new(meta: &Meta, entropy: u32) -> Self {
-        Self {
-            entropy,
-            traffic_class: meta.traffic_class,
-            ttl: meta.ttl,
         }
     }
 }

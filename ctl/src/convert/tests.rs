@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 
 use dataplane::tables::spec::*;
-use encap::{MacAddr, VlanId, Vni};
+use encap::{Label, MacAddr, VlanId, Vni};
 use ipnet::IpNet;
 use proptest::collection::vec;
 use proptest::option;
@@ -110,17 +110,55 @@ fn vif() -> impl Strategy<Value = Vif> {
         )
 }
 
+fn label() -> impl Strategy<Value = Label> {
+    (16u32..1 << 20).prop_map(|label| Label::new(label).unwrap())
+}
+
+fn encap() -> impl Strategy<Value = Encap> {
+    prop_oneof![
+        vni().prop_map(Encap::Vxlan),
+        label().prop_map(Encap::MplsUdp),
+        label().prop_map(Encap::MplsGre),
+    ]
+}
+
+fn arrival() -> impl Strategy<Value = Arrival> {
+    prop_oneof![
+        name().prop_map(Arrival::Vrf),
+        name().prop_map(Arrival::Nexthop),
+    ]
+}
+
 fn nexthop() -> impl Strategy<Value = Nexthop> {
-    let tunnel = (any::<bool>(), host_addr(), vni(), option::of(station())).prop_map(
-        |(local, remote, vni, inner_mac)| {
-            NexthopAction::Tunnel(Tunnel {
-                local: local.then_some(remote),
-                remote,
-                vni,
-                inner_mac,
-            })
-        },
-    );
+    let tunnel = (
+        (any::<bool>(), host_addr(), encap()),
+        (option::of(station()), any::<bool>()),
+        [any::<bool>(), any::<bool>(), any::<bool>()],
+    )
+        .prop_map(
+            |((local, remote, encap), (inner_mac, ethernet), [dscp, ttl, zero])| {
+                let is_vxlan = matches!(encap, Encap::Vxlan(_));
+                let is_gre = matches!(encap, Encap::MplsGre(_));
+                let model = |uniform| match uniform {
+                    true => Model::Uniform,
+                    false => Model::Pipe,
+                };
+                let payload = match is_vxlan || ethernet {
+                    true => Payload::Ethernet,
+                    false => Payload::Ip,
+                };
+                NexthopAction::Tunnel(Tunnel {
+                    encap,
+                    payload,
+                    local: local.then_some(remote),
+                    remote,
+                    inner_mac: inner_mac.filter(|_| payload == Payload::Ethernet),
+                    dscp: model(dscp),
+                    ttl: model(ttl && !is_vxlan),
+                    udp_zero_checksum: zero && !is_gre && remote.is_ipv6(),
+                })
+            },
+        );
     let action = prop_oneof![
         (name(), option::of(host_addr()))
             .prop_map(|(vif, address)| NexthopAction::Vif { vif, address }),
@@ -150,7 +188,11 @@ pub(crate) fn any_object() -> impl Strategy<Value = Object> {
                 ip,
             })
         }),
-        (vni(), name()).prop_map(|(vni, vrf)| Object::Vni(VniEntry { vni, vrf })),
+        (vni(), arrival()).prop_map(|(vni, to)| Object::Vni(VniEntry { vni, to })),
+        (label(), arrival(), any::<bool>()).prop_map(|(label, to, ip)| {
+            let payload = if ip { Payload::Ip } else { Payload::Ethernet };
+            Object::Label(LabelEntry { label, to, payload })
+        }),
     ]
 }
 
@@ -254,7 +296,7 @@ fn a_tunnel_needs_one_ip_version() {
                 local: Some("fd00::1".into()),
                 remote: "192.0.2.2".into(),
                 vni: Some(1 << 24),
-                inner_mac: None,
+                ..proto::Tunnel::default()
             })),
         })),
     };

@@ -1,11 +1,11 @@
 //! Frames from the fabric: tunnel packets for this node are opened, neighbours
 //! are heard and answered, everything else is the kernel's.
 
-use encap::{ArpPacket, Buffer, Circuit, Decap, EthernetHeader, MacAddr, Model, Network, protocol};
-use encap::{arp, ecn, icmp, nd, rewrite};
+use encap::{ArpPacket, Buffer, EthernetHeader, MacAddr, Network, protocol};
+use encap::{arp, icmp, nd, rewrite};
 use std::net::IpAddr;
 
-use super::{Burst, Context, Ingress, Lane, Next, host, overlay};
+use super::{Burst, Context, Lane, Next, decap, host};
 use crate::reason::DropReason;
 
 /// Says for every packet whose it is.
@@ -42,7 +42,7 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
         });
     }
     if let Some(outer) = encap::decap(packet, meta)? {
-        return open(context, lane, packet, &outer);
+        return decap::open(context, lane, packet, &outer);
     }
     if meta.protocol == protocol::ICMPV6
         && let Some(next) = neighbour_discovery(context, lane, packet)?
@@ -59,34 +59,6 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
         return Ok(Next::Emit(context.vif.id));
     }
     Ok(host::deliver(context.tables))
-}
-
-/// Opens a tunnel packet (RFC 7348 §4.1): what is inside goes on in its own vrf.
-fn open<B: Buffer>(
-    context: &Context,
-    lane: &mut Lane,
-    packet: &mut B,
-    outer: &Decap,
-) -> Result<Next, DropReason> {
-    let vni = match outer.circuit {
-        Circuit::Vni(vni) => vni,
-        Circuit::Labels(_) => return Err(DropReason::UnknownLabel),
-    };
-    let vrf = context.tables.vni(vni).ok_or(DropReason::UnknownVni)?;
-    let peer = lane.meta.src_addr(packet.bytes());
-    let peer = peer.and_then(|addr| context.tables.underlay().peer(addr));
-    let peer = peer.ok_or(DropReason::UnknownTunnelSource)?;
-    let traffic_class = lane.meta.traffic_class;
-    packet.truncate(lane.meta.end.into());
-    packet.trim_front(outer.inner.into())?;
-    lane.meta = encap::parse_packet(packet)?;
-    lane.vrf = vrf;
-    lane.ingress = Ingress::peer(peer);
-    if lane.meta.tagged {
-        return Err(DropReason::VlanUnexpected); // RFC 7348 §6.1
-    }
-    ecn::apply(packet.bytes_mut(), &lane.meta, traffic_class, Model::Pipe)?;
-    Ok(overlay::classify(context, lane, packet))
 }
 
 fn arp<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<Next, DropReason> {

@@ -7,6 +7,7 @@ use super::waiting::Waiting;
 use super::{Burst, Context, Lane, Layer, Next, host};
 use crate::io::Pool;
 use crate::reason::DropReason;
+use crate::tables::spec::Payload;
 use crate::tables::{Nexthop, Tables, Tunnel, Vif, VifId};
 
 /// A worker's ways out.
@@ -101,15 +102,32 @@ fn through_tunnel<B: Buffer>(
     mut packet: B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
-    if packet.len() > tunnel.max_frame {
+    if tunnel.payload == Payload::Ip {
+        // Padding is no part of the packet; the header goes once it is not needed any more.
+        if !lane.meta.is_ip() {
+            return Err(DropReason::ForwardingMode);
+        }
+        packet.truncate(lane.meta.end.into());
+    }
+    if packet.len() > tunnel.inner_mtu + encap::ethernet::LEN {
         return Err(DropReason::TooBig);
     }
-    if layer == Layer::Routed {
+    if tunnel.payload == Payload::Ip {
+        packet.trim_front(lane.meta.l3.into())?;
+    } else if layer == Layer::Routed {
         let vrf = context.tables.vrf(lane.vrf).ok_or(DropReason::VifGone)?;
         let dst = tunnel.inner_mac.unwrap_or(vrf.mac);
         encap::rewrite::set_macs(packet.bytes_mut(), 0, dst, vrf.mac);
     }
-    let inner = Inner::new(&lane.meta, lane.entropy);
+    let inner = Inner {
+        entropy: lane.entropy,
+        traffic_class: lane.meta.traffic_class,
+        // As it is sent: stage `rewrite` has lowered it since it was read.
+        ttl: match layer {
+            Layer::Routed => lane.meta.ttl.saturating_sub(1),
+            Layer::Bridged => 0,
+        },
+    };
     match tunnel.neighbour.mac() {
         Some(mac) => {
             tunnel.header.push(&mut packet, mac, &inner)?;

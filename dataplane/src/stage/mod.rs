@@ -2,6 +2,7 @@
 //! verdict in the packet's [`Lane`]. `worker` calls them in order.
 
 pub mod bridge;
+pub mod decap;
 pub mod fabric;
 pub mod flow;
 pub mod forward;
@@ -58,6 +59,8 @@ pub struct Lane {
     pub ingress: Ingress,
     /// Tells flows apart: tunnel source ports and flow labels come from it.
     pub entropy: u32,
+    /// Where it goes whatever routes and bridge entries say, if a label or VNI said so.
+    pub direct: Option<NexthopId>,
     /// What becomes of it, as far as decided.
     pub next: Next,
 }
@@ -99,6 +102,9 @@ pub enum Layer {
 pub struct Ingress(u32);
 
 const PEER: u32 = 1 << 31;
+/// Under a label or VNI that leads straight to a nexthop. Part of where a packet came from, so that
+/// a flow decided by a route is none for it, and the other way round.
+const DIRECT: u32 = 1 << 30;
 
 impl Ingress {
     /// From a vif.
@@ -111,6 +117,11 @@ impl Ingress {
         Ingress(id.0 | PEER)
     }
 
+    /// The same, straight to a nexthop.
+    pub fn direct(self) -> Ingress {
+        Ingress(self.0 | DIRECT)
+    }
+
     /// The vif, unless it came out of a tunnel.
     pub fn as_vif(self) -> Option<VifId> {
         (self.0 & PEER == 0).then_some(VifId(self.0))
@@ -118,7 +129,7 @@ impl Ingress {
 
     /// The tunnel remote, if it came out of a tunnel.
     pub fn as_peer(self) -> Option<PeerId> {
-        (self.0 & PEER != 0).then_some(PeerId(self.0 & !PEER))
+        (self.0 & PEER != 0).then_some(PeerId(self.0 & !(PEER | DIRECT)))
     }
 
     /// As flow entries keep it.

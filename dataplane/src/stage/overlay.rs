@@ -24,9 +24,7 @@ pub fn classify<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -
         return match vrf.mode {
             ForwardingMode::Bridged => Next::Drop(DropReason::ForwardingMode),
             _ if !is_ip => Next::Drop(DropReason::ToGateway),
-            _ if lane.meta.source_route => Next::Drop(DropReason::SourceRoute),
-            _ if lane.meta.ttl <= 1 => Next::Drop(DropReason::TtlExpired),
-            _ => Next::Flow(Layer::Routed),
+            _ => routed(lane),
         };
     }
     if dst.is_multicast() {
@@ -37,4 +35,15 @@ pub fn classify<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -
         _ if is_ip => Next::Flow(Layer::Bridged),
         _ => Next::Bridge,
     }
+}
+
+/// What becomes of an IP packet to the router MAC.
+pub fn routed(lane: &Lane) -> Next {
+    if lane.meta.source_route {
+        return Next::Drop(DropReason::SourceRoute);
+    }
+    if lane.meta.ttl <= 1 {
+        return Next::Drop(DropReason::TtlExpired);
+    }
+    Next::Flow(Layer::Routed)
 }

@@ -20,6 +20,7 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
             vrf: context.vif.vrf,
             ingress: Ingress::vif(context.vif.id),
             entropy: 0,
+            direct: None,
             next,
         });
     }

@@ -9,6 +9,7 @@
 mod checks;
 mod claims;
 mod effects;
+mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -88,6 +89,7 @@ impl Tables {
         checks::check_devices(&steps, &mut refusals);
         draft.check_router_macs(&steps, &mut refusals);
         draft.check_standing_tunnels(&steps, &mut refusals);
+        draft.check_uses(&steps, &mut refusals);
         if refusals.is_empty() {
             Ok(draft)
         } else {

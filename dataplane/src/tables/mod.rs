@@ -17,15 +17,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use encap::{MacAddr, VlanId, Vni};
+use encap::{Label, MacAddr, VlanId, Vni};
 use ipnet::IpNet;
 
 use crate::counters::VifCounters;
 use lpm::Lpm;
 use neighbour::Neighbour;
 use slab::Slab;
-use spec::{ForwardingMode, Key, Name, Object, Role};
-pub use tunnel::Tunnel;
+use spec::{ForwardingMode, Key, Name, Object, Payload, Role};
+pub use tunnel::{Terms, Tunnel};
 
 /// Index of a vrf in a snapshot; stays the same while the vrf lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,7 +67,8 @@ pub struct Tables {
     vrfs: Slab<Vrf>,
     vifs: Slab<Vif>,
     nexthops: Slab<Nexthop>,
-    vnis: Arc<FastMap<Vni, VrfId>>,
+    vnis: Arc<FastMap<Vni, Arrival>>,
+    labels: Arc<FastMap<Label, LabelEntry>>,
     underlay: Arc<Underlay>,
 }
 
@@ -110,6 +111,24 @@ pub enum Target {
     Gateway,
     /// On the link of a fabric vif.
     Connected(VifId),
+}
+
+/// Where packets from the fabric go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Into a network.
+    Vrf(VrfId),
+    /// Straight to a nexthop, which delivers to a tenant vif.
+    Nexthop(NexthopId),
+}
+
+/// A label of ours, resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LabelEntry {
+    /// Where its packets go.
+    pub to: Arrival,
+    /// What they are.
+    pub payload: Payload,
 }
 
 /// A port, resolved.
@@ -166,6 +185,8 @@ pub struct Underlay {
     /// In order, so that what is done to all of them is done in the same order in every run.
     neighbours: BTreeMap<(VifId, IpAddr), Arc<Neighbour>>,
     peers: FastMap<IpAddr, PeerId>,
+    /// Only of peers with which anything but the default was agreed.
+    terms: FastMap<IpAddr, Terms>,
     next_peer: u32,
 }
 
@@ -192,6 +213,7 @@ impl Tables {
             vifs: Slab::new(),
             nexthops: Slab::new(),
             vnis: Arc::default(),
+            labels: Arc::default(),
             underlay: Arc::default(),
         };
         let underlay = tables.add_vrf(&spec::Vrf::underlay());
@@ -257,10 +279,16 @@ impl Tables {
         self.nexthops.get(id.0).map(|nexthop| &**nexthop)
     }
 
-    /// The vrf that a network id from the fabric belongs to.
+    /// Where a network id from the fabric leads.
     #[inline]
-    pub fn vni(&self, vni: Vni) -> Option<VrfId> {
+    pub fn vni(&self, vni: Vni) -> Option<Arrival> {
         self.vnis.get(&vni).copied()
+    }
+
+    /// Where a label from the fabric leads.
+    #[inline]
+    pub fn label(&self, label: Label) -> Option<LabelEntry> {
+        self.labels.get(&label).copied()
     }
 
     /// The name of a nexthop, for people: its own, or that of the vif it delivers to.
@@ -289,6 +317,12 @@ impl Underlay {
     #[inline]
     pub fn peer(&self, addr: IpAddr) -> Option<PeerId> {
         self.peers.get(&addr).copied()
+    }
+
+    /// What was agreed with the tunnel remote at this address.
+    #[inline]
+    pub fn terms(&self, addr: IpAddr) -> Terms {
+        self.terms.get(&addr).copied().unwrap_or_default()
     }
 
     /// The address of a tunnel remote.
