@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use dataplane::memory;
+use dataplane::stage::error_rate;
 use dataplane::stage::fragments::{LIFETIME_MS, Limits};
 
 use crate::files::{Mistake, ObjectFiles, take_objects};
@@ -34,6 +35,8 @@ pub struct NodeConfig {
     pub busy_poll: bool,
     /// What each worker may keep of fragments.
     pub fragments: Limits,
+    /// ICMP errors and TCP resets sent to one source in a second; 0 for none.
+    pub icmp_errors_per_second: u32,
     /// Objects to apply at boot; well-formed each for itself.
     pub objects: ObjectFiles,
 }
@@ -108,6 +111,9 @@ impl NodeConfig {
             socket: written.socket.as_deref().unwrap_or(DEFAULT_SOCKET).into(),
             busy_poll: written.idle() == proto::Idle::Busy,
             fragments: fragments(&written.fragments.unwrap_or_default()),
+            icmp_errors_per_second: written
+                .icmp_errors_per_second
+                .unwrap_or(error_rate::PER_SECOND),
             objects,
         }
     }
@@ -144,6 +150,7 @@ fn fragments_out_of_range(limits: Limits) -> impl Iterator<Item = (&'static str,
 /// Values that have the right type and are still wrong: field and reason.
 fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
     const FLOWS: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 28;
+    const MAX_ERRORS: u32 = 100_000;
     let mut wrong = Vec::new();
     for (i, core) in written.cores.iter().enumerate() {
         if written.cores[..i].contains(core) {
@@ -154,6 +161,12 @@ fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
         let (min, max) = FLOWS.into_inner();
         let reason = format!("{size} is out of range; a flow table holds {min} to {max} flows");
         wrong.push(("flow_table_size", reason));
+    }
+    if let Some(rate) = written.icmp_errors_per_second
+        && rate > MAX_ERRORS
+    {
+        let reason = format!("{rate} is out of range; 0 to {MAX_ERRORS} errors a second are sent");
+        wrong.push(("icmp_errors_per_second", reason));
     }
     if written.socket.as_deref() == Some("") {
         wrong.push((
@@ -180,6 +193,7 @@ mod tests {
         assert_eq!(config.socket, PathBuf::from("/run/vrouter/ctl.sock"));
         assert!(!config.busy_poll);
         assert_eq!(config.fragments, Limits::default());
+        assert_eq!(config.icmp_errors_per_second, 100);
         assert!(config.objects.objects().len() == 0 && config.eal.is_empty());
     }
 
@@ -194,6 +208,7 @@ flow_table_huge_pages: false
 socket: /tmp/a.sock
 idle: busy
 fragments: {datagrams: 16, held_packets: 8, held_bytes: 9000, timeout_ms: 30}
+icmp_errors_per_second: 0
 objects:
   vrfs:
     - {name: front, gateways: [10.1.0.1/24, "fd01::1/64"]}
@@ -215,6 +230,7 @@ objects:
             timeout_ms: 30,
         };
         assert_eq!(config.fragments, limits);
+        assert_eq!(config.icmp_errors_per_second, 0);
         assert_eq!(config.objects.objects().len(), 1);
     }
 

@@ -49,6 +49,8 @@ pub struct Config<B> {
     pub timeouts: Timeouts,
     /// What each worker may keep of fragments.
     pub fragments: fragments::Limits,
+    /// ICMP errors sent to one source in a second; with 0 none are sent at all.
+    pub icmp_errors_per_second: u32,
     /// What workers do without packets.
     pub idle: Idle,
     /// Buffers for packets the engine makes itself, one pool per worker.
@@ -198,11 +200,13 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         );
         let started = Instant::now();
         let (flows, flow_memory) = flow_table(&config)?;
-        let publisher = Publisher::new(Tables::new(config.cores.len()));
+        let publisher = Publisher::new(Tables::new(config.cores.len()).with_secret(config.seed));
         let mut workers = Vec::new();
         for ((index, core), pool) in config.cores.iter().enumerate().zip(config.pools) {
-            let worker = Worker::new(index, publisher.reader(), flows.clone(), pool)
+            let mut worker = Worker::new(index, publisher.reader(), flows.clone(), pool)
+                .with_error_limits(config.icmp_errors_per_second, config.seed)
                 .with_fragment_limits(&config.fragments);
+            worker.announce_routers();
             let settings = thread::Settings {
                 core: *core,
                 idle: config.idle,

@@ -174,7 +174,7 @@ fn fragments_before_the_first_one_wait_and_follow_it_in_order_of_arrival() {
         // and all in one batch, with a whole packet between them
         let whole = datagram(way, (1, 2), b"whole");
         let batch = [2, 1, 0, 3].map(|index| parts[index].clone());
-        let batch = [&batch[..2], &[whole.clone()], &batch[2..]].concat();
+        let batch = [&batch[..2], std::slice::from_ref(&whole), &batch[2..]].concat();
         node.send("red-a", &batch);
         let order = [whole, parts[0].clone(), parts[3].clone()];
         let order = [&order[..], &[parts[2].clone(), parts[1].clone()]].concat();
@@ -258,9 +258,9 @@ fn overlapping_fragments_take_the_whole_datagram_with_them() {
         for order in [[&first, &last], [&last, &first]] {
             let mut node = node();
             for fragment in order {
-                node.send("red-a", &[fragment.clone()]);
+                node.send("red-a", std::slice::from_ref(fragment));
             }
-            node.send("red-a", &[between.clone()]);
+            node.send("red-a", std::slice::from_ref(&between));
             // Only what came before the overlap was seen has passed.
             let passed = usize::from(order[0] == &first);
             assert_eq!(node.recv("red-b").len(), passed);
@@ -331,7 +331,7 @@ fn atomic_fragments_disturb_nobody() {
         (&atomic, 1),
         (&parts[2], 1),
     ] {
-        node.send("red-a", &[fragment.clone()]);
+        node.send("red-a", std::slice::from_ref(fragment));
         assert_eq!(node.recv("red-b").len(), passed);
     }
     assert_eq!(node.fragments(), Usage::default());

@@ -16,6 +16,12 @@ pub fn limit_ttl(frame: &mut [u8], meta: &Meta, ttl: u8) {
     change_ttl(frame, meta, |old| old.min(ttl));
 }
 
+/// Undoes [`decrement_ttl`], for an error that quotes the packet as it came.
+pub fn increment_ttl(frame: &mut [u8], meta: &Meta) {
+    change_ttl(frame, meta, |ttl| ttl.wrapping_add(1));
+}
+
+#[inline]
 fn change_ttl(frame: &mut [u8], meta: &Meta, change: impl FnOnce(u8) -> u8) {
     let packet = frame.get_mut(usize::from(meta.l3)..).unwrap_or_default();
     match meta.network {

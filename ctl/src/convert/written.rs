@@ -3,11 +3,11 @@
 use dataplane::tables::Stored;
 use dataplane::tables::change::Refusal;
 use dataplane::tables::spec::{
-    self, Arrival, ForwardingMode, Key, NexthopAction, Object, Payload, Role,
+    self, Arrival, ForwardingMode, FragmentMode, Key, NexthopAction, Object, Payload, Role,
 };
 use encap::{Encap, Model};
 
-use super::text;
+use super::{bridge, text};
 use crate::proto;
 use crate::proto::refusal::Code;
 
@@ -116,6 +116,9 @@ impl From<&spec::Vrf> for proto::Vrf {
             mode: mode.into(),
             mac: Some(vrf.mac.to_string()),
             flow_quota: vrf.flow_quota.map(Into::into),
+            learning: vrf.learning,
+            router_advertisement: vrf.router_advertisement.as_ref().map(bridge::written),
+            tcp_mss_clamp: vrf.tcp_mss_clamp.map(u32::from),
         }
     }
 }
@@ -132,13 +135,15 @@ impl From<&spec::Vif> for proto::Vif {
             vlan: vif.vlan.map(|vlan| vlan.get().into()),
             mtu: vif.mtu.map(u32::from),
             flow_quota: vif.flow_quota.map(Into::into),
+            storm_limit: vif.storm_limit,
+            max_learned_macs: vif.max_learned_macs,
         }
     }
 }
 
 impl From<&spec::Nexthop> for proto::Nexthop {
     fn from(nexthop: &spec::Nexthop) -> Self {
-        use proto::nexthop::{Action, Discard, Host};
+        use proto::nexthop::{Action, Discard, Host, Reject, Replicate};
         let mut address = None;
         let action = match &nexthop.action {
             NexthopAction::Vif { vif, address: to } => {
@@ -148,6 +153,10 @@ impl From<&spec::Nexthop> for proto::Nexthop {
             NexthopAction::Tunnel(tunnel) => Action::Tunnel(tunnel.into()),
             NexthopAction::Host => Action::Host(Host {}),
             NexthopAction::Discard => Action::Discard(Discard {}),
+            NexthopAction::Replicate(members) => Action::Replicate(Replicate {
+                members: members.iter().map(ToString::to_string).collect(),
+            }),
+            NexthopAction::Reject => Action::Reject(Reject {}),
         };
         proto::Nexthop {
             name: nexthop.name.to_string(),
@@ -175,6 +184,11 @@ impl From<&spec::Tunnel> for proto::Tunnel {
             dscp: model(tunnel.dscp).into(),
             ttl: model(tunnel.ttl).into(),
             udp_zero_checksum: tunnel.udp_zero_checksum,
+            fragment: match tunnel.fragment {
+                FragmentMode::Inner => proto::FragmentMode::Inner.into(),
+                FragmentMode::Outer => proto::FragmentMode::Outer.into(),
+            },
+            mtu: tunnel.mtu.map(u32::from),
         }
     }
 }

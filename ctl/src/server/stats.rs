@@ -99,6 +99,7 @@ fn vif(stats: VifStats) -> proto::VifStats {
         tx_bytes: totals.tx_bytes,
         consumed: totals.consumed,
         originated: totals.originated,
+        errors_withheld: totals.errors_withheld,
         drops: totals.drops().map(drop).collect(),
         device: Some(proto::DeviceStats {
             rx_missed: stats.device.rx_missed,

@@ -167,7 +167,7 @@ fn straight<B: Buffer>(
 ) -> Result<Next, DropReason> {
     let (link, _) = EthernetHeader::split(packet.bytes())?;
     if link.dst() == vrf.mac && lane.meta.is_ip() {
-        return Ok(overlay::routed(lane));
+        return Ok(overlay::routed(vrf, lane, packet.bytes()));
     }
     bridge::check_source(context.tables, vrf, link.src(), lane.ingress)?;
     Ok(Next::Forward(nexthop, Layer::Bridged))

@@ -5,7 +5,7 @@ use encap::{ArpPacket, Buffer, EthernetHeader, MacAddr, Network, protocol};
 use encap::{arp, icmp, nd, rewrite};
 use std::net::IpAddr;
 
-use super::{Burst, Context, Lane, Next, decap, host};
+use super::{Burst, Context, Lane, Next, decap, host, path_mtu};
 use crate::reason::DropReason;
 
 /// Says for every packet whose it is.
@@ -43,6 +43,9 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
     }
     if let Some(outer) = encap::decap(packet, meta)? {
         return decap::open(context, lane, packet, &outer);
+    }
+    if let Some(heard) = path_mtu::hear(context, meta, packet.bytes()) {
+        return heard;
     }
     if meta.protocol == protocol::ICMPV6
         && let Some(next) = neighbour_discovery(context, lane, packet)?

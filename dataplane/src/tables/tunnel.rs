@@ -7,6 +7,7 @@ use std::sync::Arc;
 use encap::{MacAddr, Model, Outer, TunnelHeader};
 
 use super::neighbour::Neighbour;
+use super::path_mtu::{PathMtu, Paths, TunnelId};
 use super::spec::{self, Payload};
 use super::{Nexthop, PeerId, Tables, Target, UNDERLAY, Underlay, Vif, VifId};
 
@@ -30,6 +31,14 @@ pub struct Tunnel {
     pub payload: Payload,
     /// Largest inner IP packet, in bytes: what the uplink takes without the headers between.
     pub inner_mtu: usize,
+    /// What is cut when a packet is too big.
+    pub fragment: spec::FragmentMode,
+    /// The MTU that `inner_mtu` comes from: the uplink's, or the configured one.
+    pub link_mtu: u16,
+    /// What is known of the way to the other end.
+    pub path_mtu: Arc<PathMtu>,
+    /// Whether configuration fixes the MTU, whatever is heard.
+    pub mtu_is_fixed: bool,
 }
 
 /// What was agreed with the node at the other end of tunnels: what any tunnel to it says.
@@ -78,6 +87,12 @@ impl Tables {
         for nexthop in nexthops().filter(is_tunnel) {
             self.resolve_nexthop(nexthop, &old, &mut next);
         }
+        // Groups last: they know where their tunnels end.
+        let is_group =
+            |nexthop: &&spec::Nexthop| matches!(nexthop.action, spec::NexthopAction::Replicate(_));
+        for nexthop in nexthops().filter(is_group) {
+            self.resolve_nexthop(nexthop, &old, &mut next);
+        }
         self.underlay = Arc::new(next);
     }
 
@@ -93,6 +108,10 @@ impl Tables {
         let resolved = match &nexthop.action {
             spec::NexthopAction::Host => Nexthop::Host,
             spec::NexthopAction::Discard => Nexthop::Discard,
+            spec::NexthopAction::Replicate(members) => {
+                Nexthop::Replicate(Arc::new(self.group(members)))
+            }
+            spec::NexthopAction::Reject => Nexthop::Reject,
             spec::NexthopAction::Vif { vif, address } => {
                 match (self.names.vifs.get(vif), address) {
                     (Some(vif), Some(addr)) => {
@@ -129,13 +148,24 @@ impl Tables {
             own.find(|addr| addr.is_ipv4() == tunnel.remote.is_ipv4())
         })?;
         let header = self.header(tunnel, uplink, local)?;
+        let link_mtu = tunnel.mtu.unwrap_or(uplink.mtu).min(uplink.mtu);
+        let path_mtu = Paths::enter(
+            (&old.paths, &mut next.paths),
+            (local, tunnel.remote),
+            TunnelId::of(tunnel.encap),
+            uplink.mtu,
+        );
         Some(Tunnel {
             egress: path.egress,
             neighbour: self.neighbour_cell(path.egress, path.neighbour, old, next),
             peer,
             inner_mac: tunnel.inner_mac,
             payload: tunnel.payload,
-            inner_mtu: inner_mtu(uplink.mtu, &header, tunnel.payload),
+            inner_mtu: inner_mtu(link_mtu, &header, tunnel.payload),
+            fragment: tunnel.fragment,
+            link_mtu,
+            path_mtu,
+            mtu_is_fixed: tunnel.mtu.is_some(),
             header,
         })
     }
