@@ -161,12 +161,12 @@ fn swap_ports(frame: &mut [u8]) {
 
 #[test]
 fn ip_goes_through_every_tunnel_without_its_ethernet_header() {
-    for family in 0..2 {
+    for (family, there) in THERE.into_iter().enumerate() {
         for (src, dst) in [("10.1.0.10", "10.1.0.9"), ("fd01::10", "fd01::9")] {
             let frame = udp((A, src), (ROUTER, dst), 64);
             let inner = &udp((ROUTER, src), (REMOTE, dst), 63)[14..];
 
-            let mut node = node(tunnel_to(THERE[family], udp_label()));
+            let mut node = node(tunnel_to(there, udp_label()));
             let sent = node.exchange("red-a", frame.clone(), "up0");
             let udp = datagram(&sent);
             assert_eq!(udp[2..4], 6635u16.to_be_bytes());
@@ -176,7 +176,7 @@ fn ip_goes_through_every_tunnel_without_its_ethernet_header() {
             assert_eq!(udp[8..12], entry(OUT, 0, true, 255));
             assert_eq!(&udp[12..], inner);
 
-            let mut node = self::node(tunnel_to(THERE[family], gre_label()));
+            let mut node = self::node(tunnel_to(there, gre_label()));
             let sent = node.exchange("red-a", frame.clone(), "up0");
             let gre = datagram(&sent);
             assert_eq!(gre[..4], [0, 0, 0x88, 0x47]);
@@ -208,10 +208,10 @@ fn ethernet_goes_through_mpls_as_through_vxlan() {
 
 #[test]
 fn ip_arrives_through_every_tunnel_and_is_routed() {
-    for family in 0..2 {
+    for (family, there) in THERE.into_iter().enumerate() {
         for over_udp in [true, false] {
             for (src, dst) in [("10.1.0.9", "10.1.0.10"), ("fd01::9", "fd01::10")] {
-                let mut node = node(tunnel_to(THERE[family], gre_label()));
+                let mut node = node(tunnel_to(there, gre_label()));
                 let inner = &udp((REMOTE, src), (REMOTE, dst), 64)[14..];
                 let frame = mpls(family, over_udp, &[entry(IN, 0, true, 255)], inner);
                 let delivered = node.exchange("up0", frame, "red-a");
