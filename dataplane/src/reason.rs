@@ -184,6 +184,8 @@ reasons! {
     PathMtuIgnored = "path_mtu_ignored",
     /// An ICMP error about a tunnel packet that this node does not send.
     IcmpUnmatched = "icmp_unmatched",
+    /// Its outer pieces would have an identification that others had two minutes ago or less (RFC 6864 §4.3).
+    FragmentIds = "fragment_ids",
     /// Heard on the fabric, and neither for a vif address nor for a host vif.
     NotForUs = "not_for_us",
     /// For the host, and there is no host vif.

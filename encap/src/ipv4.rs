@@ -151,6 +151,11 @@ impl<B: DerefMut<Target = [u8; LEN]>> Header<B> {
         self.0[2..4].copy_from_slice(&len.to_be_bytes());
     }
 
+    /// Sets the identification.
+    pub fn set_id(&mut self, id: u16) {
+        self.0[4..6].copy_from_slice(&id.to_be_bytes());
+    }
+
     /// Sets the time to live, in hops.
     pub fn set_ttl(&mut self, ttl: u8) {
         self.0[8] = ttl;

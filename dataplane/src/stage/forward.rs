@@ -8,7 +8,7 @@ use super::waiting::Waiting;
 use super::{Burst, Context, Lane, Layer, Next, errors, host, replicate, size};
 use crate::io::Pool;
 use crate::reason::DropReason;
-use crate::tables::spec::Payload;
+use crate::tables::spec::{FragmentMode, Payload};
 use crate::tables::{Nexthop, Tables, Tunnel, Vif, VifId};
 
 /// A worker's ways out.
@@ -140,7 +140,8 @@ fn through_tunnel<B: Buffer>(
         }
         packet.truncate(lane.meta.end.into());
     }
-    if packet.len() > tunnel.inner_mtu + encap::ethernet::LEN {
+    let is_too_big = packet.len() > tunnel.inner_mtu + encap::ethernet::LEN;
+    if is_too_big && tunnel.fragment == FragmentMode::Inner {
         return Err(DropReason::TooBig);
     }
     if tunnel.payload == Payload::Ip {
@@ -162,15 +163,17 @@ fn through_tunnel<B: Buffer>(
     match tunnel.neighbour.mac() {
         Some(mac) => {
             tunnel.header.push(&mut packet, mac, &inner)?;
-            emit(context.tables, tunnel.egress, packet, exits)
+            size::emit_outer(context, tunnel, packet, exits)
         }
+        // What waits is not cut when its time comes.
+        None if is_too_big => Err(DropReason::NeighbourUnresolved),
         None => exits
             .waiting
             .hold(packet, context.vif, tunnel, inner, context.now),
     }
 }
 
-fn emit<B: Buffer>(
+pub(super) fn emit<B: Buffer>(
     tables: &Tables,
     vif: VifId,
     packet: B,

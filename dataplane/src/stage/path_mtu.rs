@@ -47,33 +47,56 @@ pub fn hear(context: &Context, meta: &Meta, frame: &[u8]) -> Option<Result<Next,
 /// The UDP destination port of a quoted tunnel packet, 0 for GRE; `None` if this is no kind of
 /// tunnel's.
 fn tunnel_port(quote: &Quote) -> Option<u16> {
-    if quote.is_later_fragment {
-        return None;
-    }
     match (quote.protocol, quote.dst_port) {
-        (protocol::UDP, port @ (VXLAN_PORT | MPLS_UDP_PORT)) => Some(port),
+        _ if quote.is_later_fragment => None,
+        (protocol::UDP, VXLAN_PORT | MPLS_UDP_PORT) => Some(quote.dst_port),
         (protocol::GRE, _) => Some(0),
         _ => None,
     }
 }
 
 fn is_ours(path: &Path, port: u16, quote: &Quote, frame: &[u8]) -> bool {
-    let is_our_port = quote.protocol != protocol::UDP || quote.src_port >= FIRST_SOURCE_PORT;
-    is_our_port && path.has(quote.protocol, port, number(port, quote.transport(frame)))
+    let transport = quote.transport(frame);
+    let number = match port {
+        VXLAN_PORT => vni(transport),
+        MPLS_UDP_PORT => label(transport, udp::LEN),
+        _ if !is_mpls_in_gre(transport) => return false,
+        _ => label(transport, gre::LEN),
+    };
+    let has_our_port = port == 0 || quote.src_port >= FIRST_SOURCE_PORT;
+    has_our_port && path.has(quote.protocol, port, number)
 }
 
-/// The VNI or label, if the quote reaches that far.
-fn number(port: u16, transport: &[u8]) -> Option<u32> {
-    if port == VXLAN_PORT {
-        let (header, _) = VxlanHeader::split(transport.get(udp::LEN..)?).ok()?;
-        return header.vni().map(|vni| vni.get());
-    }
-    // Our GRE headers have no optional fields.
-    let before = if port == MPLS_UDP_PORT {
-        udp::LEN
-    } else {
-        gre::LEN
-    };
-    let (entry, _) = LabelEntry::split(transport.get(before..)?).ok()?;
+/// Whether a GRE header is one of ours: without optional fields (RFC 4023 §4).
+fn is_mpls_in_gre(transport: &[u8]) -> bool {
+    transport.starts_with(&[0, 0, 0x88, 0x47])
+}
+
+/// The VNI, if the quote reaches that far.
+fn vni(transport: &[u8]) -> Option<u32> {
+    let (header, _) = VxlanHeader::split(transport.get(udp::LEN..)?).ok()?;
+    header.vni().map(|vni| vni.get())
+}
+
+/// The top label at an offset, if the quote reaches that far (RFC 3032 §2.1).
+fn label(transport: &[u8], offset: usize) -> Option<u32> {
+    let (entry, _) = LabelEntry::split(transport.get(offset..)?).ok()?;
     Some(entry.label().get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_read_behind_udp_and_gre() {
+        // Label 1000, TC 0, S, TTL 64 (RFC 3032 §2.1).
+        let entry = [0, 0x3e, 0x81, 0x40];
+        let udp = [&[0xc0, 0, 0x19, 0xeb, 0, 20, 0, 0][..], &entry].concat();
+        let gre = [&[0, 0, 0x88, 0x47][..], &entry].concat();
+        assert_eq!(label(&udp, udp::LEN), Some(1000));
+        assert_eq!(label(&gre, gre::LEN), Some(1000));
+        assert_eq!(label(&udp[..11], udp::LEN), None);
+        assert!(is_mpls_in_gre(&gre) && !is_mpls_in_gre(&gre[1..]));
+    }
 }

@@ -4,14 +4,17 @@
 //! An IPv4 packet without DF is cut, and its receiver puts it together: the
 //! tenant's packet, not the tunnel's. Anything else IP is dropped with an error
 //! from the vrf's gateway, as is a bridged packet, which has no router but whose
-//! sender must know all the same. Frames that are not IP are only dropped.
+//! sender must know all the same. Frames that are not IP are only dropped. A
+//! tunnel may have its own packets cut instead (`fragment: outer`).
 
-use encap::{Buffer, Ipv4Header, L4Checksum, Meta, Network, Pieces, icmp_error};
+use encap::{Buffer, Ipv4Header, L4Checksum, Meta, Network, Pieces, ethernet, icmp_error};
 use flowtable::Ticks;
 
-use super::forward::{Exits, by_nexthop};
+use super::forward::{Exits, by_nexthop, emit};
 use super::{Context, Lane, Layer, errors};
 use crate::reason::DropReason;
+use crate::tables::path_mtu::PathMtu;
+use crate::tables::spec::FragmentMode;
 use crate::tables::{Nexthop, Tunnel};
 
 /// A packet that is longer than where it goes takes.
@@ -30,6 +33,8 @@ pub fn exceeded(context: &Context, nexthop: &Nexthop, meta: &Meta) -> Option<usi
     let len = usize::from(meta.end.saturating_sub(meta.l3));
     let mtu = match nexthop {
         Nexthop::Vif(id) => usize::from(context.tables.vif(*id)?.mtu),
+        // The outer packet is cut then, once it is there.
+        Nexthop::Tunnel(tunnel) if tunnel.fragment == FragmentMode::Outer => return None,
         Nexthop::Tunnel(tunnel) => inner_mtu(tunnel, context.now),
         _ => return None,
     };
@@ -47,6 +52,69 @@ pub fn inner_mtu(tunnel: &Tunnel, now: Ticks) -> usize {
         }
         _ => by_link,
     }
+}
+
+/// Largest outer IP packet that the way to a tunnel's other end takes now, in bytes.
+fn outer_mtu(tunnel: &Tunnel, now: Ticks) -> u16 {
+    match tunnel.path_mtu.mtu(now) {
+        Some(path_mtu) if !tunnel.mtu_is_fixed => path_mtu.min(tunnel.link_mtu),
+        _ => tunnel.link_mtu,
+    }
+}
+
+/// Sends a tunnel packet with its outer headers on it, in pieces if its tunnel is one whose packets
+/// are cut outside.
+pub fn emit_outer<B: Buffer>(
+    context: &Context,
+    tunnel: &Tunnel,
+    packet: B,
+    exits: &mut Exits<B>,
+) -> Result<(), DropReason> {
+    let mtu = usize::from(outer_mtu(tunnel, context.now));
+    if tunnel.fragment == FragmentMode::Inner || packet.len() <= ethernet::LEN + mtu {
+        return emit(context.tables, tunnel.egress, packet, exits);
+    }
+    cut_outer(context, tunnel, packet, mtu, exits)
+}
+
+/// Sends an outer packet in pieces (RFC 4459 §3.3). They are counted like those of [`cut`].
+#[cold]
+fn cut_outer<B: Buffer>(
+    context: &Context,
+    tunnel: &Tunnel,
+    mut packet: B,
+    mtu: usize,
+    exits: &mut Exits<B>,
+) -> Result<(), DropReason> {
+    let mut pieces = outer_pieces(&mut packet, mtu, &tunnel.path_mtu, context.now)?;
+    let counters = context.vif.counters.block(context.worker);
+    while !pieces.is_done() {
+        let mut piece = exits.pool.alloc().ok_or(DropReason::NoBuffer)?;
+        pieces.write(&packet, &mut piece)?;
+        emit(context.tables, tunnel.egress, piece, exits)?;
+        if !pieces.is_done() {
+            counters.originated();
+        }
+    }
+    Ok(())
+}
+
+/// The pieces of an outer packet, under an identification of their own.
+fn outer_pieces<B: Buffer>(
+    packet: &mut B,
+    mtu: usize,
+    path: &PathMtu,
+    now: Ticks,
+) -> Result<Pieces, DropReason> {
+    let meta = encap::parse_packet(packet)?;
+    if meta.network == Network::Ipv6 {
+        return Ok(Pieces::ipv6(packet, &meta, mtu, path.ipv6_id())?);
+    }
+    let id = path.ipv4_id(now).ok_or(DropReason::FragmentIds)?;
+    let header = packet.bytes_mut().get_mut(meta.l3.into()..);
+    let (mut header, _) = Ipv4Header::split_mut(header.unwrap_or_default())?;
+    header.set_id(id);
+    Ok(Pieces::ipv4(packet, &meta, mtu)?)
 }
 
 /// Cuts the packet, or tells its sender.
@@ -118,3 +186,6 @@ fn cut<B: Buffer>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,12 @@ pub const MIN_IPV6: u16 = 1280;
 pub struct PathMtu {
     /// The MTU in the high half and when it was heard in the low; 0 while nothing is.
     state: AtomicU64,
+    /// The two minutes in the high half, and how many identifications they used in the low.
+    ids: AtomicU64,
 }
+
+/// For so long an identification must not come again (RFC 6864 §4.3: the maximum datagram lifetime).
+const ID_LIFETIME_MS: u32 = 120_000;
 
 impl PathMtu {
     /// The largest outer IP packet that passes, in bytes; `None` if nobody said.
@@ -56,6 +61,32 @@ impl PathMtu {
                 (heard >= least && is_news).then_some(new)
             });
         taken.is_ok()
+    }
+
+    /// An identification for an outer IPv4 packet that is cut, and which no other on this path had
+    /// in the last two minutes (RFC 6864 §4.3).
+    ///
+    /// Each two minutes have half of the numbers, and the next two the other half: 273 packets a
+    /// second. `None` when they are used up.
+    pub fn ipv4_id(&self, now: Ticks) -> Option<u16> {
+        const HALF: u64 = 1 << 15;
+        let period = u64::from(now.0 / ID_LIFETIME_MS);
+        let next = |state: u64| match (state >> 32, state & 0xffff_ffff) {
+            (same, used) if same == period => (used < HALF).then_some(state + 1),
+            _ => Some(period << 32 | 1),
+        };
+        let order = Ordering::Relaxed;
+        let before = self.ids.fetch_update(order, order, next).ok()?;
+        let used = match before >> 32 == period {
+            true => before & 0xffff_ffff,
+            false => 0,
+        };
+        Some((HALF * (period & 1) + used) as u16)
+    }
+
+    /// The same for an IPv6 packet, whose number is 32 bits long (RFC 8200 §4.5) and never runs out.
+    pub fn ipv6_id(&self) -> u32 {
+        self.ids.fetch_add(1, Ordering::Relaxed) as u32
     }
 
     /// Forgets what is too old, before the clock comes round again.
@@ -213,6 +244,24 @@ mod tests {
         path.learn(1400, MIN_IPV4, 1500, Ticks(9));
         path.forget(Ticks(9 + FORGET_AFTER_MS));
         assert_eq!(path.mtu(Ticks(10)), None);
+    }
+
+    /// RFC 6864 §4.3.
+    #[test]
+    fn no_identification_comes_again_within_two_minutes() {
+        let path = PathMtu::default();
+        let mut last_seen = std::collections::HashMap::new();
+        for ms in 0..500_000 {
+            for _ in 0..3 {
+                let Some(id) = path.ipv4_id(Ticks(ms)) else {
+                    continue;
+                };
+                if let Some(before) = last_seen.insert(id, ms) {
+                    assert!(ms - before >= ID_LIFETIME_MS, "{id} at {before} and {ms}");
+                }
+            }
+        }
+        assert_eq!(last_seen.len(), 1 << 16);
     }
 
     #[test]

@@ -104,14 +104,10 @@ impl Draft {
                 refusals.push(Refusal::field(key.clone(), "tunnel.local", reason));
             }
         }
-        if tunnel.fragment == spec::FragmentMode::Outer {
-            let reason = match tunnel.encap {
-                encap::Encap::Vxlan(_) => {
-                    "`outer` does not go with vxlan, whose packets must not be fragmented (RFC \
-                     7348 section 4.3); leave it out"
-                }
-                _ => "tunnel packets cannot be fragmented yet; leave it out",
-            };
+        let is_vxlan = matches!(tunnel.encap, encap::Encap::Vxlan(_));
+        if is_vxlan && tunnel.fragment == spec::FragmentMode::Outer {
+            let reason = "`outer` does not go with vxlan, whose packets must not be fragmented (RFC \
+                          7348 section 4.3); leave it out";
             refusals.push(Refusal::field(key.clone(), "tunnel.fragment", reason));
         }
         if is_local(tunnel.remote) {
