@@ -231,13 +231,14 @@ fn sizes_are_found(from: &Machine, to: &Machine, family: Family, mtu: u16) {
         from.namespace.try_run(&line)
     };
     let said = format!("mtu = {mtu}");
-    // The first is told what the uplink leaves, the next is lost in the middle,
-    // which tells the node; from then on it tells the machine.
+    // What the uplink leaves. The first such packet is lost in the middle, which
+    // tells the node; from then on the node tells the machine.
+    let uplink = mtu + (1500 - MIDDLE);
     until(
         Duration::from_secs(10),
         &format!("ping -M do to {target} to be told {said}"),
         || {
-            let ping = ping(1500);
+            let ping = ping(uplink);
             let all = format!("{}{}", ping.stdout, ping.stderr);
             (all.contains(&said) || all.contains(&format!("mtu={mtu}"))).then_some(())
         },
