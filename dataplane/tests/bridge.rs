@@ -649,6 +649,16 @@ fn without_a_gateway_of_its_own_a_solicitation_goes_to_everybody() {
     });
     let asked = solicitation("fe80::a");
     assert_eq!(places(&mut node, "a", &asked, &asked).len(), 4);
+    let mut node = node_but(|object| {
+        if let Object::Vrf(vrf) = object {
+            vrf.mode = dataplane::tables::spec::ForwardingMode::Bridged;
+        }
+    });
+    assert_eq!(
+        places(&mut node, "a", &asked, &asked).len(),
+        4,
+        "a router that does not route says nothing"
+    );
     // And what a node's tunnel brings is for the machines, not for this router.
     let mut node = self::node();
     let asked = icmpv6(

@@ -66,6 +66,10 @@ pub fn advertise<B: Buffer>(
         to,
     };
     let mtu = (said.mtu && vif.mtu >= IPV6_MTU).then_some(vif.mtu.into());
-    router::advertise(packet, &sender, said.settings, mtu, &said.prefixes)?;
+    let mut settings = said.settings;
+    if !vif.port.is_strict {
+        settings.lifetime_s = 0; // no default router: nothing is routed there (§6.2.3)
+    }
+    router::advertise(packet, &sender, settings, mtu, &said.prefixes)?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use encap::nd::router::{Prefix, Settings};
 use ipnet::IpNet;
 
-use super::spec::{self, RouterAdvertisement};
+use super::spec::{self, ForwardingMode, RouterAdvertisement};
 
 /// Most prefixes in an advertisement, so that it fits into 1280 bytes with room
 /// to spare; gateways beyond are routers all the same.
@@ -32,7 +32,7 @@ pub struct Advertised {
 }
 
 impl Advertised {
-    /// `None` if the vrf has no IPv6 gateway, or is not to say anything.
+    /// `None` if the vrf has no IPv6 gateway, does not route, or is not to say anything.
     pub fn new(vrf: &spec::Vrf) -> Option<Advertised> {
         let mut gateways = vrf.gateways.iter().filter_map(|net| match net {
             IpNet::V6(net) => Some(net),
@@ -40,7 +40,7 @@ impl Advertised {
         });
         gateways.clone().next()?;
         let said = vrf.router_advertisement.clone().unwrap_or_default();
-        if said.disabled {
+        if said.disabled || vrf.mode == ForwardingMode::Bridged {
             return None;
         }
         let mut prefixes: Vec<Prefix> = Vec::new();
