@@ -381,6 +381,15 @@ fn a_connection_is_seen_from_its_first_packet_to_its_last() {
 }
 
 #[test]
+fn packets_of_one_burst_follow_on_each_other() {
+    let mut node = node(100, &[]);
+    connect(&mut node, "a", 7..8);
+    // Both are looked up before either is seen to change anything.
+    node.send("a", &[tcp("a", "c", 7, "R"), tcp("a", "c", 7, "FA")]);
+    assert_eq!(flows(&node)[0].class, Class::Closed);
+}
+
+#[test]
 fn fragments_are_no_half_open_connection() {
     let mut node = node(100, &[]);
     let mut frame = tcp("a", "c", 7, "S");

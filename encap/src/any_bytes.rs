@@ -4,10 +4,12 @@
 use crate::samples::{self, Random};
 use crate::{
     ArpPacket, Buffer, EthernetHeader, IcmpHeader, Icmpv6Header, Ipv4Header, Ipv6Header, MacAddr,
-    MemBuffer, Meta, TcpHeader, UdpHeader, VlanTag, VxlanHeader, arp, checksum, ecn, icmp, nd,
-    parse, parse_at, parse_ip, rewrite, vxlan_decap,
+    MemBuffer, Meta, Pieces, Quote, TcpHeader, UdpHeader, VlanTag, VxlanHeader, arp, checksum, ecn,
+    icmp, icmp_error, mss, nd, parameter, parse, parse_at, parse_ip, rewrite, tcp_reset,
+    vxlan_decap,
 };
 use core::hint::black_box;
+use core::net::{IpAddr, Ipv6Addr};
 
 /// Mutations of each sample; few under an interpreter.
 const ROUNDS: usize = if cfg!(miri) { 3 } else { 5_000 };
@@ -91,6 +93,7 @@ fn stages(frame: &[u8], meta: &Meta) {
     arp::reply(bytes, meta.l2(), mac);
     let _ = icmp::echo_reply(&mut packet, meta);
     let _ = rewrite::pop_vlan(&mut packet);
+    errors(frame, meta);
     let _ = rewrite::push_vlan(&mut packet, crate::VlanId::new(1).unwrap());
     let asked = nd::Solicitation {
         src: core::net::Ipv6Addr::UNSPECIFIED,
@@ -99,6 +102,34 @@ fn stages(frame: &[u8], meta: &Meta) {
         src_mac: None,
     };
     let _ = nd::answer(&mut packet, meta, &asked, mac, nd::Flags::default());
+}
+
+/// What is owed about a packet, and what others say about ours.
+fn errors(frame: &[u8], meta: &Meta) {
+    let _ = black_box(
+        Quote::read(frame, meta).map(|quote| quote.map(|quote| quote.transport(frame).len())),
+    );
+    black_box(parameter::unknown(frame, meta));
+    mss::clamp(&mut frame.to_vec(), meta, 536);
+    let kind = icmp_error::Kind::TooBig { mtu: 1280 };
+    black_box(icmp_error::may_answer(frame, meta, kind));
+    for src in [IpAddr::V4([10, 0, 0, 1].into()), Ipv6Addr::LOCALHOST.into()] {
+        let mut packet = MemBuffer::from_frame(frame);
+        let _ = icmp_error::write(&mut packet, meta, src, MacAddr::VROUTER, kind);
+    }
+    let mut packet = MemBuffer::from_frame(frame);
+    let _ = tcp_reset::write(&mut packet, meta, MacAddr::VROUTER);
+    let packet = MemBuffer::from_frame(frame);
+    for pieces in [
+        Pieces::ipv4(&packet, meta, 76),
+        Pieces::ipv6(&packet, meta, 1280, 7),
+    ] {
+        let Ok(mut pieces) = pieces else { continue };
+        let mut piece = MemBuffer::default();
+        while !pieces.is_done() && pieces.write(&packet, &mut piece).is_ok() {
+            black_box(piece.len());
+        }
+    }
 }
 
 /// Every accessor of every view, at a few offsets.

@@ -13,10 +13,14 @@ pub const LEN: usize = 8;
 pub const ECHO_REPLY: u8 = 0;
 /// Type of an error: destination unreachable.
 pub const UNREACHABLE: u8 = 3;
+/// Code of [`UNREACHABLE`]: larger than the next hop takes, and not to be fragmented (RFC 1191 §4).
+pub const FRAGMENTATION_NEEDED: u8 = 4;
 /// Type of an echo request.
 pub const ECHO_REQUEST: u8 = 8;
 /// Type of an error: TTL exceeded.
 pub const TIME_EXCEEDED: u8 = 11;
+/// Type of an error: parameter problem.
+pub const PARAMETER_PROBLEM: u8 = 12;
 /// Type of a timestamp request.
 const TIMESTAMP: u8 = 13;
 /// Type of a timestamp reply.

@@ -13,6 +13,8 @@ pub const UNREACHABLE: u8 = 1;
 pub const PACKET_TOO_BIG: u8 = 2;
 /// Type of an error: hop limit exceeded.
 pub const TIME_EXCEEDED: u8 = 3;
+/// Type of an error: parameter problem.
+pub const PARAMETER_PROBLEM: u8 = 4;
 /// Type of an echo request.
 pub const ECHO_REQUEST: u8 = 128;
 /// Type of an echo reply.

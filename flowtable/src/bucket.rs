@@ -26,7 +26,7 @@
 //! owner before or after; it asks the entry for the key in any case.
 
 use crate::memory::Arrays;
-use crate::simd::{Pair, equal_bytes};
+use crate::simd::{Baseline, Level, Pair};
 use crate::sync::{AcqRel, Acquire, AtomicU32, Relaxed, Release};
 
 /// Slots per bucket.
@@ -76,20 +76,20 @@ impl<'a> Index<'a> {
     }
 
     /// The bucket in which a hash is at home.
-    #[inline]
+    #[inline(always)]
     #[expect(unsafe_code, reason = "a check would be wasted on every lookup")]
     pub(crate) fn home(self, hash: u64) -> &'a Bucket {
         let number = self.home_number(hash);
         debug_assert!(number < self.0.len());
-        // SAFETY: less than 2^32 times the length, divided by 2^32, is below
+        // SAFETY: less than 2^64 times the length, divided by 2^64, is below
         // the length.
         unsafe { self.0.get_unchecked(number) }
     }
 
-    /// From the upper half of the hash, without a division.
-    #[inline]
+    /// From the upper bits of the hash, without a division.
+    #[inline(always)]
     fn home_number(self, hash: u64) -> usize {
-        (((hash >> 32) * self.0.len() as u64) >> 32) as usize
+        ((u128::from(hash) * self.0.len() as u128) >> 64) as usize
     }
 
     /// Offers every entry whose tag agrees to `accept` until it returns
@@ -99,7 +99,7 @@ impl<'a> Index<'a> {
         let mut at = self.home_number(hash);
         for _ in 0..=self.reach() {
             let bucket = &self.0[at];
-            let mut matches = bucket.matches(tag(hash));
+            let mut matches = bucket.matches(Baseline, tag(hash));
             while matches != 0 {
                 let slot = matches.trailing_zeros() as usize;
                 let found = accept(bucket.entries[slot].load(Acquire));
@@ -177,12 +177,12 @@ impl Bucket {
     ///
     /// It may hold another key; then, and if entries are elsewhere, which makes
     /// it any entry, only [`Index::find`] can tell.
-    #[inline]
-    pub(crate) fn probe(&self, hash: u64) -> Option<u32> {
+    #[inline(always)]
+    pub(crate) fn probe(&self, level: impl Level, hash: u64) -> Option<u32> {
         // One hash in 256 has no tag of its own (see `tag`) and here finds an
         // empty slot or nothing; for the others this is the tag, and it saves
         // them four instructions not to ask.
-        let matches = self.matches(hash as u8);
+        let matches = self.matches(level, hash as u8);
         if matches != 0 {
             let slot = matches.trailing_zeros() as usize;
             Some(self.entries[slot].load(Acquire))
@@ -194,9 +194,9 @@ impl Bucket {
     }
 
     /// The slots with this tag, as bits.
-    #[inline]
-    fn matches(&self, tag: u8) -> u32 {
-        equal_bytes(&self.tags, tag) & ((1 << SLOTS) - 1)
+    #[inline(always)]
+    fn matches(&self, level: impl Level, tag: u8) -> u32 {
+        level.equal_bytes(&self.tags, tag) & ((1 << SLOTS) - 1)
     }
 
     /// How many entries at home here or before went on to later buckets.
@@ -226,7 +226,7 @@ impl Bucket {
     }
 }
 
-/// From the lower half of the hash, which the home does not depend on; never 0,
+/// From the lowest bits of the hash, which the home hardly depends on; never 0,
 /// which marks an empty slot.
 #[inline]
 fn tag(hash: u64) -> u8 {
@@ -263,8 +263,8 @@ mod tests {
         assert!(index.place(hash, room).is_none());
         assert_eq!(all(index, hash), (0..room).collect::<Vec<_>>());
         assert_eq!(all(index, hash ^ 0x10), []);
-        assert_eq!(buckets[99].probe(hash), Some(0));
-        assert!(buckets[99].probe(hash ^ 0x10).is_some());
+        assert_eq!(buckets[99].probe(Baseline, hash), Some(0));
+        assert!(buckets[99].probe(Baseline, hash ^ 0x10).is_some());
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
             for place in places.into_iter().rev() {
                 index.clear(hash, place);
             }
-            assert_eq!(buckets[50].probe(hash), None, "round {round}");
+            assert_eq!(buckets[50].probe(Baseline, hash), None, "round {round}");
         }
         let words = buckets.iter().flat_map(|bucket| &bucket.tags.0);
         assert!(words.into_iter().all(|word| word.load(Relaxed) == 0));
@@ -302,7 +302,7 @@ mod tests {
         let buckets = buckets(1000);
         let index = Index(&buckets);
         index.place(5, 1);
-        assert_eq!(buckets[0].probe(7), None);
-        assert_eq!(buckets[0].probe(5), Some(1));
+        assert_eq!(buckets[0].probe(Baseline, 7), None);
+        assert_eq!(buckets[0].probe(Baseline, 5), Some(1));
     }
 }

@@ -38,7 +38,7 @@
 use crate::action::{Action, WORDS_IPV4, WORDS_IPV6};
 use crate::bucket::Place;
 use crate::key::Key;
-use crate::simd::{copy_upper, prefetch};
+use crate::simd::{Level, prefetch};
 use crate::stamp::Stamp;
 use crate::sync::{AtomicU64, Ordering, Relaxed, Release, fence};
 use crate::time::{Class, Ticks};
@@ -88,28 +88,24 @@ impl Line {
     /// Of a front: the packed action, if it is live with nothing unusual about
     /// it and the key is its own, and nobody changed it meanwhile. What nearly
     /// every hit is.
-    #[inline]
-    pub(crate) fn plain<const FAMILY: u8>(&self, key: &Key) -> Option<(Stamp, [u64; WORDS_IPV4])> {
+    #[inline(always)]
+    pub(crate) fn plain<const FAMILY: u8>(
+        &self,
+        level: impl Level,
+        key: &Key,
+    ) -> Option<(Stamp, [u64; WORDS_IPV4])> {
         let ipv6 = key.is_ipv6_in::<FAMILY>();
-        let differs = |at: usize, word: u64| self.0[at].load(Relaxed) ^ word;
-        let stamp = Stamp(self.0[STAMP].load(Ordering::Acquire));
-        let [a, b, c, d] = key.addresses;
-        // Together, so that there is one branch to mispredict.
-        let mut differ = stamp.differs_from_plain(ipv6);
-        differ |= differs(TUPLE, key.tuple) | differs(ADDRESSES, a);
-        if ipv6 {
-            differ |= differs(ADDRESSES + 1, b);
-            differ |= differs(ADDRESSES + 2, c) | differs(ADDRESSES + 3, d);
-        }
-        if differ != 0 {
-            return None;
-        }
-        let mut words = copy_upper(&self.0);
+        let stamp = if ipv6 {
+            level.first_if_equal::<{ KEY_IPV6 }>(&self.0, &key.words, Stamp::PLAIN)?
+        } else {
+            level.first_if_equal::<{ KEY_IPV4 }>(&self.0, &key.words, Stamp::PLAIN)?
+        };
+        let mut words = level.copy_upper(&self.0);
         if ipv6 {
             words = [words[2], words[3], 0, 0];
         }
         fence(Ordering::Acquire);
-        (self.0[STAMP].load(Relaxed) == stamp.0).then_some((stamp, words))
+        (self.0[STAMP].load(Relaxed) == stamp).then_some((Stamp(stamp), words))
     }
 }
 
@@ -143,9 +139,8 @@ impl<'a> Entry<'a> {
     pub(crate) fn fill(self, version: u32, contents: &Contents<'_>, now: Ticks) {
         // Whoever reads one of the words below sees the free stamp at least.
         fence(Release);
-        self.set(TUPLE, contents.key.tuple);
         let ipv6 = contents.key.is_ipv6();
-        self.set_all(ADDRESSES, &contents.key.addresses[..addresses_of(ipv6)]);
+        self.set_all(TUPLE, &contents.key.words[TUPLE..key_words(ipv6)]);
         self.set_action(first_copy(ipv6), ipv6, contents.action);
         self.set(PACKETS, counted(version, 0));
         self.set(BYTES, counted(version, 0));
@@ -177,10 +172,10 @@ impl<'a> Entry<'a> {
     pub(crate) fn key(self, stamp: Stamp) -> Key {
         let ipv6 = stamp.is_ipv6();
         let mut addresses = [0; 4];
-        for (i, word) in addresses[..addresses_of(ipv6)].iter_mut().enumerate() {
-            *word = self.get(ADDRESSES + i);
+        for (at, word) in (ADDRESSES..key_words(ipv6)).zip(&mut addresses) {
+            *word = self.get(at);
         }
-        Key::from_words(ipv6, addresses, self.get(TUPLE))
+        Key::from_words(ipv6, self.get(TUPLE), addresses)
     }
 
     /// The action, packed, from the copy that the stamp says.
@@ -292,9 +287,13 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Words that the addresses of a key take.
-fn addresses_of(ipv6: bool) -> usize {
-    if ipv6 { 4 } else { 1 }
+/// Words from the stamp to the end of the key.
+const KEY_IPV4: usize = ADDRESSES + 1;
+const KEY_IPV6: usize = ADDRESSES + 4;
+
+#[inline]
+fn key_words(ipv6: bool) -> usize {
+    if ipv6 { KEY_IPV6 } else { KEY_IPV4 }
 }
 
 #[inline]
@@ -327,8 +326,8 @@ fn count(word: u64, version: u32) -> u64 {
 }
 
 // Both families' keys and actions are on the front.
-const _: () = assert!(ACTION_IPV4 + WORDS_IPV4 == PACKETS && ADDRESSES < ACTION_IPV4);
-const _: () = assert!(ACTION_IPV6 + WORDS_IPV6 == PACKETS && ADDRESSES + 4 == ACTION_IPV6);
+const _: () = assert!(ACTION_IPV4 + WORDS_IPV4 == PACKETS && KEY_IPV4 <= ACTION_IPV4);
+const _: () = assert!(ACTION_IPV6 + WORDS_IPV6 == PACKETS && KEY_IPV6 == ACTION_IPV6);
 
 #[cfg(all(test, not(loom)))]
 mod tests {

@@ -109,10 +109,8 @@ impl<'t> Worker<'t> {
                     let ipv6 = flow.forward.is_ipv6();
                     let stamp = Stamp::pending(version, ipv6, flow.class).with_state(State::Live);
                     let words = flow.forward_action.pack_for(ipv6);
-                    let Some(hit) = Hit::new(FlowId::new(pair, true), stamp, words) else {
-                        unreachable!("a live stamp is not 0");
-                    };
-                    return Insert::Inserted(hit);
+                    let id = FlowId::new(pair, true);
+                    return Insert::Inserted(Hit::new(id, stamp, words));
                 }
                 Publish::Lost => held = self.hold(flow, &contents),
                 Publish::NoRoom => return self.refuse(flow, Limit::Table),

@@ -1,5 +1,6 @@
 //! What a packet is looked up by: one direction of a flow.
 
+use crate::stamp::Stamp;
 use core::fmt;
 use core::hash::Hasher;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,15 +29,17 @@ impl Zone {
 /// One direction of a flow: addresses, ports, protocol and [`Zone`].
 ///
 /// For protocols without ports the caller puts what tells flows apart there
-/// (the ICMP query identifier) or 0. Kept packed, as the table stores it.
+/// (the ICMP query identifier) or 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// IPv4: source and destination in one word, then zeroes. IPv6: two words
-    /// of source, two of destination, most significant first.
-    pub(crate) addresses: [u64; 4],
-    /// `src_port` 16, `dst_port` 16, `protocol` 8, `zone` 24, from the top.
-    pub(crate) tuple: u64,
-    ipv6: bool,
+    /// As the front of its entry begins, so that few instructions compare them.
+    ///
+    /// - 0: [`Stamp::plain`] of the family.
+    /// - 1: `src_port` 16, `dst_port` 16, `protocol` 8, `zone` 24, from the top.
+    /// - 2 to 5: addresses. IPv4: source and destination in one word, then
+    ///   zeroes. IPv6: two words of source, two of destination, most significant
+    ///   first.
+    pub(crate) words: [u64; 6],
 }
 
 /// What is known of the family of keys where code is made for it: that it is
@@ -59,11 +62,8 @@ impl Key {
         dst_port: u16,
     ) -> Key {
         let both = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
-        Key {
-            addresses: [both, 0, 0, 0],
-            tuple: pack_tuple(zone, protocol, src_port, dst_port),
-            ipv6: false,
-        }
+        let tuple = pack_tuple(zone, protocol, src_port, dst_port);
+        Key::from_words(false, tuple, [both, 0, 0, 0])
     }
 
     /// A key for IPv6 packets.
@@ -78,11 +78,8 @@ impl Key {
     ) -> Key {
         let [a, b] = halves(src);
         let [c, d] = halves(dst);
-        Key {
-            addresses: [a, b, c, d],
-            tuple: pack_tuple(zone, protocol, src_port, dst_port),
-            ipv6: true,
-        }
+        let tuple = pack_tuple(zone, protocol, src_port, dst_port);
+        Key::from_words(true, tuple, [a, b, c, d])
     }
 
     /// Source and destination exchanged, in the same zone: what a reply looks
@@ -90,8 +87,8 @@ impl Key {
     #[inline]
     #[must_use]
     pub fn reversed(self) -> Key {
-        let [a, b, c, d] = self.addresses;
-        let addresses = match self.ipv6 {
+        let [_, _, a, b, c, d] = self.words;
+        let addresses = match self.is_ipv6() {
             true => [c, d, a, b],
             false => [a.rotate_left(32), 0, 0, 0],
         };
@@ -101,18 +98,14 @@ impl Key {
             self.dst_port(),
             self.src_port(),
         );
-        Key {
-            addresses,
-            tuple,
-            ipv6: self.ipv6,
-        }
+        Key::from_words(self.is_ipv6(), tuple, addresses)
     }
 
     /// Source address.
     #[inline]
     pub fn src_addr(&self) -> IpAddr {
-        let [a, b, _, _] = self.addresses;
-        match self.ipv6 {
+        let [_, _, a, b, ..] = self.words;
+        match self.is_ipv6() {
             true => join(a, b).into(),
             false => Ipv4Addr::from_bits((a >> 32) as u32).into(),
         }
@@ -121,8 +114,8 @@ impl Key {
     /// Destination address.
     #[inline]
     pub fn dst_addr(&self) -> IpAddr {
-        let [a, _, c, d] = self.addresses;
-        match self.ipv6 {
+        let [_, _, a, _, c, d] = self.words;
+        match self.is_ipv6() {
             true => join(c, d).into(),
             false => Ipv4Addr::from_bits(a as u32).into(),
         }
@@ -131,62 +124,66 @@ impl Key {
     /// Source port, or what stands for it.
     #[inline]
     pub fn src_port(&self) -> u16 {
-        (self.tuple >> 48) as u16
+        (self.tuple() >> 48) as u16
     }
 
     /// Destination port, or what stands for it.
     #[inline]
     pub fn dst_port(&self) -> u16 {
-        (self.tuple >> 32) as u16
+        (self.tuple() >> 32) as u16
     }
 
     /// IP protocol number.
     #[inline]
     pub fn protocol(&self) -> u8 {
-        (self.tuple >> 24) as u8
+        (self.tuple() >> 24) as u8
     }
 
     /// Address space.
     #[inline]
     pub fn zone(&self) -> Zone {
-        Zone(self.tuple as u32 & 0xff_ffff)
+        Zone(self.tuple() as u32 & 0xff_ffff)
     }
 
     /// Whether the addresses are IPv6.
     #[inline]
     pub fn is_ipv6(&self) -> bool {
-        self.ipv6
+        self.words[0] == Stamp::plain(true)
     }
 
     /// The same, if it has to be asked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_ipv6_in<const FAMILY: u8>(&self) -> bool {
         match FAMILY {
             family::IPV4 => false,
             family::IPV6 => true,
-            _ => self.ipv6,
+            _ => self.is_ipv6(),
         }
     }
 
     /// A key from the words of an entry.
-    pub(crate) fn from_words(ipv6: bool, addresses: [u64; 4], tuple: u64) -> Key {
+    #[inline]
+    pub(crate) fn from_words(ipv6: bool, tuple: u64, [a, b, c, d]: [u64; 4]) -> Key {
         Key {
-            addresses,
-            tuple,
-            ipv6,
+            words: [Stamp::plain(ipv6), tuple, a, b, c, d],
         }
     }
 
-    /// Feeds the key to a keyed hasher, two words at a time.
     #[inline]
+    fn tuple(&self) -> u64 {
+        self.words[1]
+    }
+
+    /// Feeds the key to a keyed hasher, two words at a time.
+    #[inline(always)]
     pub(crate) fn hash_into<const FAMILY: u8>(&self, hasher: &mut impl Hasher) {
-        let [a, b, c, d] = self.addresses;
+        let [_, tuple, a, b, c, d] = self.words;
         if self.is_ipv6_in::<FAMILY>() {
             hasher.write_u128(wide(a, b));
             hasher.write_u128(wide(c, d));
-            hasher.write_u64(self.tuple);
+            hasher.write_u64(tuple);
         } else {
-            hasher.write_u128(wide(a, self.tuple));
+            hasher.write_u128(wide(a, tuple));
         }
     }
 }

@@ -96,6 +96,7 @@ pub use ageing::AgeCursor;
 pub use entry::Counters;
 pub use insert::{Insert, NewFlow};
 pub use key::{Key, Zone};
+pub use lifecycle::SetClass;
 pub use lookup::{FlowId, Hit};
 pub use memory::Memory;
 pub use table::{Config, FlowTable, Worker};

@@ -25,6 +25,20 @@ use crate::sync::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
 
+/// What became of a change of class.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum SetClass {
+    /// The flow is in that class.
+    Set,
+    /// The flow was in a third class by then, in which it stays. This is the hit
+    /// with that one.
+    Overtaken(Hit),
+    /// It would be half open beyond a share for those; it stays what it is.
+    Refused,
+    /// The flow is gone.
+    Gone,
+}
+
 impl FlowTable {
     /// Counts packets of the direction that was hit, at `now`. Ignored if the
     /// flow is gone.
@@ -92,22 +106,27 @@ impl Worker<'_> {
         Some(renewed)
     }
 
-    /// Changes the class of the pair. Returns false if the flow is gone, or if
-    /// it would become half open beyond a share for those.
-    pub fn set_class(self, hit: &Hit, class: Class) -> bool {
+    /// Changes the class of the pair from the one that the hit says, or tells
+    /// what it is by now: of two workers that see a connection's packets at the
+    /// same moment, neither goes by a state that the other has ended.
+    pub fn set_class(self, hit: &Hit, class: Class) -> SetClass {
         let table = self.table;
         let pair = hit.id.pair();
         let [forward, reverse] = table.entries_of(pair);
         let mut stamp = forward.stamp(Acquire);
         loop {
             if !stamp.is_live(hit.version()) {
-                return false;
+                return SetClass::Gone;
+            }
+            let found = stamp.class();
+            if found != hit.class() && found != class {
+                return SetClass::Overtaken(hit.with_class(found));
             }
             // Whose it is, if the exchange below finds it still the same flow.
             let (vif, vrf) = owners_from(table.arrays().owners[pair].load(Relaxed));
             let change = (stamp.class().is_half_open(), class.is_half_open());
             if change == (false, true) && !self.spend_half_open(vif, vrf) {
-                return false;
+                return SetClass::Refused;
             }
             let new = stamp.with_class(class);
             match forward
@@ -137,7 +156,7 @@ impl Worker<'_> {
             }
         }
         table.hasten(pair, hit.version(), class);
-        true
+        SetClass::Set
     }
 
     /// Removes both directions of the flow in that version of the entry; false

@@ -10,11 +10,12 @@ use crate::action::{Action, Verdict, WORDS_IPV4};
 use crate::bucket::Index;
 use crate::key::{Key, family};
 use crate::memory::Arrays;
-use crate::simd::prefetch;
+use crate::simd::{Baseline, Level, Work, prefetch, prefetch_near};
 use crate::stamp::{Stamp, State};
 use crate::sync::Acquire;
 use crate::table::FlowTable;
 use crate::time::Class;
+use ahash::RandomState;
 use core::hash::{BuildHasher, Hasher};
 use core::num::NonZeroU64;
 
@@ -76,11 +77,14 @@ pub struct Hit {
 }
 
 impl Hit {
-    /// `None` if it is not the stamp of a live entry.
-    #[inline]
-    pub(crate) fn new(id: FlowId, stamp: Stamp, words: [u64; WORDS_IPV4]) -> Option<Hit> {
-        let stamp = NonZeroU64::new(stamp.0)?;
-        Some(Hit { id, stamp, words })
+    /// `stamp` is that of a live entry.
+    #[inline(always)]
+    pub(crate) fn new(id: FlowId, stamp: Stamp, words: [u64; WORDS_IPV4]) -> Hit {
+        debug_assert!(stamp.state() == State::Live);
+        // Tells the compiler that it is not 0: three instructions less.
+        const LIVE: NonZeroU64 = NonZeroU64::new(State::Live as u64).expect("2");
+        let stamp = LIVE | stamp.0;
+        Hit { id, stamp, words }
     }
 
     /// Which use of the entry this is.
@@ -133,6 +137,13 @@ impl Hit {
         self.epoch() != epoch
     }
 
+    /// The same hit with another class.
+    #[must_use]
+    pub(crate) fn with_class(self, class: Class) -> Hit {
+        let stamp = Stamp(self.stamp.get()).with_class(class);
+        Hit::new(self.id, stamp, self.words)
+    }
+
     /// The same hit with another action.
     #[inline]
     #[must_use]
@@ -146,14 +157,7 @@ impl FlowTable {
     /// good in any of its bits as in any other.
     #[inline]
     pub fn hash(&self, key: &Key) -> u64 {
-        self.hash_in::<{ family::MIXED }>(key)
-    }
-
-    #[inline]
-    fn hash_in<const FAMILY: u8>(&self, key: &Key) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        key.hash_into::<FAMILY>(&mut hasher);
-        hasher.finish()
+        hash_in::<{ family::MIXED }>(&self.hasher, key)
     }
 
     /// Finds the flow direction with this key.
@@ -169,14 +173,32 @@ impl FlowTable {
     /// # Panics
     /// If `hashes` or `out` is shorter than `keys`.
     pub fn lookup_batch(&self, keys: &[Key], hashes: &mut [u64], out: &mut [Option<Hit>]) {
+        match self.wide {
+            Some(wide) => self.lookup_all(wide, keys, hashes, out),
+            None => self.lookup_all(Baseline, keys, hashes, out),
+        }
+    }
+
+    fn lookup_all(
+        &self,
+        level: impl Level,
+        keys: &[Key],
+        hashes: &mut [u64],
+        out: &mut [Option<Hit>],
+    ) {
         let (hashes, out) = (&mut hashes[..keys.len()], &mut out[..keys.len()]);
-        let rest = self.lookup_chunks::<32>(keys, hashes, out);
+        let rest = if self.arrays().fronts.len() <= SMALL {
+            self.lookup_chunks::<32, NEAR>(level, keys, hashes, out)
+        } else {
+            self.lookup_chunks::<32, FAR>(level, keys, hashes, out)
+        };
         if rest == keys.len() {
             return;
         }
         let (keys, hashes, out) = (&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
-        let rest = self.lookup_chunks::<8>(keys, hashes, out);
-        self.lookup_chunks::<1>(&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
+        let rest = self.lookup_chunks::<8, NEAR>(level, keys, hashes, out);
+        let (keys, hashes, out) = (&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
+        self.lookup_chunks::<1, NEAR>(level, keys, hashes, out);
     }
 
     pub(crate) fn lookup_hashed(&self, key: &Key, hash: u64) -> Option<Hit> {
@@ -188,8 +210,9 @@ impl FlowTable {
     /// Looks up as many whole chunks of `N` as there are; returns how many keys
     /// that was.
     #[inline]
-    fn lookup_chunks<const N: usize>(
+    fn lookup_chunks<const N: usize, const HOW: bool>(
         &self,
+        level: impl Level,
         keys: &[Key],
         hashes: &mut [u64],
         out: &mut [Option<Hit>],
@@ -198,72 +221,22 @@ impl FlowTable {
         let hashes = hashes.as_chunks_mut::<N>().0;
         let out = out.as_chunks_mut::<N>().0;
         for ((keys, hashes), out) in keys.iter().zip(hashes).zip(out) {
-            if keys
+            let chunk = Chunk::<N, HOW> {
+                table: self,
+                keys,
+                hashes,
+                out,
+            };
+            let any_ipv6 = keys
                 .iter()
-                .fold(0, |any, key| any | u8::from(key.is_ipv6()))
-                == 0
-            {
-                self.lookup_chunk::<N, { family::IPV4 }>(keys, hashes, out);
+                .fold(0, |any, key| any | u8::from(key.is_ipv6()));
+            if any_ipv6 == 0 {
+                level.run(Of::<N, HOW, { family::IPV4 }>(chunk));
             } else {
-                self.lookup_chunk_with_ipv6(keys, hashes, out);
+                chunk.look_up_with_ipv6(level);
             }
         }
         keys.len() * N
-    }
-
-    /// Apart, or the compiler counts families where one `or` a key will do.
-    #[inline(never)]
-    fn lookup_chunk_with_ipv6<const N: usize>(
-        &self,
-        keys: &[Key; N],
-        hashes: &mut [u64; N],
-        out: &mut [Option<Hit>; N],
-    ) {
-        if keys.iter().all(Key::is_ipv6) {
-            self.lookup_chunk::<N, { family::IPV6 }>(keys, hashes, out);
-        } else {
-            self.lookup_chunk::<N, { family::MIXED }>(keys, hashes, out);
-        }
-    }
-
-    /// One pass over the keys, one over the buckets, one over the entries they
-    /// name: each asks for the lines that the next one reads.
-    #[inline]
-    fn lookup_chunk<const N: usize, const FAMILY: u8>(
-        &self,
-        keys: &[Key; N],
-        hashes: &mut [u64; N],
-        out: &mut [Option<Hit>; N],
-    ) {
-        let arrays = self.arrays();
-        let (index, fronts) = (Index::of(arrays), arrays.fronts);
-        let mut homes = [index.home(0); N];
-        unrolled::<N>(|i| {
-            hashes[i] = self.hash_in::<FAMILY>(&keys[i]);
-            homes[i] = index.home(hashes[i]);
-            prefetch(homes[i]);
-        });
-        let mut numbers = [ABSENT; N];
-        unrolled::<N>(|i| {
-            let Some(number) = homes[i].probe(hashes[i]) else {
-                return;
-            };
-            numbers[i] = number as usize;
-            prefetch(fronts.as_ptr().wrapping_add(number as usize));
-        });
-        unrolled::<N>(|i| {
-            let number = numbers[i];
-            let Some(front) = fronts.get(number) else {
-                out[i] = None;
-                return;
-            };
-            match front.plain::<FAMILY>(&keys[i]) {
-                Some((stamp, words)) => {
-                    out[i] = Hit::new(FlowId::from_index(number as u32), stamp, words);
-                }
-                None => self.look_further(&keys[i], hashes[i], &mut out[i]),
-            }
-        });
     }
 
     /// For one in sixty: the tag was another key's, or there is something
@@ -276,8 +249,101 @@ impl FlowTable {
     }
 }
 
+/// Keys that are looked up together.
+struct Chunk<'a, const N: usize, const HOW: bool> {
+    table: &'a FlowTable,
+    keys: &'a [Key; N],
+    hashes: &'a mut [u64; N],
+    out: &'a mut [Option<Hit>; N],
+}
+
+impl<const N: usize, const HOW: bool> Chunk<'_, N, HOW> {
+    /// Apart, or the compiler counts families where one `or` a key will do.
+    #[inline(never)]
+    fn look_up_with_ipv6(self, level: impl Level) {
+        if self.keys.iter().all(Key::is_ipv6) {
+            level.run(Of::<N, HOW, { family::IPV6 }>(self));
+        } else {
+            level.run(Of::<N, HOW, { family::MIXED }>(self));
+        }
+    }
+}
+
+/// A chunk of a family.
+struct Of<'a, const N: usize, const HOW: bool, const FAMILY: u8>(Chunk<'a, N, HOW>);
+
+impl<const N: usize, const HOW: bool, const FAMILY: u8> Work for Of<'_, N, HOW, FAMILY> {
+    /// One pass over the keys, one over the buckets, one over the entries they
+    /// name: each asks for the lines that the next one reads.
+    #[inline(always)]
+    fn run(self, level: impl Level) {
+        let Chunk {
+            table,
+            keys,
+            hashes,
+            out,
+        } = self.0;
+        let arrays = table.arrays();
+        let (index, fronts) = (Index::of(arrays), arrays.fronts);
+        // Or its words are read anew for every key.
+        let hasher = table.hasher.clone();
+        let mut homes = [index.home(0); N];
+        unrolled::<N>(|i| {
+            hashes[i] = hash_in::<FAMILY>(&hasher, &keys[i]);
+            homes[i] = index.home(hashes[i]);
+            bring::<HOW, _>(homes[i]);
+        });
+        let mut numbers = [ABSENT; N];
+        unrolled::<N>(|i| {
+            let Some(number) = homes[i].probe(level, hashes[i]) else {
+                return;
+            };
+            numbers[i] = number as usize;
+            bring::<HOW, _>(fronts.as_ptr().wrapping_add(number as usize));
+        });
+        unrolled::<N>(|i| {
+            let number = numbers[i];
+            let Some(front) = fronts.get(number) else {
+                out[i] = None;
+                return;
+            };
+            match front.plain::<FAMILY>(level, &keys[i]) {
+                Some((stamp, words)) => {
+                    let id = FlowId::from_index(number as u32);
+                    out[i] = Some(Hit::new(id, stamp, words));
+                }
+                None => table.look_further(&keys[i], hashes[i], &mut out[i]),
+            }
+        });
+    }
+}
+
+#[inline(always)]
+fn hash_in<const FAMILY: u8>(state: &RandomState, key: &Key) -> u64 {
+    let mut hasher = state.build_hasher();
+    key.hash_into::<FAMILY>(&mut hasher);
+    hasher.finish()
+}
+
+/// Asks for the lines of a batch: see the two in `simd`.
+#[inline(always)]
+fn bring<const HOW: bool, T>(line: *const T) {
+    match HOW {
+        NEAR => prefetch_near(line),
+        FAR => prefetch(line),
+    }
+}
+
+/// Into which cache a batch's lines are brought.
+const NEAR: bool = true;
+const FAR: bool = false;
+
+/// Tables of so many entries are small: their lines come soon enough to be
+/// brought near. Theirs take 4 MiB; at 14 MiB it no longer pays.
+const SMALL: usize = 1 << 16;
+
 /// Calls `each` for 0 to `N`, four calls to a turn of the loop.
-#[inline]
+#[inline(always)]
 fn unrolled<const N: usize>(mut each: impl FnMut(usize)) {
     if N.is_multiple_of(4) {
         for first in (0..N).step_by(4) {
@@ -297,8 +363,8 @@ fn unrolled<const N: usize>(mut each: impl FnMut(usize)) {
 fn read(arrays: &Arrays<'_>, index: usize, key: &Key) -> Option<Hit> {
     let entry = arrays.entry(index)?;
     let id = FlowId::from_index(index as u32);
-    if let Some((stamp, words)) = entry.front.plain::<{ family::MIXED }>(key) {
-        return Hit::new(id, stamp, words);
+    if let Some((stamp, words)) = entry.front.plain::<{ family::MIXED }>(Baseline, key) {
+        return Some(Hit::new(id, stamp, words));
     }
     loop {
         let stamp = entry.stamp(Acquire);
@@ -307,7 +373,7 @@ fn read(arrays: &Arrays<'_>, index: usize, key: &Key) -> Option<Hit> {
         }
         let words = entry.action(stamp);
         if entry.unchanged_since(stamp) {
-            return Hit::new(id, stamp, words);
+            return Some(Hit::new(id, stamp.with_state(State::Live), words));
         }
     }
 }

@@ -1,16 +1,22 @@
-//! What the compiler has no safe words for: the only `unsafe` of this crate.
+//! What the compiler has no safe words for: with one line of `bucket`, the only
+//! `unsafe` of this crate.
 //!
-//! Three things every lookup does, each with its portable form: comparing
-//! sixteen bytes at once, copying four neighbouring words, and asking for a
-//! cache line before it is needed. Together they are a third of a lookup's
+//! Four things every lookup does, each with its portable form: comparing sixteen
+//! tags at once, comparing a key, copying four neighbouring words, and asking for
+//! a cache line before it is needed. Together they are a third of a lookup's
 //! instructions.
+//!
+//! And the choice of instructions: a program is built for every processor of its
+//! architecture, but most have more than that, with which a lookup takes a tenth
+//! less. So it is compiled twice, as [`Work`] that a [`Level`] does, and the
+//! table knows from its making which of the two this processor can run.
 //!
 //! # Why these reads are no data races
 //! Other workers may write the words meanwhile, so they must be read as atomics,
 //! which come singly: there is no intrinsic for two at once. The instruction
-//! below is written out instead. It reads each of the two words whole, as two
-//! relaxed loads would, because neither crosses a cache line (Intel SDM vol. 3
-//! §10.1.1, AMD APM vol. 2 §7.3.2), and the fence after it makes them acquire.
+//! below is written out instead. It reads each of the words whole, as relaxed
+//! loads would, because none crosses a cache line (Intel SDM vol. 3 §10.1.1, AMD
+//! APM vol. 2 §7.3.2), and the fence after it makes them acquire.
 
 use crate::sync::AtomicU64;
 
@@ -23,37 +29,96 @@ use crate::sync::AtomicU64;
 #[repr(C, align(16))]
 pub(crate) struct Pair(pub(crate) [AtomicU64; 2]);
 
-/// Which of the bytes of two words, lowest first, equal `byte`. Acquires.
-#[inline]
-pub(crate) fn equal_bytes(words: &Pair, byte: u8) -> u32 {
-    imp::equal_bytes(words, byte)
+/// The instructions there are. A value of such a type is the proof that this
+/// processor has them.
+pub(crate) trait Level: Copy {
+    /// Which of the bytes of two words, lowest first, equal `byte`. Acquires.
+    fn equal_bytes(self, words: &Pair, byte: u8) -> u32;
+
+    /// The first word of a line, if it and those after it, `N` together, are
+    /// `words`, as far as the bits in `mask` of the first one go. `N` is 3 or 6.
+    /// Reads the first before the others, and acquires.
+    fn first_if_equal<const N: usize>(
+        self,
+        line: &[AtomicU64; 8],
+        words: &[u64; 6],
+        mask: u64,
+    ) -> Option<u64>;
+
+    /// The last four words of a line. Relaxed; each by itself.
+    fn copy_upper(self, line: &[AtomicU64; 8]) -> [u64; 4];
+
+    /// Does the work, as it was compiled for these instructions.
+    fn run(self, work: impl Work);
 }
 
-/// The last four words of a line. Relaxed; each by itself.
-#[inline]
-pub(crate) fn copy_upper(line: &[AtomicU64; 8]) -> [u64; 4] {
-    imp::copy_upper(line)
+/// What is to be compiled for each [`Level`]. Only what is inlined into `run`
+/// is: `#[inline(always)]` where the compiler might decide otherwise.
+pub(crate) trait Work {
+    fn run(self, level: impl Level);
 }
 
-/// Starts to bring a line near.
+/// What every processor of the architecture has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Baseline;
+
+impl Level for Baseline {
+    #[inline(always)]
+    fn equal_bytes(self, words: &Pair, byte: u8) -> u32 {
+        imp::equal_bytes(words, byte)
+    }
+
+    #[inline(always)]
+    fn first_if_equal<const N: usize>(
+        self,
+        line: &[AtomicU64; 8],
+        words: &[u64; 6],
+        mask: u64,
+    ) -> Option<u64> {
+        portable::first_if_equal::<N>(line, words, mask)
+    }
+
+    #[inline(always)]
+    fn copy_upper(self, line: &[AtomicU64; 8]) -> [u64; 4] {
+        imp::copy_upper(line)
+    }
+
+    #[inline(never)]
+    fn run(self, work: impl Work) {
+        work.run(self);
+    }
+}
+
+/// What x86-64-v3 has besides, as far as it is of use here: loads of 32 bytes,
+/// operations with three operands, and multiplication that spares the flags.
+pub(crate) use imp::Wide;
+
+/// Starts to bring a line into the second-level cache.
 ///
-/// Into the second-level cache: the first level has room for 24 lines on their
-/// way at once (Zen 4), which a batch of 32 exceeds, and then stands still. A
-/// hit in a table of a million flows costs 46 cycles so, and 72 with a prefetch
-/// into all levels; in one of ten thousand a cycle more.
-#[inline]
+/// The first level has room for 24 lines on their way at once (Zen 4), which a
+/// batch of 32 exceeds, and then stands still until some have come. A hit in a
+/// table of a million flows costs 46 cycles so, and 72 with [`prefetch_near`].
+#[inline(always)]
 pub(crate) fn prefetch<T>(line: *const T) {
     imp::prefetch(line);
+}
+
+/// Starts to bring a line into the first-level cache: for a few at a time, or
+/// such as come soon. A hit in a table of ten thousand flows costs 14.7 cycles
+/// so, and 15.5 with [`prefetch`].
+#[inline(always)]
+pub(crate) fn prefetch_near<T>(line: *const T) {
+    imp::prefetch_near(line);
 }
 
 #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
 #[expect(unsafe_code, reason = "see the top")]
 mod imp {
-    use super::Pair;
+    use super::{Level, Pair, Work};
     use crate::sync::{Acquire, AtomicU64, fence};
     use core::arch::{asm, x86_64::*};
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn equal_bytes(words: &Pair, byte: u8) -> u32 {
         // SAFETY: arithmetic on values; SSE2 is in every x86-64.
         let bytes = unsafe { _mm_set1_epi8(byte as i8) };
@@ -61,15 +126,6 @@ mod imp {
         // SAFETY: reads the sixteen bytes of a reference, which are aligned; as
         // an atomic access, see the top.
         unsafe {
-            #[cfg(target_feature = "avx")]
-            asm!(
-                "vpcmpeqb {equal}, {bytes}, [{words}]",
-                equal = lateout(xmm_reg) equal,
-                bytes = in(xmm_reg) bytes,
-                words = in(reg) words,
-                options(nostack, preserves_flags, readonly),
-            );
-            #[cfg(not(target_feature = "avx"))]
             asm!(
                 "pcmpeqb {bytes}, [{words}]",
                 bytes = inlateout(xmm_reg) bytes => equal,
@@ -82,28 +138,11 @@ mod imp {
         unsafe { _mm_movemask_epi8(equal) as u32 }
     }
 
-    #[cfg(target_feature = "avx")]
-    #[inline]
-    pub(super) fn copy_upper(line: &[AtomicU64; 8]) -> [u64; 4] {
-        let all: __m256i;
-        // SAFETY: reads the last 32 of the bytes of a reference; as an atomic
-        // access, see the top. Any bytes are some number.
-        unsafe {
-            asm!(
-                "vmovdqu {all}, [{line} + 32]",
-                all = lateout(ymm_reg) all,
-                line = in(reg) line,
-                options(nostack, preserves_flags, readonly),
-            );
-            core::mem::transmute::<__m256i, [u64; 4]>(all)
-        }
-    }
-
-    #[cfg(not(target_feature = "avx"))]
-    #[inline]
+    #[inline(always)]
     pub(super) fn copy_upper(line: &[AtomicU64; 8]) -> [u64; 4] {
         let (low, high): (__m128i, __m128i);
-        // SAFETY: as above.
+        // SAFETY: reads the last 32 of the bytes of a reference; as an atomic
+        // access, see the top. Any bytes are some number.
         unsafe {
             asm!(
                 "movdqu {low}, [{line} + 32]",
@@ -117,26 +156,192 @@ mod imp {
         }
     }
 
-    #[inline]
-    pub(super) fn prefetch<T>(line: *const T) {
+    #[inline(always)]
+    pub(super) fn prefetch_near<T>(line: *const T) {
         // SAFETY: a prefetch reads nothing into the program and cannot fault,
         // whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+    }
+
+    #[inline(always)]
+    pub(super) fn prefetch<T>(line: *const T) {
+        // SAFETY: as above.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
+    }
+
+    cpufeatures::new!(wide, "avx2", "bmi1", "bmi2");
+
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Wide(());
+
+    impl Wide {
+        /// `None` if this processor, or the system, does not have it all.
+        pub(crate) fn detect() -> Option<Wide> {
+            wide::get().then_some(Wide(()))
+        }
+    }
+
+    impl Level for Wide {
+        #[inline(always)]
+        fn equal_bytes(self, words: &Pair, byte: u8) -> u32 {
+            // SAFETY: there is no `Wide` where these are not.
+            unsafe { wide_equal_bytes(words, byte) }
+        }
+
+        #[inline(always)]
+        fn first_if_equal<const N: usize>(
+            self,
+            line: &[AtomicU64; 8],
+            words: &[u64; 6],
+            mask: u64,
+        ) -> Option<u64> {
+            let first = line[0].load(Acquire);
+            // SAFETY: as above.
+            unsafe { wide_equal::<N>(line, words, mask) }.then_some(first)
+        }
+
+        #[inline(always)]
+        fn copy_upper(self, line: &[AtomicU64; 8]) -> [u64; 4] {
+            // SAFETY: as above.
+            unsafe { wide_copy_upper(line) }
+        }
+
+        #[inline(always)]
+        fn run(self, work: impl Work) {
+            // SAFETY: as above.
+            unsafe { run_widely(self, work) };
+        }
+    }
+
+    #[inline(never)]
+    #[target_feature(enable = "avx2,bmi1,bmi2")]
+    fn run_widely(wide: Wide, work: impl Work) {
+        work.run(wide);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn wide_equal_bytes(words: &Pair, byte: u8) -> u32 {
+        let bytes = _mm_set1_epi8(byte as i8);
+        let equal: __m128i;
+        // SAFETY: as in `equal_bytes`.
+        unsafe {
+            asm!(
+                "vpcmpeqb {equal}, {bytes}, [{words}]",
+                equal = lateout(xmm_reg) equal,
+                bytes = in(xmm_reg) bytes,
+                words = in(reg) words,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        fence(Acquire);
+        _mm_movemask_epi8(equal) as u32
+    }
+
+    /// Of [`Level::first_if_equal`] all but the first word itself.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn wide_equal<const N: usize>(line: &[AtomicU64; 8], words: &[u64; 6], mask: u64) -> bool {
+        let fourth = if N > 3 { -1 } else { 0 };
+        let mask = _mm256_setr_epi64x(mask as i64, -1, -1, fourth);
+        let first: __m256i;
+        // SAFETY: reads the first 32 of the bytes of a reference; as an atomic
+        // access, see the top.
+        unsafe {
+            asm!(
+                "vmovdqu {first}, [{line}]",
+                first = lateout(ymm_reg) first,
+                line = in(reg) line,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        // SAFETY: reads the first 32 of the bytes of a reference.
+        let words_first = unsafe { _mm256_loadu_si256(words.as_ptr().cast()) };
+        let differ = _mm256_xor_si256(first, words_first);
+        if _mm256_testz_si256(differ, mask) == 0 {
+            return false;
+        }
+        if N == 3 {
+            return true;
+        }
+        let last: __m128i;
+        // SAFETY: reads the 16 bytes after those.
+        unsafe {
+            asm!(
+                "vmovdqu {last}, [{line} + 32]",
+                last = lateout(xmm_reg) last,
+                line = in(reg) line,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        // SAFETY: as well.
+        let words_last = unsafe { _mm_loadu_si128(words.as_ptr().add(4).cast()) };
+        let differ = _mm_xor_si128(last, words_last);
+        _mm_testz_si128(differ, differ) == 1
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn wide_copy_upper(line: &[AtomicU64; 8]) -> [u64; 4] {
+        let all: __m256i;
+        // SAFETY: as in `copy_upper`.
+        unsafe {
+            asm!(
+                "vmovdqu {all}, [{line} + 32]",
+                all = lateout(ymm_reg) all,
+                line = in(reg) line,
+                options(nostack, preserves_flags, readonly),
+            );
+            core::mem::transmute::<__m256i, [u64; 4]>(all)
+        }
     }
 }
 
 #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri)))))]
 mod imp {
     pub(super) use super::portable::{copy_upper, equal_bytes};
+    use super::{Level, Pair, Work};
+    use crate::sync::AtomicU64;
+
+    pub(super) fn prefetch_near<T>(_line: *const T) {}
 
     pub(super) fn prefetch<T>(_line: *const T) {}
+
+    /// There is none here.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) enum Wide {}
+
+    impl Wide {
+        pub(crate) fn detect() -> Option<Wide> {
+            None
+        }
+    }
+
+    impl Level for Wide {
+        fn equal_bytes(self, _words: &Pair, _byte: u8) -> u32 {
+            match self {}
+        }
+
+        fn first_if_equal<const N: usize>(
+            self,
+            _line: &[AtomicU64; 8],
+            _words: &[u64; 6],
+            _mask: u64,
+        ) -> Option<u64> {
+            match self {}
+        }
+
+        fn copy_upper(self, _line: &[AtomicU64; 8]) -> [u64; 4] {
+            match self {}
+        }
+
+        fn run(self, _work: impl Work) {
+            match self {}
+        }
+    }
 }
 
 /// The same in ordinary words.
-#[cfg_attr(
-    all(target_arch = "x86_64", not(any(loom, miri, test))),
-    expect(dead_code, reason = "for other processors, and to compare with")
-)]
 mod portable {
     use super::Pair;
     use crate::sync::{Acquire, AtomicU64, Relaxed};
@@ -145,6 +350,10 @@ mod portable {
     /// One in each byte.
     const ONES: u64 = 0x0101_0101_0101_0101;
 
+    #[cfg_attr(
+        all(target_arch = "x86_64", not(any(loom, miri, test))),
+        expect(dead_code, reason = "for other processors, and to compare with")
+    )]
     pub(super) fn equal_bytes(Pair(words): &Pair, byte: u8) -> u32 {
         const LOW: u64 = 0x7f * ONES;
         let in_word = |word: &AtomicU64| {
@@ -158,6 +367,25 @@ mod portable {
         in_word(&words[0]) | in_word(&words[1]) << 8
     }
 
+    #[inline(always)]
+    pub(super) fn first_if_equal<const N: usize>(
+        line: &[AtomicU64; 8],
+        words: &[u64; 6],
+        mask: u64,
+    ) -> Option<u64> {
+        let first = line[0].load(Acquire);
+        // Together, so that there is one branch to mispredict.
+        let mut differ = (first ^ words[0]) & mask;
+        for (word, expected) in line.iter().zip(words).take(N).skip(1) {
+            differ |= word.load(Relaxed) ^ expected;
+        }
+        (differ == 0).then_some(first)
+    }
+
+    #[cfg_attr(
+        all(target_arch = "x86_64", not(any(loom, miri, test))),
+        expect(dead_code, reason = "for other processors, and to compare with")
+    )]
     pub(super) fn copy_upper(line: &[AtomicU64; 8]) -> [u64; 4] {
         array::from_fn(|i| line[4 + i].load(Relaxed))
     }
@@ -170,21 +398,58 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_ways_to_compare_agree(words: [u64; 2], byte: u8, at in 0..16_u32) {
+        fn all_ways_to_compare_agree(words: [u64; 2], byte: u8, at in 0..16_u32) {
             let bytes = u128::from(words[1]) << 64 | u128::from(words[0]);
             let planted = bytes & !(0xff << (8 * at)) | u128::from(byte) << (8 * at);
             let expected = (0..16).filter(|i| (planted >> (8 * i)) as u8 == byte);
             let expected = expected.fold(0, |bits, i| bits | 1 << i);
             let words = Pair([planted, planted >> 64].map(|word| AtomicU64::new(word as u64)));
-            prop_assert_eq!(equal_bytes(&words, byte), expected);
+            prop_assert_eq!(Baseline.equal_bytes(&words, byte), expected);
             prop_assert_eq!(portable::equal_bytes(&words, byte), expected);
+            if let Some(wide) = Wide::detect() {
+                prop_assert_eq!(wide.equal_bytes(&words, byte), expected);
+            }
         }
 
         #[test]
-        fn both_ways_to_copy_agree(words: [u64; 8]) {
+        fn all_ways_to_compare_a_key_agree(
+            words: [u64; 8],
+            mask: u64,
+            flipped in 0..2 * 512_usize,
+        ) {
+            let key: [u64; 6] = core::array::from_fn(|i| words[i]);
+            let mut line = words;
+            if flipped < 512 {
+                line[flipped / 64] ^= 1 << (flipped % 64);
+            }
+            let seen = |words: usize| match flipped {
+                0..64 => mask >> flipped & 1 == 1,
+                _ => flipped < 64 * words,
+            };
+            let expected = [3, 6].map(|words| (!seen(words)).then_some(line[0]));
+            let line = line.map(AtomicU64::new);
+            let baseline = [
+                Baseline.first_if_equal::<3>(&line, &key, mask),
+                Baseline.first_if_equal::<6>(&line, &key, mask),
+            ];
+            prop_assert_eq!(baseline, expected);
+            if let Some(wide) = Wide::detect() {
+                let wide = [
+                    wide.first_if_equal::<3>(&line, &key, mask),
+                    wide.first_if_equal::<6>(&line, &key, mask),
+                ];
+                prop_assert_eq!(wide, expected);
+            }
+        }
+
+        #[test]
+        fn all_ways_to_copy_agree(words: [u64; 8]) {
             let line = words.map(AtomicU64::new);
-            prop_assert_eq!(&copy_upper(&line), &words[4..]);
+            prop_assert_eq!(&Baseline.copy_upper(&line), &words[4..]);
             prop_assert_eq!(&portable::copy_upper(&line), &words[4..]);
+            if let Some(wide) = Wide::detect() {
+                prop_assert_eq!(&wide.copy_upper(&line), &words[4..]);
+            }
         }
     }
 }

@@ -46,6 +46,8 @@ impl Stamp {
     const SEQUENCE_SHIFT: u32 = 42;
     /// A worker is replacing the pair's actions.
     pub(crate) const WRITING: u64 = 1 << 5;
+    /// The bits that tell whether there is anything unusual about an entry.
+    pub(crate) const PLAIN: u64 = Self::STATE | Self::IPV6 | Self::SECOND;
 
     /// An empty entry that will hold its `version`th flow.
     pub(crate) fn free(version: u32) -> Stamp {
@@ -96,12 +98,12 @@ impl Stamp {
         self.0 & Self::SECOND != 0
     }
 
-    /// 0 if lookups may find a flow of this family here, in the first copy of
-    /// the action: what nearly every hit is.
+    /// What [`Stamp::PLAIN`] leaves of the stamp of an entry where lookups find
+    /// a flow of this family, in the first copy of the action: of what nearly
+    /// every hit is.
     #[inline]
-    pub(crate) fn differs_from_plain(self, ipv6: bool) -> u64 {
-        let plain = State::Live as u64 | (u64::from(ipv6) * Self::IPV6);
-        (self.0 ^ plain) & (Self::STATE | Self::IPV6 | Self::SECOND)
+    pub(crate) const fn plain(ipv6: bool) -> u64 {
+        State::Live as u64 | if ipv6 { Self::IPV6 } else { 0 }
     }
 
     pub(crate) fn with_state(self, state: State) -> Stamp {
@@ -142,9 +144,9 @@ mod tests {
         );
         assert!(stamp.is_ipv6() && !stamp.is_writing() && !stamp.second_copy());
         let live = stamp.with_state(State::Live);
-        assert_eq!(live.differs_from_plain(true), 0);
-        assert_ne!(live.differs_from_plain(false), 0);
-        assert_ne!(live.switched().differs_from_plain(true), 0);
+        assert_eq!(live.0 & Stamp::PLAIN, Stamp::plain(true));
+        assert_ne!(live.0 & Stamp::PLAIN, Stamp::plain(false));
+        assert_ne!(live.switched().0 & Stamp::PLAIN, Stamp::plain(true));
         let changed = live.with_writing().with_class(Class::SynSent);
         assert!(changed.is_live(u32::MAX) && changed.is_ipv6() && changed.is_writing());
         assert_eq!(changed.class(), Class::SynSent);

@@ -13,6 +13,7 @@ use crate::lookup::FlowId;
 #[cfg(not(loom))]
 use crate::memory::Memory;
 use crate::memory::{Arrays, Region, Shape};
+use crate::simd::Wide;
 use crate::sync::AtomicU32;
 use crate::time::Timeouts;
 use ahash::RandomState;
@@ -41,6 +42,9 @@ pub struct Config {
     /// How much of the table, and of each quota, may be half-open flows
     /// ([`crate::Class::is_half_open`]); at most 100.
     pub half_open_percent: u8,
+    /// Whether lookups keep to the instructions that every processor of the
+    /// architecture has, even if this one has more; to compare the two.
+    pub baseline: bool,
 }
 
 /// A million flows, one worker, a thousand owners of each kind, a quarter half
@@ -55,6 +59,7 @@ impl Default for Config {
             vifs: 1024,
             vrfs: 1024,
             half_open_percent: 25,
+            baseline: false,
         }
     }
 }
@@ -99,6 +104,8 @@ impl Config {
 pub struct FlowTable {
     region: Region,
     pub(crate) hasher: RandomState,
+    /// If lookups may use what this processor has beyond the baseline.
+    pub(crate) wide: Option<Wide>,
     shape: Shape,
     pub(crate) bounds: Bounds,
     pub(crate) timeouts: Timeouts,
@@ -148,6 +155,7 @@ impl FlowTable {
         let table = FlowTable {
             region,
             hasher: RandomState::with_seeds(a, b, c, d),
+            wide: Wide::detect().filter(|_| !config.baseline),
             shape: config.shape(),
             bounds: config.bounds(),
             timeouts: config.timeouts,

@@ -65,7 +65,7 @@ fn a_shorter_class_takes_effect_from_the_last_packet() {
     let hit = table.lookup(&ipv4(1)).unwrap();
     table.touch(&hit, 1, 64, Ticks(1_000_000));
     assert!(sweep(&table, Ticks(1_000_000)).is_empty());
-    assert!(table.worker(0).set_class(&hit, Class::Closed));
+    assert!(set_class(table.worker(0), &hit, Class::Closed));
     assert!(sweep(&table, Ticks(1_239_999)).is_empty());
     let gone = sweep(&table, latest(Ticks(1_000_000), 240_000));
     assert_eq!(gone, [ipv4(1)]);
@@ -76,7 +76,7 @@ fn a_longer_class_takes_effect_too() {
     let table = table(10);
     insert(&table, &ipv4(1), 1, Class::SynSent, Ticks(0));
     let hit = table.lookup(&ipv4(1)).unwrap();
-    assert!(table.worker(0).set_class(&hit, Class::Established));
+    assert!(set_class(table.worker(0), &hit, Class::Established));
     assert!(sweep(&table, Ticks(7_439_999)).is_empty());
     assert_eq!(sweep(&table, latest(Ticks(0), 7_440_000)), [ipv4(1)]);
 }

@@ -105,17 +105,37 @@ fn a_flow_to_itself_is_one_flow() {
 
 #[test]
 fn a_batch_finds_what_single_lookups_find() {
-    let table = table(2000);
-    for n in 0..1000 {
-        insert(&table, &ipv4(2 * n), n, Class::Udp, Ticks(0));
-        insert(&table, &ipv6(2 * n), n, Class::Udp, Ticks(0));
+    // Small or not, with all that this processor has or not.
+    for pairs in [2_000, 50_000] {
+        for baseline in [false, true] {
+            let table = FlowTable::new(&Config {
+                pairs,
+                baseline,
+                ..Config::default()
+            });
+            check_batches(&table);
+        }
     }
-    let keys: Vec<_> = (0..2000)
-        .flat_map(|n| [ipv4(n), ipv6(n), ipv4(n).reversed()])
-        .collect();
+}
+
+fn check_batches(table: &FlowTable) {
+    for n in 0..1000 {
+        insert(table, &ipv4(2 * n), n, Class::Udp, Ticks(0));
+        insert(table, &ipv6(2 * n), n, Class::Udp, Ticks(0));
+    }
+    let all = |pick: fn(u32) -> Key| (0..2000).map(pick);
+    let of_one_family = all(ipv4)
+        .chain(all(ipv6))
+        .chain(all(|n| ipv4(n).reversed()));
+    let mixed = (0..2000).flat_map(|n| [ipv4(n), ipv6(n), ipv4(n).reversed()]);
+    check_batch(table, &of_one_family.collect::<Vec<_>>());
+    check_batch(table, &mixed.collect::<Vec<_>>());
+}
+
+fn check_batch(table: &FlowTable, keys: &[Key]) {
     let mut hashes = vec![0; keys.len()];
     let mut out = vec![None; keys.len()];
-    table.lookup_batch(&keys, &mut hashes, &mut out);
+    table.lookup_batch(keys, &mut hashes, &mut out);
     for (i, key) in keys.iter().enumerate() {
         assert_eq!(hashes[i], table.hash(key));
         assert_eq!(out[i], table.lookup(key), "{key:?}");
@@ -139,7 +159,7 @@ fn a_removed_flow_is_gone_and_its_hits_do_nothing() {
     insert(&table, &key, 3, Class::Established, Ticks(9));
     table.touch(&old, 5, 500, Ticks(10));
     let worker = table.worker(0);
-    assert!(!worker.set_class(&old, Class::Dropped));
+    assert!(!set_class(worker, &old, Class::Dropped));
     let renewed = worker.update_pair(&old, &action(9, 9), &action(9, 9));
     assert_eq!(renewed, None);
     assert!(!remove(&table, &old));
@@ -187,10 +207,34 @@ fn a_class_belongs_to_both_directions() {
     let key = ipv4(1);
     insert(&table, &key, 1, Class::SynSent, Ticks(0));
     let reply = table.lookup(&key.reversed()).unwrap();
-    assert!(table.worker(0).set_class(&reply, Class::Established));
+    assert!(set_class(table.worker(0), &reply, Class::Established));
     for key in [key, key.reversed()] {
         assert_eq!(table.lookup(&key).unwrap().class(), Class::Established);
     }
+}
+
+#[test]
+fn a_class_is_set_from_the_one_that_was_seen() {
+    let table = table(1);
+    let worker = table.worker(0);
+    insert(&table, &ipv4(1), 1, Class::Established, Ticks(0));
+    // Both see the connection established, and each a FIN.
+    let seen = [ipv4(1), ipv4(1).reversed()].map(|key| table.lookup(&key).unwrap());
+    let [forward, reverse] = seen;
+    assert_eq!(worker.set_class(&forward, Class::FinForward), SetClass::Set);
+    let SetClass::Overtaken(now) = worker.set_class(&reverse, Class::FinReverse) else {
+        panic!("it has been established no more for a while");
+    };
+    assert_eq!((now.id, now.action()), (reverse.id, reverse.action()));
+    assert_eq!(now.class(), Class::FinForward);
+    assert_eq!(worker.set_class(&now, Class::Closed), SetClass::Set);
+    assert_eq!(
+        worker.set_class(&forward, Class::Closed),
+        SetClass::Set,
+        "it is"
+    );
+    assert!(remove(&table, &now));
+    assert_eq!(worker.set_class(&now, Class::Closed), SetClass::Gone);
 }
 
 #[test]

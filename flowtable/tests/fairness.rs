@@ -50,8 +50,8 @@ impl Tenant {
             Insert::Refused(limit) => return Err(limit),
             other => panic!("{other:?}"),
         };
-        assert!(table.worker(0).set_class(&hit, Class::SynReceived));
-        assert!(table.worker(0).set_class(&hit, Class::Established));
+        assert!(set_class(table.worker(0), &hit, Class::SynReceived));
+        assert!(set_class(table.worker(0), &hit, Class::Established));
         Ok(())
     }
 
@@ -343,12 +343,12 @@ fn no_flow_becomes_half_open_beyond_the_share() {
     let worker = table.worker(0);
     let dropped = hits
         .iter()
-        .filter(|hit| worker.set_class(hit, Class::Dropped));
+        .filter(|hit| set_class(worker, hit, Class::Dropped));
     assert_eq!(dropped.count(), 25);
     assert_eq!(table.table_usage().half_open, 25);
-    assert!(worker.set_class(&hits[0], Class::SynSent), "it is already");
-    assert!(worker.set_class(&hits[0], Class::Established));
-    assert!(worker.set_class(&hits[40], Class::Dropped));
+    assert!(set_class(worker, &hits[0], Class::SynSent), "it is already");
+    assert!(set_class(worker, &hits[0], Class::Established));
+    assert!(set_class(worker, &hits[40], Class::Dropped));
 }
 
 #[test]

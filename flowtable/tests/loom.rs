@@ -221,7 +221,7 @@ fn what_is_done_with_an_old_hit_does_nothing_to_the_next_flow() {
             }
         });
         table.touch(&old, 5, 500, Ticks(9));
-        table.worker(0).set_class(&old, Class::Established);
+        let _ = table.worker(0).set_class(&old, Class::Established);
         let gone = table.worker(0).remove(old.id, old.version());
         let new = writer.join().unwrap();
         if let Insert::Inserted(new) = new {
@@ -276,6 +276,45 @@ fn a_lookup_beside_an_update_finds_one_decision() {
 }
 
 #[test]
+fn of_two_workers_ending_a_connection_one_is_told_of_the_other() {
+    model(|| {
+        let table = table(1);
+        let open = insert_between(&table, 0, key(1), key(1).reversed(), 1, Class::Established);
+        let hit = inserted(open);
+        // Each sees a FIN; it is closed after both.
+        let end = |table: &FlowTable, worker, hit: &Hit, fin| match table
+            .worker(worker)
+            .set_class(hit, fin)
+        {
+            SetClass::Overtaken(now) => {
+                let closed = table.worker(worker).set_class(&now, Class::Closed);
+                assert_eq!(closed, SetClass::Set);
+                true
+            }
+            other => {
+                assert_eq!(other, SetClass::Set);
+                false
+            }
+        };
+        let other = thread::spawn({
+            let table = table.clone();
+            move || end(&table, 1, &hit, Class::FinReverse)
+        });
+        let closed = [
+            end(&table, 0, &hit, Class::FinForward),
+            other.join().unwrap(),
+        ];
+        assert!(closed[0] != closed[1]);
+        for key in [key(1), key(1).reversed()] {
+            assert_eq!(
+                table.lookup(&key).map(|hit| hit.class()),
+                Some(Class::Closed)
+            );
+        }
+    });
+}
+
+#[test]
 fn an_update_beside_a_removal_leaves_nothing_behind() {
     model(|| {
         let table = table(1);
@@ -306,7 +345,7 @@ fn an_eviction_takes_a_half_open_flow_or_none() {
             // become established before.
             move || insert(&table, 1, 2)
         });
-        let established = table.worker(0).set_class(&half, Class::Established);
+        let established = table.worker(0).set_class(&half, Class::Established) == SetClass::Set;
         let found = look(&table, 1, true);
         let new = other.join().unwrap();
         let stays = look(&table, 1, true).is_some();
@@ -360,7 +399,7 @@ fn ageing_takes_no_flow_that_was_seen_and_forgets_none() {
             let table = table.clone();
             move || {
                 // A shorter timeout from now on: it must not be overlooked.
-                table.worker(1).set_class(&hit, Class::Dropped);
+                let _ = table.worker(1).set_class(&hit, Class::Dropped);
             }
         });
         let mut cursor = AgeCursor::default();

@@ -4,7 +4,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import ARP, Ether
 
-from golden import SPORT, Case, Tunnelled, case
+from golden import Case, Tunnelled, case, outer_ports
 from network import (
     BLUE_A,
     BLUE_C,
@@ -182,7 +182,7 @@ def the_source_port_follows_the_flow():
     """RFC 7348 section 5: one port for a flow, many for many, also without IP."""
 
     def spread(vif, frames):
-        ports = [frame[SPORT] for frame in frames]
+        ports = outer_ports(frames)
         flows, again = ports[:400], ports[400:]
         if flows != again:
             yield "a flow changed its port"

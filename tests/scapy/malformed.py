@@ -29,6 +29,7 @@ from scapy.layers.inet6 import (  # noqa: E402
 from scapy.layers.l2 import Dot1Q  # noqa: E402
 
 import golden  # noqa: E402
+import pcap  # noqa: E402
 
 golden.load()
 import cases_local as local  # noqa: E402
@@ -116,14 +117,6 @@ def frames(dice, valid, count):
         yield dice.choice(valid)[: dice.choice((14, 34, 54))] + noise if dice.random() < 0.5 else noise
 
 
-def write_pcap(path, data):
-    with open(path, "wb") as file:
-        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
-        for index, frame in enumerate(data):
-            file.write(struct.pack("<IIII", 1_000_000 + index // 1000, index % 1000 * 1000, len(frame), len(frame)))
-            file.write(frame)
-
-
 def main(directory, count=40000, seed=0):
     base = pathlib.Path(directory)
     (base / "objects.yaml").write_text(net.KNOWN)
@@ -131,7 +124,7 @@ def main(directory, count=40000, seed=0):
     for number, (vif, valid) in enumerate(sources.items()):
         dice = random.Random(int(seed) * 2 + number)
         made = list(frames(dice, [raw(packet) for packet in valid], int(count)))
-        write_pcap(base / f"{vif}.pcap", made)
+        pcap.write(base / f"{vif}.pcap", ((1_000_000 + index / 1000, frame) for index, frame in enumerate(made)))
         print(vif, len(made))
 
 

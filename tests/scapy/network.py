@@ -13,7 +13,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
 
-from golden import Tunnelled
+from expect import Tunnelled
 
 ROUTER = "00:00:5e:00:01:00"
 ROUTER_LINK_LOCAL = "fe80::200:5eff:fe00:100"

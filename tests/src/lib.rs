@@ -16,6 +16,7 @@ pub mod replay;
 pub mod scratch;
 pub mod topology;
 pub mod traffic;
+pub mod tshark;
 pub mod vrouter;
 pub mod wait;
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::command::{Output, run, try_run};
+use crate::command::{Output, try_run};
 use crate::programs;
 
 /// Runs a script of `scapy/` with Debian's Python; `None`, with a line that
@@ -15,14 +15,19 @@ use crate::programs;
 /// # Panics
 /// With all it said, if it fails.
 pub fn scapy(script: &str, args: &[&str]) -> Option<String> {
+    let output = try_scapy(script, args)?;
+    assert!(output.status == Some(0), "{output}");
+    Some(output.stdout)
+}
+
+/// The same for a script whose failure says something.
+pub fn try_scapy(script: &str, args: &[&str]) -> Option<Output> {
     if python(&["-c", "import scapy"]).status != Some(0) {
         eprintln!("left out: python3-scapy is not installed; run scripts/setup");
         return None;
     }
     let path = format!("{}/scapy/{script}", env!("CARGO_MANIFEST_DIR"));
-    let output = python(&[&[path.as_str()], args].concat());
-    assert!(output.status == Some(0), "{output}");
-    Some(output.stdout)
+    Some(python(&[&[path.as_str()], args].concat()))
 }
 
 /// Another Python may come first on the path, without Debian's packages.
@@ -41,7 +46,15 @@ fn python(args: &[&str]) -> Output {
 /// # Panics
 /// If it fails, or its report is not JSON.
 pub fn replay(objects: &Path, inputs: &[&Path], directory: &Path) -> Value {
+    let output = try_replay(objects, inputs, directory);
+    assert!(output.status == Some(0), "{output}");
     let report = directory.join("report.json");
+    let text = fs::read_to_string(&report).expect("the report was written");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{report:?}: {error}"))
+}
+
+/// The same for a configuration that may be refused.
+pub fn try_replay(objects: &Path, inputs: &[&Path], directory: &Path) -> Output {
     let mut command = Command::new(programs::vrouterd());
     command.arg("replay").arg("--config").arg(objects);
     for input in inputs {
@@ -51,8 +64,6 @@ pub fn replay(objects: &Path, inputs: &[&Path], directory: &Path) -> Value {
             .arg(format!("{vif}={}", input.display()));
     }
     command.arg("--out").arg(directory.join("out"));
-    command.arg("--report").arg(&report).args(["--seed", "1"]);
-    run(&mut command);
-    let text = fs::read_to_string(&report).expect("the report was written");
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{report:?}: {error}"))
+    command.arg("--report").arg(directory.join("report.json"));
+    try_run(command.args(["--seed", "1"]))
 }

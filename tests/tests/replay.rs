@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tests::replay::{replay, scapy};
-use tests::{Ledger, Scratch, run};
+use tests::tshark::Capture;
+use tests::{Ledger, Scratch};
 
 #[test]
 fn golden_captures_come_out_as_scapy_expects() {
@@ -32,29 +32,10 @@ fn golden_captures_come_out_as_scapy_expects() {
 /// An independent reader finds every frame well-formed, every checksum right,
 /// and the tunnel headers as RFC 7348 §5 wants them.
 fn tshark_agrees(base: &Path) {
-    let all = base.join("all.pcap");
-    let mut merge = Command::new("mergecap");
-    merge.args(["-a", "-F", "pcap", "-w"]).arg(&all);
-    for case in sorted(base).iter().filter(|path| path.is_dir()) {
-        merge.args(sorted(&case.join("out")));
-    }
-    run(&mut merge);
-    let tshark = |filter: &str, fields: &[&str]| {
-        let mut command = Command::new("tshark");
-        command.arg("-r").arg(&all);
-        for check in ["ip", "tcp", "udp"] {
-            command.args(["-o", &format!("{check}.check_checksum:TRUE")]);
-        }
-        command.args(["-Y", filter, "-T", "fields", "-E", "occurrence=f"]);
-        for field in fields {
-            command.args(["-e", field]);
-        }
-        run(command.env("HOME", base))
-    };
-    let wrong = "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0 \
-                 || udp.checksum.status == 0 || icmp.checksum.status == 0 \
-                 || icmpv6.checksum.status == 0";
-    let wrong = tshark(wrong, &["frame.number", "frame.protocols", "_ws.col.Info"]);
+    let cases = sorted(base).into_iter().filter(|path| path.is_dir());
+    let captures: Vec<PathBuf> = cases.flat_map(|case| sorted(&case.join("out"))).collect();
+    let all = Capture::merge(&captures, base);
+    let wrong = all.objections();
     // A first fragment alone has a UDP length that reaches beyond it.
     assert!(wrong.is_empty(), "tshark objects to:\n{wrong}");
 
@@ -65,7 +46,7 @@ fn tshark_agrees(base: &Path) {
         "vxlan.flags",
         "vxlan.vni",
     ];
-    let tunnelled = tshark("vxlan", &fields);
+    let tunnelled = all.fields("vxlan", &fields);
     assert!(
         tunnelled.lines().count() > 50,
         "few tunnel packets:\n{tunnelled}"

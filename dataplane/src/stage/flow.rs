@@ -7,7 +7,7 @@
 
 use arrayvec::ArrayVec;
 use encap::{Buffer, EthernetHeader, Fragment};
-use flowtable::{Action, Hit, Insert, Key, NewFlow, Rewrite, Verdict, Zone};
+use flowtable::{Action, Hit, Insert, Key, NewFlow, Rewrite, SetClass, Verdict, Zone};
 
 use super::state::{self, Step};
 use super::{Burst, Context, Lane, Layer, Next};
@@ -66,21 +66,25 @@ fn enter(
     found: Option<Hit>,
     frame: &[u8],
 ) -> Result<Hit, DropReason> {
-    let hit = match found.filter(|hit| is_fresh(context, lane, hit)) {
+    let mut hit = match found.filter(|hit| is_fresh(context, lane, hit)) {
         Some(hit) => hit,
         None => miss(context, lane, key, found, frame)?,
     };
-    match state::next(hit.class(), &lane.meta, !hit.id.is_forward()) {
-        Step::Stay => Ok(hit),
-        Step::To(class) => {
-            // If there is no room for one more half-open flow, it stays what it is.
-            context.flows.worker(context.worker).set_class(&hit, class);
-            Ok(hit)
-        }
-        Step::Anew => {
-            let worker = context.flows.worker(context.worker);
-            worker.remove(hit.id, hit.version());
-            miss(context, lane, key, None, frame)
+    let worker = context.flows.worker(context.worker);
+    loop {
+        match state::next(hit.class(), &lane.meta, !hit.id.is_forward()) {
+            Step::Stay => return Ok(hit),
+            Step::To(class) => match worker.set_class(&hit, class) {
+                // By another packet, of this batch or of another worker's.
+                SetClass::Overtaken(now) => hit = now,
+                // If there is no room for one more half-open flow, it stays
+                // what it is.
+                SetClass::Set | SetClass::Refused | SetClass::Gone => return Ok(hit),
+            },
+            Step::Anew => {
+                worker.remove(hit.id, hit.version());
+                return miss(context, lane, key, None, frame);
+            }
         }
     }
 }

@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use flowtable::{
-    Action, Class, Config, FlowTable, Hit, Insert, Key, NewFlow, Rewrite, Ticks, Translation,
-    Verdict, Worker, Zone,
+    Action, Class, Config, FlowTable, Hit, Insert, Key, NewFlow, Rewrite, SetClass, Ticks,
+    Translation, Verdict, Worker, Zone,
 };
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -107,6 +107,19 @@ pub(crate) fn insert_by(worker: Worker<'_>, key: &Key, n: u32, class: Class, now
         now,
         ..new_flow(key, &reverse, &actions)
     })
+}
+
+/// Takes a flow to a class, whatever it is in; false if it is gone, or may not
+/// be half open.
+pub(crate) fn set_class(worker: Worker<'_>, hit: &Hit, class: Class) -> bool {
+    let mut hit = *hit;
+    loop {
+        match worker.set_class(&hit, class) {
+            SetClass::Set => return true,
+            SetClass::Overtaken(now) => hit = now,
+            SetClass::Refused | SetClass::Gone => return false,
+        }
+    }
 }
 
 /// Removes the flow of a hit.

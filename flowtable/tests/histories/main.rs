@@ -241,9 +241,12 @@ impl Actor<'_> {
         let classes = [Class::Udp, Class::UdpReplied, Class::Established];
         let class = classes[(dice >> 20) as usize % classes.len()];
         let (told, times) = self.timed(|| self.worker.set_class(&hit, class));
+        let (flow, seen) = (identity(&hit), hit.class());
         let step = match told {
-            true => Step::SetClass(identity(&hit), class),
-            false => Step::Gone(identity(&hit)),
+            SetClass::Set => Step::SetClass(flow, seen, class),
+            SetClass::Overtaken(now) => Step::Overtaken(flow, seen, now.class()),
+            SetClass::Gone => Step::Gone(flow),
+            SetClass::Refused => panic!("no class of these is half open"),
         };
         self.note(which, times, step);
     }
@@ -348,6 +351,8 @@ fn perform(workers: u32, shards: usize) {
         table: FlowTable::new(&Config {
             pairs: 100,
             workers: shards,
+            // Both copies of a batch lookup get their turn.
+            baseline: workers > 2,
             ..Config::default()
         }),
         clock: AtomicU64::new(0),

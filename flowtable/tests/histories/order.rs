@@ -64,7 +64,10 @@ pub(crate) enum Step {
         epoch: u32,
         surely: bool,
     },
-    SetClass(Identity, Class),
+    /// From the class that was seen, or what it is already, to another one.
+    SetClass(Identity, Class, Class),
+    /// Its class was not the one that was seen, but this.
+    Overtaken(Identity, Class, Class),
 }
 
 /// A step, and the times between which it happened.
@@ -142,9 +145,15 @@ impl State {
                 };
                 [after, (!surely).then_some(self)]
             }
-            Step::SetClass(identity, class) => {
-                let changed = self.live(identity).map(|flow| Flow { class, ..flow });
+            Step::SetClass(identity, seen, class) => {
+                let flow = self.live(identity);
+                let flow = flow.filter(|flow| [seen, class].contains(&flow.class));
+                let changed = flow.map(|flow| Flow { class, ..flow });
                 [changed.map(State::Live), None]
+            }
+            Step::Overtaken(identity, seen, class) => {
+                let flow = self.live(identity);
+                stays_if(seen != class && flow.is_some_and(|flow| flow.class == class))
             }
         }
     }
@@ -241,7 +250,7 @@ mod tests {
             Step::Miss(0),
             Step::Insert(flow(one)),
             find(one, 1, 0),
-            Step::SetClass(one, Class::Udp),
+            Step::SetClass(one, Class::Udp, Class::Udp),
             Step::Die(one),
             Step::Miss(0),
             find(one, 1, 0),
@@ -268,6 +277,8 @@ mod tests {
             &[insert, Step::Miss(0)],
             &[insert, find(two, 0, 0)],
             &[insert, find(one, 0, 1)],
+            &[insert, Step::SetClass(one, Class::Other, Class::Icmp)],
+            &[insert, Step::Overtaken(one, Class::Udp, Class::Udp)],
             &[insert, Step::Die(one), find(one, 0, 0)],
             &[insert, Step::Die(one), Step::Bury(one), find(one, 1, 0)],
             &[insert, Step::Buried(one)],

@@ -65,6 +65,8 @@ struct Setting {
     pairs: u32,
     half_open_percent: u8,
     workers: usize,
+    /// Whether lookups keep to what every processor has.
+    baseline: bool,
     /// All workers by turns, or one.
     in_turn: bool,
     /// The time at its beginning.
@@ -76,10 +78,12 @@ fn setting() -> impl Strategy<Value = Setting> {
     let percent = prop::sample::select(vec![0, 25, 25, 60, 100]);
     let start = prop_oneof![Just(0), Just(u32::MAX - 1000), any::<u32>()];
     let workers = (1..4_usize, any::<bool>());
-    (pairs, percent, workers, start).prop_map(|(pairs, percent, workers, start)| Setting {
+    let all = (pairs, percent, workers, any::<bool>(), start);
+    all.prop_map(|(pairs, percent, workers, baseline, start)| Setting {
         pairs,
         half_open_percent: percent,
         workers: workers.0,
+        baseline,
         in_turn: workers.1,
         start,
     })

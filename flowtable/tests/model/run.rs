@@ -98,6 +98,7 @@ impl Run {
             pairs,
             half_open_percent,
             workers,
+            baseline,
             ..
         } = setting;
         let (vifs, vrfs) = (3, 2);
@@ -108,6 +109,7 @@ impl Run {
             vifs,
             vrfs,
             half_open_percent,
+            baseline,
             ..Config::default()
         };
         let rules = Rules {
@@ -318,7 +320,7 @@ impl Run {
         let admitted = holding.half_open
             || !class.is_half_open()
             || self.rules.admits_half_open(&self.holdings(), &holding);
-        assert_eq!(self.worker().set_class(&hit, class), admitted);
+        assert_eq!(set_class(self.worker(), &hit, class), admitted);
         if admitted {
             self.flows[at].class = class;
         }
@@ -351,8 +353,8 @@ impl Run {
         };
         let worker = self.worker();
         self.table.touch(ghost, 9, 9, Ticks(self.now));
-        assert!(!worker.set_class(ghost, Class::Other));
-        assert!(!worker.set_class(ghost, Class::Dropped));
+        assert!(!set_class(worker, ghost, Class::Other));
+        assert!(!set_class(worker, ghost, Class::Dropped));
         let renewed = worker.update_pair(ghost, &action(1, 99), &action(2, 99));
         assert_eq!(renewed, None);
         assert!(!worker.remove(ghost.id, ghost.version()));

@@ -158,7 +158,7 @@ impl Hand<'_> {
 
     fn set_class(&self, n: u32, dice: u32) {
         let Some(hit) = self.look_up(n) else { return };
-        self.own().set_class(&hit, any_class(dice));
+        set_class(self.own(), &hit, any_class(dice));
     }
 
     /// Counts as many bytes each time as the flow's number says.
@@ -199,7 +199,7 @@ impl Hand<'_> {
         let [forward, reverse] = actions(*n, now.0);
         self.table.touch(hit, 1, n + 1, now);
         self.own().update_pair(hit, &forward, &reverse);
-        self.own().set_class(hit, any_class(dice >> 6));
+        set_class(self.own(), hit, any_class(dice >> 6));
         if let Some(view) = self.table.flow(hit.id, hit.version()) {
             assert_eq!(self.expect_view_intact(&view), *n);
         }

@@ -146,7 +146,7 @@ fn readers_see_whole_flows_with_their_partners() {
                 if let Some(renewed) = own.update_pair(&hit, &forward, &reverse) {
                     expect_intact(&renewed, n, false);
                 }
-                own.set_class(&hit, any_class(dice >> 24));
+                set_class(own, &hit, any_class(dice >> 24));
                 table.touch(&hit, 1, 100, Ticks(round));
             }
             _ => expect_steady_pair_intact(&table, n),
@@ -345,7 +345,7 @@ fn ageing_and_listing_run_beside_everything() {
             clock.fetch_add(1000, Relaxed);
         } else if let Some(hit) = table.lookup(&key(n)) {
             table.touch(&hit, 1, 1, now);
-            own.set_class(&hit, any_class(round));
+            set_class(own, &hit, any_class(round));
             if round.is_multiple_of(64) && own.remove(hit.id, hit.version()) {
                 removed.fetch_add(1, Relaxed);
             }

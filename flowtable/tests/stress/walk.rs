@@ -38,7 +38,7 @@ fn a_walk_sees_what_stays_once_and_nothing_twice() {
                     // Whoever stays may change.
                     let [forward, reverse] = actions(n, dice);
                     own.update_pair(&hit, &forward, &reverse);
-                    own.set_class(&hit, Class::Established);
+                    set_class(own, &hit, Class::Established);
                 }
             }
         }
