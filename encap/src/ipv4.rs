@@ -151,6 +151,11 @@ impl<B: DerefMut<Target = [u8; LEN]>> Header<B> {
         self.0[8] = ttl;
     }
 
+    /// Sets the identification.
+    pub fn set_id(&mut self, id: u16) {
+        self.0[4..6].copy_from_slice(&id.to_be_bytes());
+    }
+
     /// Sets the header checksum.
     pub fn set_checksum(&mut self, checksum: u16) {
         self.0[10..12].copy_from_slice(&checksum.to_be_bytes());

@@ -23,6 +23,7 @@ pub mod ecn;
 pub mod error;
 pub mod ethernet;
 pub mod fragment;
+pub mod gso;
 pub mod icmp;
 pub mod icmp_error;
 pub mod icmpv6;
