@@ -66,6 +66,8 @@ reasons! {
     FragmentLen = "fragment_len",
     /// The TCP data offset is under 20 bytes.
     TcpHeaderLen = "tcp_header_len",
+    /// A large segment that cannot be cut: not TCP, a fragment, with SYN or RST, or in too small pieces.
+    NotSegmentable = "not_segmentable",
     /// The UDP length field does not fit the packet.
     UdpLen = "udp_len",
     /// The UDP checksum is wrong.
@@ -130,6 +132,10 @@ reasons! {
     NeighbourQueueFull = "neighbour_queue_full",
     /// Larger than the vif or tunnel takes.
     TooBig = "too_big",
+    /// The port found the TCP or UDP checksum of a tenant's packet wrong.
+    L4Checksum = "l4_checksum",
+    /// No packet buffer was free for a piece of it.
+    NoBuffers = "no_buffers",
     /// Heard on the fabric, and neither for a vif address nor for a host vif.
     NotForUs = "not_for_us",
     /// For the host, and there is no host vif.
@@ -180,6 +186,7 @@ impl From<Error> for DropReason {
             Error::TinyFragment => DropReason::TinyFragment,
             Error::FragmentLen => DropReason::FragmentLen,
             Error::TcpHeaderLen(_) => DropReason::TcpHeaderLen,
+            Error::NotSegmentable => DropReason::NotSegmentable,
             Error::UdpLen { .. } => DropReason::UdpLen,
             Error::UdpChecksum => DropReason::UdpChecksum,
             Error::IcmpChecksum => DropReason::IcmpChecksum,

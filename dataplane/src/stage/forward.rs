@@ -4,7 +4,7 @@ use encap::Buffer;
 
 use super::outbox::Outbox;
 use super::waiting::Waiting;
-use super::{Burst, Context, Lane, Layer, Next, host};
+use super::{Burst, Context, Lane, Layer, Next, host, offload};
 use crate::io::Pool;
 use crate::reason::DropReason;
 use crate::tables::{Nexthop, Tables, Tunnel, Vif, VifId};
@@ -45,7 +45,7 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits
     }
 }
 
-fn by_nexthop<B: Buffer>(
+pub(super) fn by_nexthop<B: Buffer>(
     context: &Context,
     lane: &Lane,
     nexthop: &Nexthop,
@@ -53,6 +53,13 @@ fn by_nexthop<B: Buffer>(
     packet: B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
+    let packet = match packet.offload().is_finished() {
+        true => packet,
+        false => match offload::finish(context, lane, nexthop, layer, packet, exits)? {
+            Some(packet) => packet,
+            None => return Ok(()),
+        },
+    };
     match nexthop {
         Nexthop::Vif(id) => {
             let vif = context.tables.vif(*id).ok_or(DropReason::VifGone)?;

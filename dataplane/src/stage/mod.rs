@@ -6,6 +6,7 @@ pub mod fabric;
 pub mod flow;
 pub mod forward;
 pub mod host;
+pub mod offload;
 pub mod outbox;
 pub mod overlay;
 pub mod parse;

@@ -36,10 +36,18 @@ impl Node {
 
     /// The same with room for `pairs` flows.
     pub fn with_flow_table(pairs: usize, objects: Vec<Object>) -> Node {
+        Node::with_pool(pairs, Box::new(memory::Pool), objects)
+    }
+
+    /// The same with other buffers for what the node makes itself.
+    pub fn with_pool(
+        pairs: usize,
+        pool: Box<dyn dataplane::io::Pool<MemBuffer>>,
+        objects: Vec<Object>,
+    ) -> Node {
         let publisher = Publisher::new(Tables::new(1));
         let table = accounts::table_config(pairs, [1, 2, 3, 4], Timeouts::default(), 1);
         let flows = Arc::new(FlowTable::new(&table));
-        let pool = Box::new(memory::Pool);
         let worker = Worker::new(0, publisher.reader(), flows.clone(), pool);
         let mut node = Node {
             publisher,
@@ -89,6 +97,15 @@ impl Node {
             let sent = self.peers[vif].send_chained(frame, lens);
             assert!(sent, "the receive ring is full");
         }
+        self.worker.poll(self.now);
+    }
+
+    /// Lets a packet arrive with all a port says of it.
+    pub fn send_packet(&mut self, vif: &str, packet: MemBuffer) {
+        assert!(
+            self.peers[vif].send_packet(packet),
+            "the receive ring is full"
+        );
         self.worker.poll(self.now);
     }
 
