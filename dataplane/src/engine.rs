@@ -492,6 +492,7 @@ fn facts(port: &dyn PortControl) -> PortFacts {
     PortFacts {
         mac: port.mac(),
         mtu: port.mtu(),
+        finishes_checksums: port.finishes_checksums(),
     }
 }
 

@@ -10,7 +10,7 @@ use dataplane::DropReason;
 use dataplane::io::Pool;
 use dataplane::tables::spec::{Nexthop, NexthopAction, Object};
 use encap::{Buffer, Gso, L4Checksum, MacAddr, MemBuffer, Offload};
-use etherparse::{PacketBuilder, TcpHeader};
+use etherparse::PacketBuilder;
 
 const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
 const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
@@ -47,62 +47,6 @@ fn node(mtu: u16) -> Node {
     Node::new(objects(mtu))
 }
 
-/// A TCP packet of either family, with the identification of piece `id`.
-fn tcp(
-    macs: (MacAddr, MacAddr),
-    dst: &str,
-    ttl: u8,
-    id: u16,
-    tcp: &TcpHeader,
-    data: &[u8],
-) -> Vec<u8> {
-    let src = if dst.contains(':') {
-        "fd01::10"
-    } else {
-        "10.1.0.10"
-    };
-    let link = PacketBuilder::ethernet2(macs.0.0, macs.1.0);
-    let network = match (ip(src), ip(dst)) {
-        (std::net::IpAddr::V4(a), std::net::IpAddr::V4(b)) => {
-            let mut header = etherparse::Ipv4Header::new(
-                0,
-                ttl,
-                etherparse::IpNumber::TCP,
-                a.octets(),
-                b.octets(),
-            )
-            .expect("short");
-            header.identification = id;
-            link.ip(etherparse::IpHeaders::Ipv4(
-                header,
-                etherparse::Ipv4Extensions::default(),
-            ))
-        }
-        (std::net::IpAddr::V6(a), std::net::IpAddr::V6(b)) => {
-            link.ipv6(a.octets(), b.octets(), ttl)
-        }
-        _ => panic!("one family"),
-    };
-    let mut frame = Vec::new();
-    network
-        .tcp_header(tcp.clone())
-        .write(&mut frame, data)
-        .expect("it fits");
-    frame
-}
-
-fn header(sequence: u32, is_last: bool) -> TcpHeader {
-    let mut header = TcpHeader::new(40_000, 80, sequence, 512);
-    header.ack = true;
-    header.acknowledgment_number = 77;
-    (header.psh, header.fin) = (is_last, is_last);
-    header
-}
-
-fn data(len: usize) -> Vec<u8> {
-    (0..len).map(|n| (n * n / 251) as u8).collect()
-}
-
 /// As a virtio port hands it over: in buffers of 2 KiB, the checksum unfinished.
 fn unfinished(frame: &[u8], mss: Option<u16>) -> MemBuffer {
     let mut frame = frame.to_vec();
@@ -126,12 +70,12 @@ fn a_large_segment_leaves_in_pieces_by_one_flow() {
     for dst in ["10.1.0.9", "fd01::9"] {
         let mut node = node(1600);
         let data = data(60_000);
-        let large = tcp((A, ROUTER), dst, 64, 9, &header(1, true), &data);
+        let large = tcp((A, ROUTER), dst, 64, 9, &tcp_header(1, true), &data);
         node.send_packet("a", unfinished(&large, Some(1400)));
         let sent = node.recv("up0");
         assert_eq!(sent.len(), 43);
         for (n, (frame, data)) in sent.iter().zip(data.chunks(1400)).enumerate() {
-            let header = header(1 + n as u32 * 1400, n == 42);
+            let header = tcp_header(1 + n as u32 * 1400, n == 42);
             let inner = tcp((ROUTER, ROUTER), dst, 63, 9 + n as u16, &header, data);
             assert_eq!(frame[OUTER..], inner, "{dst}, piece {n}");
             // One flow: all with the same source port.
@@ -148,14 +92,21 @@ fn a_large_segment_leaves_in_pieces_by_one_flow() {
 fn pieces_are_no_larger_than_the_tunnel_or_the_vif_takes() {
     for (dst, headers) in [("10.1.0.9", 40), ("fd01::9", 60)] {
         let mut node = node(1500);
-        let large = tcp((A, ROUTER), dst, 64, 0, &header(1, true), &data(10_000));
+        let large = tcp((A, ROUTER), dst, 64, 0, &tcp_header(1, true), &data(10_000));
         node.send_packet("a", unfinished(&large, Some(8000)));
         let sent = node.recv("up0");
         assert_eq!(sent.len(), 10_000_usize.div_ceil(1450 - headers));
         assert_eq!(sent[0].len(), 14 + 1500);
 
         let here = dst.replace('9', "11");
-        let large = tcp((A, ROUTER), &here, 64, 0, &header(1, true), &data(10_000));
+        let large = tcp(
+            (A, ROUTER),
+            &here,
+            64,
+            0,
+            &tcp_header(1, true),
+            &data(10_000),
+        );
         node.send_packet("a", unfinished(&large, Some(8000)));
         let sent = node.recv("b");
         assert_eq!(sent.len(), 10_000_usize.div_ceil(1500 - headers));
@@ -164,7 +115,7 @@ fn pieces_are_no_larger_than_the_tunnel_or_the_vif_takes() {
             &here,
             63,
             0,
-            &header(1, false),
+            &tcp_header(1, false),
             &data(10_000)[..1500 - headers],
         );
         assert_eq!(sent[0], first);
@@ -179,7 +130,7 @@ fn a_piece_larger_than_a_buffer_lies_in_several() {
         "10.1.0.9",
         64,
         0,
-        &header(1, true),
+        &tcp_header(1, true),
         &data(20_000),
     );
     node.send_packet("a", unfinished(&large, Some(8910)));
@@ -193,7 +144,7 @@ fn a_piece_larger_than_a_buffer_lies_in_several() {
         "10.1.0.9",
         63,
         0,
-        &header(1, false),
+        &tcp_header(1, false),
         &data(20_000)[..8910],
     );
     assert_eq!(sent[0][OUTER..], first);
@@ -209,14 +160,14 @@ fn an_unfinished_checksum_is_finished_wherever_the_packet_goes() {
     ] {
         for len in [1, 500, 1300] {
             let mut node = node(1600);
-            let whole = tcp((A, ROUTER), dst, 64, 5, &header(1, true), &data(len));
+            let whole = tcp((A, ROUTER), dst, 64, 5, &tcp_header(1, true), &data(len));
             node.send_packet("a", unfinished(&whole, None));
             let sent = node.recv(to);
             let routed = match to {
                 "b" => (ROUTER, B),
                 _ => (ROUTER, ROUTER),
             };
-            let expected = tcp(routed, dst, 63, 5, &header(1, true), &data(len));
+            let expected = tcp(routed, dst, 63, 5, &tcp_header(1, true), &data(len));
             let skip = if to == "b" { 0 } else { OUTER };
             assert_eq!(sent[0][skip..], expected, "{dst}");
         }
@@ -266,7 +217,7 @@ fn what_the_port_found_wrong_is_dropped_and_what_it_found_right_passes() {
 #[test]
 fn what_cannot_be_cut_is_dropped_by_name() {
     let mut node = node(1600);
-    let mut syn = header(1, false);
+    let mut syn = tcp_header(1, false);
     syn.syn = true;
     let of_udp = udp((A, "10.1.0.10"), (ROUTER, "10.1.0.9"), 64);
     let opening = tcp((A, ROUTER), "10.1.0.9", 64, 0, &syn, &data(3000));
@@ -275,7 +226,7 @@ fn what_cannot_be_cut_is_dropped_by_name() {
         "10.1.0.9",
         64,
         0,
-        &header(1, true),
+        &tcp_header(1, true),
         &data(3000),
     );
     node.send_packet("a", unfinished(&of_udp, Some(1000)));
@@ -309,7 +260,7 @@ fn without_buffers_what_is_left_is_dropped() {
             "10.1.0.9",
             64,
             0,
-            &header(1, true),
+            &tcp_header(1, true),
             &data(9000),
         );
         node.send_packet("a", unfinished(&large, Some(mss)));
@@ -326,7 +277,7 @@ fn a_jumbo_packet_passes_in_one_piece_or_many() {
         "10.1.0.9",
         64,
         3,
-        &header(1, true),
+        &tcp_header(1, true),
         &data(8910),
     );
     let expected = tcp(
@@ -334,7 +285,7 @@ fn a_jumbo_packet_passes_in_one_piece_or_many() {
         "10.1.0.9",
         63,
         3,
-        &header(1, true),
+        &tcp_header(1, true),
         &data(8910),
     );
     for lens in [&[][..], &[2048; 4], &[60, 1, 3000], &[14, 20]] {
@@ -347,7 +298,7 @@ fn a_jumbo_packet_passes_in_one_piece_or_many() {
         "10.1.0.9",
         64,
         3,
-        &header(1, true),
+        &tcp_header(1, true),
         &data(8911),
     );
     node.send_chained("a", &[(longer, vec![2048; 4])]);

@@ -132,6 +132,9 @@ int vr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues,
 		conf.rxmode.offloads |= RX_CHECKSUMS;
 	if (wishes->tx_chains)
 		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	if (wishes->tx_finish)
+		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_UDP_CKSUM |
+					RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO;
 	conf.rxmode.offloads &= dev.rx_offload_capa;
 	conf.txmode.offloads &= dev.tx_offload_capa;
 	return rte_eth_dev_configure(port, rx_queues, tx_queues, &conf);

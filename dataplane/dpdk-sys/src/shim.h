@@ -44,6 +44,7 @@ struct vr_port_wishes {
 	uint8_t rx_scatter;   /* frames into several buffers */
 	uint8_t rx_checksums; /* say of each packet what its checksums are */
 	uint8_t tx_chains;    /* frames from several buffers */
+	uint8_t tx_finish;    /* compute TCP and UDP checksums, cut TCP segments */
 };
 int vr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues,
 		      const struct vr_port_wishes *wishes);

@@ -116,8 +116,13 @@ pub trait PortControl: Send {
     fn raise_mtu(&mut self, mtu: u16) -> Result<(), DeviceError>;
     /// Whether the other end is there, and how fast.
     fn link(&self) -> Link;
-    /// What the device could do by itself; nothing is switched on.
+    /// What the device could do by itself.
     fn offloads(&self) -> Offloads;
+    /// Whether TCP and UDP packets may be sent with their checksum
+    /// [still to be computed](encap::L4Checksum::Partial).
+    fn finishes_checksums(&self) -> bool {
+        false
+    }
     /// What only the device knows. Counts since it was opened.
     fn stats(&self) -> PortStats;
     /// Gives up the control half. The device closes here if all its queue

@@ -3,7 +3,8 @@
 //!
 //! A virtual machine's packet keeps its unfinished checksum through the stages,
 //! none of which reads it, and is finished when it is known where it goes: by then
-//! all headers are as they will be. A large segment has been looked up, admitted
+//! all headers are as they will be; or it is left to the next machine, if that
+//! stands behind a port of the same kind. A large segment has been looked up, admitted
 //! and rewritten once for all the packets it becomes; each of those then goes the
 //! same way, through a tunnel's push or to a vif. Cut are they to what the machine
 //! asked for, or to what the way out carries if that is less.
@@ -12,7 +13,8 @@
 //! port says what they are. Software does not read payloads only to verify them;
 //! a wrong checksum stays as wrong as it was, and the receiver sees it.
 
-use encap::{Buffer, Error, Gso, L4Checksum, Meta, Offload, checksum, ethernet, gso::Segments};
+use encap::{Buffer, Error, Fragment, Gso, L4Checksum, Meta, Offload};
+use encap::{checksum, ethernet, gso::Segments};
 
 use super::forward::{Exits, by_nexthop};
 use super::{Context, Lane, Layer, Next, host};
@@ -72,10 +74,13 @@ pub fn finish<B: Buffer>(
         let large = Large { packet, gso, mtu };
         return cut(context, lane, nexthop, layer, &large, exits).map(|()| None);
     }
-    if offload.l4_checksum == L4Checksum::Partial {
+    let unfinished = offload.l4_checksum == L4Checksum::Partial;
+    packet.set_offload(Offload::NONE);
+    if unfinished && is_stream_or_datagram(&lane.meta) && port_finishes(context, nexthop) {
+        packet.set_offload(Offload::PARTIAL);
+    } else if unfinished {
         checksum::fill_packet(&mut packet, &lane.meta);
     }
-    packet.set_offload(Offload::NONE);
     Ok(Some(packet))
 }
 
@@ -116,6 +121,21 @@ fn cut<B: Buffer>(
             counters.dropped(reason, 1);
         }
     }
+}
+
+/// Whether it is TCP or UDP as a whole: of what else a port finishes, drivers know
+/// nothing.
+fn is_stream_or_datagram(meta: &Meta) -> bool {
+    meta.fragment == Fragment::Whole && (meta.is_tcp() || meta.is_udp())
+}
+
+/// Whether the packet goes out of a port that computes its checksum.
+fn port_finishes(context: &Context, nexthop: &Nexthop) -> bool {
+    let Nexthop::Vif(id) = nexthop else {
+        return false;
+    };
+    let vif = context.tables.vif(*id);
+    vif.is_some_and(|vif| vif.finishes_checksums)
 }
 
 /// Largest IP packet that goes to a nexthop, in bytes; `None` if none does.

@@ -50,6 +50,8 @@ pub(super) struct OpenPort {
     rx_queues: u16,
     /// Packets of several segments are sent as they are.
     sends_chains: bool,
+    /// So are packets with their checksum still to be computed.
+    finishes_checksums: bool,
     oversized: AtomicU64,
     unsendable: AtomicU64,
 }
@@ -88,6 +90,7 @@ impl OpenPort {
             cut_len,
             rx_queues: 0,
             sends_chains: false,
+            finishes_checksums: false,
             oversized: AtomicU64::new(0),
             unsendable: AtomicU64::new(0),
         })
@@ -111,6 +114,8 @@ impl OpenPort {
         self.scatters =
             driver::scatters(&self.name) && (is_virtual || (is_jumbo && info.rx_scatter != 0));
         self.sends_chains = info.tx_chains != 0 && (is_virtual || is_jumbo);
+        self.finishes_checksums =
+            info.tx_l4_checksum != 0 && driver::finishes_checksums(&self.name);
         let wishes = vr_port_wishes {
             mtu: match mtu {
                 Some(mtu) if !is_virtual && self.scatters => mtu.min(MAX_MTU),
@@ -119,6 +124,7 @@ impl OpenPort {
             rx_scatter: is_jumbo.into(),
             rx_checksums: driver::knows_checksums(&self.name).into(),
             tx_chains: self.sends_chains.into(),
+            tx_finish: self.finishes_checksums.into(),
         };
         self.set_up(rx_queues, tx_queues, pool, &wishes)?;
         self.rx_queues = rx_queues;
@@ -149,6 +155,10 @@ impl OpenPort {
 
     pub(super) fn sends_chains(&self) -> bool {
         self.sends_chains
+    }
+
+    pub(super) fn finishes_checksums(&self) -> bool {
+        self.finishes_checksums
     }
 
     pub(super) fn count_oversized(&self, packets: u64) {
@@ -393,6 +403,10 @@ impl PortControl for Control {
             tx_tcp_segmentation: info.tx_tcp_segmentation != 0,
             rss: info.rss != 0,
         }
+    }
+
+    fn finishes_checksums(&self) -> bool {
+        self.0.finishes_checksums
     }
 
     fn stats(&self) -> PortStats {
