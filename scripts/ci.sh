@@ -66,7 +66,7 @@ scripts() {
         shellcheck .ci/run scripts/{setup,test,demo,ci.sh}
     fi
     # Only the syntax; no compiled files beside the sources.
-    /usr/bin/python3 -B -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' tests/scapy/*.py
+    /usr/bin/python3 -B -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' tests/scapy/*.py tests/scapy/checks/*.py
 }
 
 # Tests of the tests crate with the programs that the other crates' tests made:
@@ -94,6 +94,8 @@ check "flow table under stress" env STRESS_MS=60000 \
     cargo test --package flowtable --test stress everything_at_once
 check "flow table under loom" env RUSTFLAGS="--cfg loom" LOOM_MAX_DURATION=20 \
     cargo test --package flowtable --test loom --release --target-dir target/loom
+check "mutations of frames" env MUTATIONS=10000000 \
+    cargo test --package dataplane --no-default-features --test mutations
 check "scenarios without dpdk" scenarios --no-default-features
 if pkg-config --exists libdpdk; then
     check "clippy" cargo clippy --workspace --all-targets -- -D warnings

@@ -102,6 +102,8 @@ impl Scenario {
                 vlan: None,
                 mtu: Some(1600),
                 flow_quota: None,
+                storm_limit: None,
+                max_learned_macs: None,
             })
         };
         let far = ipnet::Ipv4Net::new_assert(Ipv4Addr::from_bits(FAR), 9);
@@ -112,6 +114,9 @@ impl Scenario {
                 mode: spec::ForwardingMode::Both,
                 mac: MacAddr::VROUTER,
                 flow_quota: None,
+                learning: false,
+                router_advertisement: None,
+                tcp_mss_clamp: None,
             }),
             vif(
                 "uplink",
@@ -136,6 +141,8 @@ impl Scenario {
                     remote: PEER_IP.into(),
                     vni: vni(),
                     inner_mac: None,
+                    fragment: spec::FragmentMode::Inner,
+                    mtu: None,
                 }),
             }),
             Object::Route(spec::Route {

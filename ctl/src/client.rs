@@ -148,6 +148,23 @@ impl Client {
         Ok(self.inner.flows(request).await?.into_inner())
     }
 
+    /// The learned MACs of a vrf, or of all.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Status`].
+    pub async fn learned_macs(
+        &mut self,
+        vrf: Option<String>,
+    ) -> Result<Vec<proto::LearnedMac>, Error> {
+        let request = proto::LearnedMacsRequest { vrf };
+        let mut stream = self.inner.learned_macs(request).await?.into_inner();
+        let mut macs = Vec::new();
+        while let Some(response) = stream.message().await? {
+            macs.extend(response.macs);
+        }
+        Ok(macs)
+    }
+
     /// Counters since start.
     ///
     /// # Errors

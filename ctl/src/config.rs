@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use dataplane::memory;
+use dataplane::stage::error_rate;
+use dataplane::stage::fragments::{LIFETIME_MS, Limits};
 
 use crate::files::{Mistake, ObjectFiles, take_objects};
 use crate::proto::{self, descriptor};
@@ -31,6 +33,10 @@ pub struct NodeConfig {
     pub socket: PathBuf,
     /// Whether an idle worker polls without pause.
     pub busy_poll: bool,
+    /// What each worker may keep of fragments.
+    pub fragments: Limits,
+    /// ICMP errors and TCP resets sent to one source in a second; 0 for none.
+    pub icmp_errors_per_second: u32,
     /// Objects to apply at boot; well-formed each for itself.
     pub objects: ObjectFiles,
 }
@@ -104,14 +110,47 @@ impl NodeConfig {
             },
             socket: written.socket.as_deref().unwrap_or(DEFAULT_SOCKET).into(),
             busy_poll: written.idle() == proto::Idle::Busy,
+            fragments: fragments(&written.fragments.unwrap_or_default()),
+            icmp_errors_per_second: written
+                .icmp_errors_per_second
+                .unwrap_or(error_rate::PER_SECOND),
             objects,
         }
     }
 }
 
+/// What is written, or the default.
+fn fragments(written: &proto::Fragments) -> Limits {
+    let default = Limits::default();
+    Limits {
+        datagrams: written.datagrams.unwrap_or(default.datagrams),
+        held_packets: written.held_packets.unwrap_or(default.held_packets),
+        held_bytes: written.held_bytes.unwrap_or(default.held_bytes),
+        timeout_ms: written.timeout_ms.unwrap_or(default.timeout_ms),
+    }
+}
+
+/// What is wrong with the limits of fragments.
+fn fragments_out_of_range(limits: Limits) -> impl Iterator<Item = (&'static str, String)> {
+    let checks = [
+        ("datagrams", limits.datagrams, 16..=1 << 20),
+        ("held_packets", limits.held_packets, 0..=8192),
+        ("held_bytes", limits.held_bytes, 0..=1 << 26),
+        ("timeout_ms", limits.timeout_ms, 1..=LIFETIME_MS),
+    ];
+    let wrong = checks.into_iter();
+    let wrong = wrong.filter(|(_, value, range)| !range.contains(value));
+    wrong.map(|(key, value, range)| {
+        let (min, max) = range.into_inner();
+        let reason = format!("{key}: {value} is out of range, {min} to {max}");
+        ("fragments", reason)
+    })
+}
+
 /// Values that have the right type and are still wrong: field and reason.
 fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
     const FLOWS: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 28;
+    const MAX_ERRORS: u32 = 100_000;
     let mut wrong = Vec::new();
     for (i, core) in written.cores.iter().enumerate() {
         if written.cores[..i].contains(core) {
@@ -123,12 +162,21 @@ fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
         let reason = format!("{size} is out of range; a flow table holds {min} to {max} flows");
         wrong.push(("flow_table_size", reason));
     }
+    if let Some(rate) = written.icmp_errors_per_second
+        && rate > MAX_ERRORS
+    {
+        let reason = format!("{rate} is out of range; 0 to {MAX_ERRORS} errors a second are sent");
+        wrong.push(("icmp_errors_per_second", reason));
+    }
     if written.socket.as_deref() == Some("") {
         wrong.push((
             "socket",
             "is empty; write a path or leave the key out".into(),
         ));
     }
+    wrong.extend(fragments_out_of_range(fragments(
+        &written.fragments.unwrap_or_default(),
+    )));
     wrong
 }
 
@@ -144,6 +192,8 @@ mod tests {
         assert_eq!(config.flow_table_memory, memory::Settings::default());
         assert_eq!(config.socket, PathBuf::from("/run/vrouter/ctl.sock"));
         assert!(!config.busy_poll);
+        assert_eq!(config.fragments, Limits::default());
+        assert_eq!(config.icmp_errors_per_second, 100);
         assert!(config.objects.objects().len() == 0 && config.eal.is_empty());
     }
 
@@ -157,6 +207,8 @@ flow_table_numa_node: 1
 flow_table_huge_pages: false
 socket: /tmp/a.sock
 idle: busy
+fragments: {datagrams: 16, held_packets: 8, held_bytes: 9000, timeout_ms: 30}
+icmp_errors_per_second: 0
 objects:
   vrfs:
     - {name: front, gateways: [10.1.0.1/24, "fd01::1/64"]}
@@ -171,6 +223,14 @@ objects:
         };
         assert_eq!(config.flow_table_memory, memory);
         assert!(config.busy_poll);
+        let limits = Limits {
+            datagrams: 16,
+            held_packets: 8,
+            held_bytes: 9000,
+            timeout_ms: 30,
+        };
+        assert_eq!(config.fragments, limits);
+        assert_eq!(config.icmp_errors_per_second, 0);
         assert_eq!(config.objects.objects().len(), 1);
     }
 
@@ -180,6 +240,7 @@ objects:
 cores: [0, 0]
 sokcet: /tmp/a.sock
 flow_table_size: 5
+fragments: {timeout_ms: 40000}
 objects:
   vifs:
     - {name: v, device: net_null0, role: tenent, vrf: f}
@@ -196,7 +257,8 @@ objects:
                 "node.yaml:1: cores: core 0 is named twice",
                 "node.yaml:2: sokcet: is not a key of a node file; did you mean `socket`?",
                 "node.yaml:3: flow_table_size: 5 is out of range; a flow table holds 1024 to 268435456 flows",
-                "node.yaml:6: vif v: role: wants one of tenant, fabric, host, not `tenent`; did you mean `tenant`?",
+                "node.yaml:4: fragments: timeout_ms: 40000 is out of range, 1 to 30000",
+                "node.yaml:7: vif v: role: wants one of tenant, fabric, host, not `tenent`; did you mean `tenant`?",
             ]
         );
     }

@@ -149,6 +149,8 @@ fn nexthop_text(tables: &Tables, id: NexthopId) -> String {
         Some(Nexthop::Tunnel(_)) => format!("tunnel {}", name()),
         Some(Nexthop::Host) => "host".into(),
         Some(Nexthop::Discard) => "discard".into(),
+        Some(Nexthop::Replicate(_)) => format!("replicate {}", name()),
+        Some(Nexthop::Reject) => "reject".into(),
         Some(Nexthop::Unreachable) | None => "unreachable".into(),
     }
 }

@@ -416,3 +416,70 @@ fn a_client_killed_in_the_middle_leaves_nothing_half_done() {
     }
     assert_eq!(daemon.vrctl(&["apply", "-f", &file]).status, Some(0));
 }
+
+#[test]
+fn learned_macs_are_shown_where_they_were_heard() {
+    let daemon = Daemon::start();
+    let bridge = daemon.devices.plug("memory:1", 1);
+    let file = daemon.file(
+        "net.yaml",
+        r#"
+vrfs:
+  - name: front
+    gateways: ["fd01::1/64"]
+    learning: true
+    router_advertisement: {disabled: true}
+vifs:
+  - {name: port, role: tenant, device: "memory:1", vrf: front, max_learned_macs: 4, storm_limit: 0}
+nexthops:
+  - {name: to-port, vif: port}
+  - {name: all, replicate: {members: [to-port]}}
+macs:
+  - {vrf: front, mac: "ff:ff:ff:ff:ff:ff", nexthop: all}
+"#,
+    );
+    let said = daemon.vrctl(&["apply", "-f", &file]);
+    assert_eq!(said.status, Some(0), "{said:?}");
+    let said = daemon.vrctl(&["get", "nexthops"]);
+    assert!(said.out.contains("replicate to to-port"), "{said:?}");
+    // What it shows is what it takes.
+    let said = daemon.vrctl(&["get", "all", "-o", "yaml"]);
+    let again = daemon.file("again.yaml", &said.out);
+    let said = daemon.vrctl(&["apply", "-f", &again]);
+    assert!(said.out.contains("generation 1"), "{said:?}");
+
+    assert_eq!(daemon.vrctl(&["macs"]).out, "no learned MACs\n");
+    assert!(bridge.send(&udp_frame(5, 53)));
+    let waiting = (0..500).map_while(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        (daemon.vrctl(&["macs"]).out == "no learned MACs\n").then_some(())
+    });
+    assert!(waiting.count() < 500);
+    let said = daemon.vrctl(&["macs", "front"]);
+    let cells: Vec<_> = said
+        .out
+        .lines()
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    assert_eq!(
+        cells[..4],
+        ["front", "02:00:00:00:01:05", "vif", "port"],
+        "{said:?}"
+    );
+    let said = daemon.vrctl(&["macs", "-o", "json"]);
+    let macs: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(macs[0]["place"], "vif port");
+    let said = daemon.vrctl(&["macs", "nobody"]);
+    assert_eq!(
+        (said.status, said.err.as_str()),
+        (Some(1), "there is no vrf `nobody`\n")
+    );
+    assert_eq!(
+        daemon
+            .vrctl(&["delete", "mac", "front", "ff:ff:ff:ff:ff:ff"])
+            .status,
+        Some(0)
+    );
+}

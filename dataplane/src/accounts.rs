@@ -104,6 +104,14 @@ pub fn close(flows: &FlowTable, before: &Tables, changed: &Changed) {
             flows.worker(0).remove(id, version);
         }
     }
+    if !gone.is_empty() {
+        before.learned().forget(|vrf, place| {
+            let vif = place
+                .as_vif()
+                .is_some_and(|id| gone.contains(&self::vif(id)));
+            vif || gone.contains(&self::vrf(vrf))
+        });
+    }
     // Whoever gets the number next has no past.
     gone.into_iter().for_each(|owner| flows.forget(owner));
 }

@@ -26,6 +26,7 @@ pub struct Block {
     tx_bytes: AtomicU64,
     consumed: AtomicU64,
     originated: AtomicU64,
+    errors_withheld: AtomicU64,
     drops: [AtomicU64; DropReason::COUNT],
 }
 
@@ -44,8 +45,11 @@ pub struct Totals {
     /// Frames received that were for the vrouter itself and needed no answer, such
     /// as the ARP replies that it waited for.
     pub consumed: u64,
-    /// Frames the vrouter made itself, such as ARP requests.
+    /// Frames the vrouter made itself: ARP requests, ICMP errors, the further pieces of a packet.
     pub originated: u64,
+    /// ICMP errors and TCP resets that were owed, and not sent for being too many. Packets they
+    /// would have been about are counted as dropped all the same.
+    pub errors_withheld: u64,
     /// Frames dropped, by reason in the order of [`DropReason::ALL`].
     pub drops: [u64; DropReason::COUNT],
 }
@@ -85,6 +89,7 @@ impl Block {
             tx_bytes: AtomicU64::new(0),
             consumed: AtomicU64::new(0),
             originated: AtomicU64::new(0),
+            errors_withheld: AtomicU64::new(0),
             drops: [const { AtomicU64::new(0) }; DropReason::COUNT],
         }
     }
@@ -115,6 +120,12 @@ impl Block {
         add(&self.originated, 1);
     }
 
+    /// Counts an error that was owed and not sent.
+    #[inline]
+    pub fn error_withheld(&self) {
+        add(&self.errors_withheld, 1);
+    }
+
     /// Counts dropped frames.
     #[inline]
     pub fn dropped(&self, reason: DropReason, packets: u64) {
@@ -130,6 +141,7 @@ impl Block {
             tx_bytes: read(&self.tx_bytes),
             consumed: read(&self.consumed),
             originated: read(&self.originated),
+            errors_withheld: read(&self.errors_withheld),
             drops: self.drops.each_ref().map(read),
         }
     }
@@ -159,6 +171,7 @@ impl AddAssign for Totals {
         self.tx_bytes += other.tx_bytes;
         self.consumed += other.consumed;
         self.originated += other.originated;
+        self.errors_withheld += other.errors_withheld;
         for (sum, count) in self.drops.iter_mut().zip(other.drops) {
             *sum += count;
         }

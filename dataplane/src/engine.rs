@@ -23,6 +23,7 @@ use crate::counters::Totals;
 use crate::io::{DeviceError, Devices, Link, Pool, Port, PortControl, PortStats};
 use crate::memory::{self, MemoryError, Placement};
 use crate::snapshot::Publisher;
+use crate::stage::fragments;
 use crate::tables::change::{Refusal, Request};
 use crate::tables::commit::{Changed, PortFacts};
 use crate::tables::spec::{Key, Name, Object, Role};
@@ -46,6 +47,10 @@ pub struct Config<B> {
     pub seed: [u64; 4],
     /// When flows expire.
     pub timeouts: Timeouts,
+    /// What each worker may keep of fragments.
+    pub fragments: fragments::Limits,
+    /// ICMP errors sent to one source in a second; with 0 none are sent at all.
+    pub icmp_errors_per_second: u32,
     /// What workers do without packets.
     pub idle: Idle,
     /// Buffers for packets the engine makes itself, one pool per worker.
@@ -90,6 +95,8 @@ pub struct Stats {
     pub workers: Vec<WorkerStats>,
     /// The flow table.
     pub flows: FlowStats,
+    /// What each worker may keep of fragments.
+    pub fragments: fragments::Limits,
 }
 
 /// A reading of one vif.
@@ -129,6 +136,8 @@ pub struct WorkerStats {
     pub busy_rounds: u64,
     /// Rounds that found none.
     pub idle_rounds: u64,
+    /// What it keeps of fragments.
+    pub fragments: fragments::Usage,
 }
 
 /// A reading of the flow table.
@@ -166,6 +175,7 @@ pub struct Engine<B> {
     flows: Arc<FlowTable>,
     flow_memory: Placement,
     workers: Vec<Handle<B>>,
+    fragments: fragments::Limits,
     devices: Box<dyn Devices<B>>,
     ports: HashMap<Name, Box<dyn PortControl>>,
     started: Instant,
@@ -190,10 +200,13 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         );
         let started = Instant::now();
         let (flows, flow_memory) = flow_table(&config)?;
-        let publisher = Publisher::new(Tables::new(config.cores.len()));
+        let publisher = Publisher::new(Tables::new(config.cores.len()).with_secret(config.seed));
         let mut workers = Vec::new();
         for ((index, core), pool) in config.cores.iter().enumerate().zip(config.pools) {
-            let worker = Worker::new(index, publisher.reader(), flows.clone(), pool);
+            let mut worker = Worker::new(index, publisher.reader(), flows.clone(), pool)
+                .with_error_limits(config.icmp_errors_per_second, config.seed)
+                .with_fragment_limits(&config.fragments);
+            worker.announce_routers();
             let settings = thread::Settings {
                 core: *core,
                 idle: config.idle,
@@ -207,6 +220,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             flows,
             flow_memory,
             workers,
+            fragments: config.fragments,
             devices,
             ports: HashMap::new(),
             started,
@@ -288,6 +302,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
                 usage: self.flows.table_usage(),
                 memory: self.flow_memory,
             },
+            fragments: self.fragments,
         }
     }
 
@@ -406,6 +421,15 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         let deadline = Instant::now() + SETTLE_LIMIT;
         while !self.publisher.settled() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_micros(50));
+        }
+        let vrfs = changed.deleted.iter().filter_map(|key| match key {
+            Key::Vrf(name) => Some(before.vrf_named(name)?.id),
+            _ => None,
+        });
+        for id in vrfs {
+            for worker in &self.workers {
+                worker.send(Command::Forget(id));
+            }
         }
         for (_, id) in &removed {
             for worker in &self.workers {

@@ -64,6 +64,14 @@ reasons! {
     TinyFragment = "tiny_fragment",
     /// A fragment of impossible length or offset.
     FragmentLen = "fragment_len",
+    /// A fragment with bytes that another of its datagram has, and whatever of that datagram comes after it (RFC 5722, RFC 8200 §4.5).
+    FragmentOverlap = "fragment_overlap",
+    /// A datagram in more than 64 pieces.
+    FragmentPieces = "fragment_pieces",
+    /// The first fragment of the datagram, which has its ports, did not come in time.
+    FragmentTimeout = "fragment_timeout",
+    /// No room to wait for the datagram's first fragment, and nobody's share of it is larger than this vrf's.
+    FragmentLimit = "fragment_limit",
     /// The TCP data offset is under 20 bytes.
     TcpHeaderLen = "tcp_header_len",
     /// A large segment that cannot be cut: not TCP, a fragment, with SYN or RST, or in too small pieces.
@@ -106,12 +114,28 @@ reasons! {
     SplitHorizon = "split_horizon",
     /// No route to the destination.
     NoRoute = "no_route",
-    /// No bridge entry for the destination MAC.
+    /// No bridge entry for the destination MAC, or no MAC to route to.
     NoMac = "no_mac",
-    /// The vrf does not forward frames of this kind (its `mode`).
+    /// The vrf (its `mode`), or a vif without `mac`, does not forward frames of this kind.
     ForwardingMode = "forwarding_mode",
     /// Broadcast or multicast, which this vrf does not replicate.
     Multicast = "multicast",
+    /// The vif sent more frames to be replicated than its `storm_limit`.
+    StormLimit = "storm_limit",
+    /// To be replicated, and every member is where it came from.
+    NoMember = "no_member",
+    /// No buffer was free for a copy.
+    NoBuffer = "no_buffer",
+    /// Larger than what can be copied.
+    CopyTooBig = "copy_too_big",
+    /// To a MAC behind the vif it came from.
+    SameVif = "same_vif",
+    /// A new source MAC where as many are learned as may be: of the vif (`max_learned_macs`), the vrf or the node.
+    MacLimit = "mac_limit",
+    /// The source MAC moved too often, and stays where it was for a while.
+    MacMoves = "mac_moves",
+    /// A router advertisement or redirect from a tenant (RFC 6105).
+    RaGuard = "ra_guard",
     /// Link-local addresses stay on their link (RFC 4291 §2.5.6).
     LinkLocal = "link_local",
     /// To a gateway address, and not something it answers.
@@ -124,6 +148,8 @@ reasons! {
     TtlExpired = "ttl_expired",
     /// The nexthop says `discard`.
     Discard = "discard",
+    /// The nexthop says `reject`; the sender is told.
+    Reject = "reject",
     /// No route in the underlay to the tunnel's remote.
     NoUnderlayRoute = "no_underlay_route",
     /// The underlay neighbour did not answer in time.
@@ -136,6 +162,10 @@ reasons! {
     L4Checksum = "l4_checksum",
     /// No packet buffer was free for a piece of it.
     NoBuffers = "no_buffers",
+    /// A path MTU out of bounds: below 576 (IPv4) or 1280 bytes (IPv6), or not below the one known (RFC 8201 §4).
+    PathMtuIgnored = "path_mtu_ignored",
+    /// An ICMP error about a tunnel packet that this node does not send.
+    IcmpUnmatched = "icmp_unmatched",
     /// Heard on the fabric, and neither for a vif address nor for a host vif.
     NotForUs = "not_for_us",
     /// For the host, and there is no host vif.

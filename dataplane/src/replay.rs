@@ -13,6 +13,7 @@ use crate::counters::Totals;
 use crate::io::pcap::{PcapError, PcapReader};
 use crate::io::{Batch, RxQueue, TxQueue, memory};
 use crate::snapshot::Publisher;
+use crate::stage::error_rate;
 use crate::tables::Tables;
 use crate::tables::change::{Change, Refusal, Request};
 use crate::tables::spec::{Name, Object};
@@ -138,7 +139,8 @@ impl Replay {
         let flows = Arc::new(FlowTable::new(&table));
         accounts::set_quotas(&flows, &publisher.current(), &changed);
         let pool = Box::new(memory::Pool);
-        let mut worker = Worker::new(0, publisher.reader(), flows.clone(), pool);
+        let mut worker = Worker::new(0, publisher.reader(), flows.clone(), pool)
+            .with_error_limits(error_rate::PER_SECOND, seed);
         let tables = publisher.current();
         let departures = Departures::default();
         let mut arrivals = BTreeMap::new();
@@ -228,7 +230,7 @@ impl Replay {
         if now.since(self.clock.aged) >= 1_000 {
             // The worker ages by the millisecond; a capture may skip hours.
             self.clock.aged = now;
-            if !self.flows.is_empty() {
+            if !self.flows.is_empty() || self.tables.learned().buckets() > 0 {
                 self.worker.age_all(now);
             }
         }

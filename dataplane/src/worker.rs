@@ -14,13 +14,17 @@ use crate::counters::VifCounters;
 use crate::io::{BATCH, Pool, RxQueue, TxQueue};
 use crate::reason::DropReason;
 use crate::snapshot::Reader;
+use crate::stage::announce::Announcer;
+use crate::stage::error_rate::{self, ErrorRate};
 use crate::stage::forward::Exits;
+use crate::stage::fragments::{self, Fragments};
+use crate::stage::learn::{self, Sweeper};
 use crate::stage::outbox::Outbox;
 use crate::stage::waiting::Waiting;
 use crate::stage::{self, Burst, Context};
 use crate::tables::neighbour::Neighbour;
 use crate::tables::spec::Role;
-use crate::tables::{Tables, VifId};
+use crate::tables::{Tables, VifId, VrfId};
 
 /// Known neighbours are looked after this often.
 const NEIGHBOUR_CARE_MS: u32 = 1_000;
@@ -32,10 +36,14 @@ pub struct Worker<B> {
     flows: Arc<FlowTable>,
     inputs: Vec<Input<B>>,
     burst: Burst<B>,
+    fragments: Fragments<B>,
     outbox: Outbox<B>,
     waiting: Waiting<B>,
     pool: Box<dyn Pool<B>>,
+    errors: ErrorRate,
     ageing: Ageing,
+    learned: Sweeper,
+    announcer: Option<Announcer>,
     cared: Ticks,
 }
 
@@ -61,6 +69,9 @@ struct Ageing {
 /// brought a flow.
 const AGED_AT_ONCE: usize = 64;
 
+/// Buckets of learned MACs looked at between two batches: some 10 µs.
+const SWEPT_AT_ONCE: usize = 64;
+
 /// How long the ageing takes for the whole table, in milliseconds. With the
 /// rounding of due times that is 4.4 % of the shortest timeout, 10 s, but after a
 /// flood that comes due at once; a round over a table in which nothing is due
@@ -84,17 +95,27 @@ impl<B: Buffer> Worker<B> {
             flows,
             inputs: Vec::new(),
             burst: Burst::new(),
+            fragments: Fragments::new(&fragments::Limits::default()),
             outbox: Outbox::new(index),
             waiting: Waiting::new(),
             pool,
+            errors: ErrorRate::new(error_rate::PER_SECOND, workers, [0; 4]),
             ageing: Ageing {
                 cursor: AgeCursor::new(index, workers),
                 pace,
                 owed: 0,
                 last: Ticks(0),
             },
+            learned: Sweeper::default(),
+            announcer: None,
             cared: Ticks(0),
         }
+    }
+
+    /// From now on worker 0 sends router advertisements that nobody asked for. Not
+    /// in a replay, where what comes out is the answer to what went in.
+    pub fn announce_routers(&mut self) {
+        self.announcer = Some(Announcer::default());
     }
 
     /// Sends to a vif through `queue` from now on.
@@ -116,10 +137,42 @@ impl<B: Buffer> Worker<B> {
         });
     }
 
-    /// Drops all queues of a vif.
+    /// Drops all queues of a vif, and what waits of what it received.
     pub fn detach(&mut self, vif: VifId) {
         self.inputs.retain(|input| input.vif != vif);
         self.outbox.detach(vif);
+        if let Some(announcer) = &mut self.announcer {
+            announcer.forget(vif);
+        }
+        let tables = self.tables.pin();
+        self.fragments.forget_vif(vif, tables, self.index);
+    }
+
+    /// Drops what is kept of packets in a vrf that was removed.
+    pub fn forget(&mut self, vrf: VrfId) {
+        let tables = self.tables.pin();
+        self.fragments.forget_vrf(vrf, tables, self.index);
+    }
+
+    /// Sends at most so many ICMP errors a second to one source, all workers together, and none
+    /// with 0. `seed` is what sources are hashed with; to be said before the first packet.
+    #[must_use]
+    pub fn with_error_limits(mut self, per_second: u32, seed: [u64; 4]) -> Worker<B> {
+        let workers = self.tables.pin().workers();
+        let errors = ErrorRate::new(per_second, workers, seed);
+        Worker { errors, ..self }
+    }
+
+    /// Keeps no more of fragments than this; to be said before the first packet.
+    #[must_use]
+    pub fn with_fragment_limits(self, limits: &fragments::Limits) -> Worker<B> {
+        let fragments = Fragments::new(limits);
+        Worker { fragments, ..self }
+    }
+
+    /// Where to read how much is kept of fragments.
+    pub fn fragment_gauge(&self) -> Arc<fragments::Gauge> {
+        self.fragments.gauge().clone()
     }
 
     /// One round over all queues; returns how many packets arrived.
@@ -162,15 +215,17 @@ impl<B: Buffer> Worker<B> {
             Role::Fabric => stage::fabric::run(&context, burst),
             Role::Host => stage::host::run(&context, burst),
         }
-        stage::flow::run(&context, burst);
-        stage::bridge::run(&context, burst);
-        stage::rewrite::run(burst);
+        stage::fragments::run(&context, burst, &mut self.fragments);
         let mut exits = Exits {
             outbox: &mut self.outbox,
             waiting: &mut self.waiting,
             pool: &mut *self.pool,
+            errors: &mut self.errors,
         };
-        stage::forward::run(&context, burst, &mut exits);
+        onward(&context, burst, &mut exits);
+        while let Some(vif) = self.fragments.release(tables, burst) {
+            onward(&Context { vif, ..context }, burst, &mut exits);
+        }
         self.outbox.flush(tables);
         received
     }
@@ -178,7 +233,8 @@ impl<B: Buffer> Worker<B> {
     /// What is due besides packets: held packets, neighbours, the age of flows.
     fn look_after(&mut self, now: Ticks, received: usize) {
         // An idle worker, too, lets go of an old snapshot.
-        self.tables.pin();
+        let tables = self.tables.pin();
+        self.fragments.expire(tables, self.index, now);
         if !self.waiting.is_empty() {
             self.resolve_waiting(now);
         }
@@ -196,10 +252,27 @@ impl<B: Buffer> Worker<B> {
             return;
         }
         ageing.last = now;
+        let at_most = match received {
+            0 => usize::MAX,
+            _ => SWEPT_AT_ONCE,
+        };
+        let tables = self.tables.pin();
+        self.learned.run(tables, self.index, now, elapsed, at_most);
         if self.index == 0 && now.since(self.cared) >= NEIGHBOUR_CARE_MS {
             self.cared = now;
             self.confirm_neighbours(now);
+            self.announce(now);
+            self.tables.pin().underlay().paths.forget(now);
         }
+    }
+
+    fn announce(&mut self, now: Ticks) {
+        let Some(announcer) = &mut self.announcer else {
+            return;
+        };
+        let tables = self.tables.pin();
+        announcer.run(tables, self.index, now, &mut *self.pool, &mut self.outbox);
+        self.outbox.flush(tables);
     }
 
     fn resolve_waiting(&mut self, now: Ticks) {
@@ -256,15 +329,24 @@ impl<B: Buffer> Worker<B> {
         }
     }
 
-    /// True while packets wait for a neighbour.
+    /// True while packets wait, for a neighbour or for a first fragment.
     pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.fragments.is_waiting()
     }
 
-    /// Looks at every flow once; for clocks that jump, as in a replay.
+    /// Looks at every flow and learned MAC once; for clocks that jump, as in a replay.
     pub fn age_all(&mut self, now: Ticks) {
         let mut cursor = AgeCursor::default();
         let flows = self.flows.worker(self.index);
         flows.age(&mut cursor, usize::MAX, now, |_| {});
+        learn::sweep_all(self.tables.pin(), self.index, now);
     }
+}
+
+/// The rest of a packet's way, for those that stage `fragments` let go as for all.
+fn onward<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits<B>) {
+    stage::flow::run(context, burst);
+    stage::bridge::run(context, burst);
+    stage::rewrite::run(context, burst);
+    stage::forward::run(context, burst, exits);
 }

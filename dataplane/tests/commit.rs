@@ -224,6 +224,9 @@ fn a_routers_mac_is_not_taken_from_a_machine() {
         mode: ForwardingMode::Both,
         mac: A,
         flow_quota: None,
+        learning: false,
+        router_advertisement: None,
+        tcp_mss_clamp: None,
     };
     assert_eq!(
         refused(&start(), &upserts(vec![Object::Vrf(red.clone())])),
@@ -261,6 +264,8 @@ fn an_uplink_keeps_the_addresses_that_tunnels_need() {
             remote: ip("192.0.2.2"),
             vni: encap::Vni::new(5001).expect("24 bits"),
             inner_mac: None,
+            fragment: FragmentMode::Inner,
+            mtu: None,
         }),
     });
     let (tables, _) = commit(&start(), &upserts(vec![far])).expect("its own address");
@@ -369,4 +374,161 @@ fn a_node_has_room_for_so_many_vrfs_and_vifs() {
         refused(&tables, &upserts(vec![tenant("one-more", "v0", B, &[])])),
         ["vif one-more: a node has at most 4096 vifs, those this request deletes included"]
     );
+}
+
+/// A configuration with a vrf that replicates and learns.
+fn replicating() -> Tables {
+    let mut blue = vrf("blue", &[]);
+    if let Object::Vrf(blue) = &mut blue {
+        blue.learning = true;
+    }
+    let mut nested = tenant("n", "blue", B, &["10.1.0.5"]);
+    if let Object::Vif(nested) = &mut nested {
+        nested.mac = None;
+    }
+    let more = vec![
+        blue,
+        nested,
+        to_vif("to-n", "n"),
+        group("all", &["to-n", "far"]),
+        mac("blue", MacAddr::BROADCAST, "all", None),
+    ];
+    commit(&start(), &upserts(more)).expect("it fits").0
+}
+
+fn to_vif(name: &str, vif: &str) -> Object {
+    nexthop(
+        name,
+        NexthopAction::Vif {
+            vif: vif.into(),
+            address: None,
+        },
+    )
+}
+
+fn group(name: &str, members: &[&str]) -> Object {
+    let members = members.iter().map(|name| (*name).into()).collect();
+    nexthop(name, NexthopAction::Replicate(members))
+}
+
+fn nexthop(name: &str, action: NexthopAction) -> Object {
+    Object::Nexthop(Nexthop {
+        name: name.into(),
+        action,
+    })
+}
+
+#[test]
+fn members_of_a_replication_are_places() {
+    let wrong = upserts(vec![
+        nexthop("host", NexthopAction::Host),
+        to_vif("kernel", "up0"),
+        group("loop", &["loop", "far"]),
+        group("nested", &["all", "far"]),
+        group("odd", &["host"]),
+        group("lost", &["nobody"]),
+    ]);
+    assert_eq!(
+        refused(&replicating(), &wrong),
+        [
+            "nexthop kernel: address: a nexthop out of a fabric vif needs the neighbour's address",
+            "nexthop loop: replicate.members: `loop` is this nexthop itself",
+            "nexthop lost: replicate.members: there is no nexthop named `nobody`",
+            "nexthop nested: replicate.members: `all` replicates, too; name its members instead",
+            "nexthop odd: replicate.members: `host` is neither a tunnel that carries Ethernet nor the vif of a tenant",
+        ]
+    );
+}
+
+#[test]
+fn a_cycle_does_not_come_about_by_changing_one_object() {
+    let wrong = upserts(vec![group("far", &["all"])]);
+    assert_eq!(
+        refused(&replicating(), &wrong),
+        [
+            "nexthop all: replicate.members: `far` replicates, too; name its members instead",
+            "nexthop far: replicate.members: `all` replicates, too; name its members instead",
+            "route red 10.1.0.9/32: nexthop: `far` replicates, which only a group's MAC may lead to",
+        ]
+    );
+    let wrong = upserts(vec![nexthop("to-n", NexthopAction::Host)]);
+    assert_eq!(
+        refused(&replicating(), &wrong),
+        [
+            "nexthop all: replicate.members: `to-n` is neither a tunnel that carries Ethernet nor the vif of a tenant"
+        ]
+    );
+}
+
+#[test]
+fn replication_is_for_groups_and_groups_are_for_replication() {
+    let group_mac = MacAddr([1, 0, 0x5e, 0, 0, 1]);
+    let wrong = upserts(vec![
+        nexthop("host", NexthopAction::Host),
+        mac("blue", A, "all", None),
+        route("blue", "10.9.0.0/16", "all"),
+        mac("blue", group_mac, "host", Some("10.1.0.7")),
+        mac("underlay", group_mac, "all", None),
+    ]);
+    assert_eq!(
+        refused(&replicating(), &wrong),
+        [
+            "route blue 10.9.0.0/16: nexthop: `all` replicates, which only a group's MAC may lead to",
+            "mac blue 01:00:5e:00:00:01: ip: a group has no address that is asked for; leave it out",
+            "mac blue 01:00:5e:00:00:01: nexthop: `host` is not for groups; use a replicate, discard, a tenant's vif or a tunnel that carries Ethernet",
+            "mac blue 02:00:00:00:00:0a: nexthop: `all` replicates, which only a group's MAC may lead to",
+            "mac underlay 01:00:5e:00:00:01: vrf: nothing is bridged in the underlay",
+        ]
+    );
+}
+
+#[test]
+fn a_vif_without_a_mac_needs_a_vrf_that_learns() {
+    let mut objects = vec![
+        tenant("b", "red", B, &[]),
+        tenant("c", "blue", B, &[]),
+        fabric("up1", A, &["192.0.3.1/24"]),
+        Object::Vrf(Vrf {
+            learning: true,
+            ..Vrf::underlay()
+        }),
+    ];
+    for object in &mut objects {
+        if let Object::Vif(vif) = object {
+            vif.max_learned_macs = Some(5);
+            vif.mac = vif.mac.filter(|_| &*vif.name != "b");
+        }
+    }
+    assert_eq!(
+        refused(&replicating(), &upserts(objects)),
+        [
+            "vrf underlay: learning: the underlay has no machines of tenants",
+            "vif b: mac: a tenant vif needs the MAC of the machine behind it, or a vrf with `learning`",
+            "vif c: max_learned_macs: nothing is learned behind a vif with a `mac`; leave one of them out",
+            "vif up1: max_learned_macs: only tenant vifs have one",
+        ]
+    );
+    assert_eq!(
+        refused(&replicating(), &upserts(vec![vrf("blue", &[])])),
+        ["vrf blue: learning: vif n has no `mac` and needs it"]
+    );
+}
+
+#[test]
+fn addresses_of_a_vif_without_a_mac_are_no_routes() {
+    let tables = replicating();
+    let blue = tables.vrf_named("blue").expect("a vrf");
+    assert!(blue.routes.get(net("10.1.0.5/32")).is_none());
+    // Once it has one they are, and go when it goes.
+    let strict = tenant("n", "blue", B, &["10.1.0.5"]);
+    let (tables, _) = commit(&tables, &upserts(vec![strict])).expect("a MAC");
+    let blue = tables.vrf_named("blue").expect("a vrf");
+    assert!(blue.routes.get(net("10.1.0.5/32")).is_some());
+    let mut again = tenant("n", "blue", B, &["10.1.0.5"]);
+    if let Object::Vif(vif) = &mut again {
+        vif.mac = None;
+    }
+    let (tables, _) = commit(&tables, &upserts(vec![again])).expect("none");
+    let blue = tables.vrf_named("blue").expect("a vrf");
+    assert!(blue.routes.get(net("10.1.0.5/32")).is_none() && blue.macs.get(&B).is_none());
 }

@@ -26,6 +26,8 @@ fn start(devices: &memory::Devices) -> Engine<MemBuffer> {
         flow_memory: dataplane::memory::Settings::default(),
         seed: [1, 2, 3, 4],
         timeouts: Timeouts::default(),
+        fragments: Default::default(),
+        icmp_errors_per_second: 100,
         idle: Idle::Adaptive,
         pools: cores.iter().map(|_| Box::new(memory::Pool) as _).collect(),
         on_thread: Arc::new(|| Box::new(())),

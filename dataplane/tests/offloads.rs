@@ -254,7 +254,7 @@ impl Pool<MemBuffer> for Few {
 #[test]
 fn without_buffers_what_is_left_is_dropped() {
     for (mtu, mss, buffers, sent) in [(1600, 1000, 3, 3), (9000, 4000, 3, 1)] {
-        let mut node = Node::with_pool(100, Box::new(Few(buffers)), objects(mtu));
+        let mut node = Node::with(100, Box::new(Few(buffers)), objects(mtu));
         let large = tcp(
             (A, ROUTER),
             "10.1.0.9",

@@ -390,7 +390,7 @@ fn packets_of_one_burst_follow_on_each_other() {
 }
 
 #[test]
-fn fragments_are_no_half_open_connection() {
+fn a_connection_that_opens_in_fragments_is_half_open_like_any_other() {
     let mut node = node(100, &[]);
     let mut frame = tcp("a", "c", 7, "S");
     // More fragments follow (RFC 791 §3.1); the checksum moves by the same.
@@ -399,7 +399,9 @@ fn fragments_are_no_half_open_connection() {
     frame[17] = 44;
     node.send("a", &[with_ipv4_checksum(frame)]);
     assert_eq!(node.recv("c").len(), 1, "{:?}", node.drops("a"));
-    assert_eq!(flows(&node)[0].class, Class::Other);
+    let flows = flows(&node);
+    assert_eq!(flows[0].class, Class::SynSent);
+    assert_eq!(flows[0].forward.dst_port(), 80);
 }
 
 /// The frame with its IPv4 header checksum computed anew (RFC 1071).

@@ -195,6 +195,9 @@ fn any_vrf(random: &mut Random) -> Object {
             false => ROUTER,
         },
         flow_quota: None,
+        learning: false,
+        router_advertisement: None,
+        tcp_mss_clamp: None,
     })
 }
 
@@ -233,13 +236,15 @@ fn vif(random: &mut Random, name: &str, role: Role, vrf: &str, addresses: &[&str
         vlan: None,
         mtu: random.one_in(2).then_some(1400),
         flow_quota: None,
+        storm_limit: None,
+        max_learned_macs: None,
     })
 }
 
 fn any_nexthop(random: &mut Random) -> Object {
     let action = match random.below(6) {
         0 => NexthopAction::Host,
-        1 => NexthopAction::Discard,
+        1 => [NexthopAction::Discard, NexthopAction::Reject][random.below(2)].clone(),
         2 => NexthopAction::Vif {
             vif: random
                 .pick(&[TENANTS[0], TENANTS[1], HOST, FABRICS[0]])
@@ -257,6 +262,8 @@ fn any_nexthop(random: &mut Random) -> Object {
             remote: ip(random.pick(&REMOTES)),
             vni: Vni::new(random.pick(&VNIS)).expect("24 bits"),
             inner_mac: random.one_in(2).then(|| MACS[3]),
+            fragment: FragmentMode::Inner,
+            mtu: random.one_in(3).then_some(1400),
         }),
     };
     Object::Nexthop(Nexthop {

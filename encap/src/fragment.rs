@@ -138,7 +138,7 @@ impl Pieces {
         buffer::clear(piece, head.len + len)?;
         let bytes = piece.bytes_mut();
         bytes[..head.len].copy_from_slice(&head.bytes[..head.len]);
-        copy_payload(packet, self.at, &mut bytes[head.len..])?;
+        packet.copy_to(self.at, &mut bytes[head.len..])?;
         let more = self.more || len < left;
         match self.is_ipv6 {
             true => self.finish_ipv6(bytes, more)?,
@@ -217,11 +217,6 @@ fn copied_options(mut options: &[u8]) -> impl Iterator<Item = &[u8]> {
             }
         }
     })
-}
-
-/// Copies payload out of a packet, from `at` on: the one place here that reads it.
-fn copy_payload<B: Buffer>(packet: &B, at: usize, to: &mut [u8]) -> Result<(), Error> {
-    packet.copy_to(at, to)
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 use crate::checksum::Sum;
 use crate::protocol::{ICMP, ICMPV6};
 use crate::{
-    Buffer, Error, EthernetHeader, Fragment, MacAddr, Meta, ethernet, icmp, icmpv6, ipv4, ipv6,
+    Buffer, Error, EthernetHeader, Fragment, MacAddr, Meta, Offload, ethernet, icmp, icmpv6, ipv4,
+    ipv6,
 };
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -179,7 +180,8 @@ const fn is_one_ipv6(addr: Ipv6Addr) -> bool {
 /// Turns a packet into the error about it, from `src` at `src_mac` back to its sender: an untagged
 /// Ethernet frame that quotes the packet as it is now.
 ///
-/// The caller has asked [`may_answer`]. Of a packet in several segments, only the first is quoted.
+/// The caller has asked [`may_answer`]. Of a packet in several pieces, what its first piece has room
+/// for is quoted.
 ///
 /// # Errors
 /// [`Error::AddressFamily`] if `src` is not of the packet's IP version; [`Error::NoRoom`] if the
@@ -196,7 +198,7 @@ pub fn write<B: Buffer>(
     let (link, _) = EthernetHeader::split(frame.get(meta.l2()..).unwrap_or_default())?;
     let dst_mac = link.src();
     let l3 = usize::from(meta.l3);
-    let there = usize::from(meta.end).min(frame.len()).saturating_sub(l3);
+    let there = usize::from(meta.end).min(packet.len()).saturating_sub(l3);
     match (src, meta.src_addr(frame)) {
         (IpAddr::V4(src), Some(IpAddr::V4(dst))) => {
             let quoted = there.min(MAX_IPV4 - ipv4::LEN - icmp::LEN);
@@ -225,9 +227,13 @@ fn make_room<B: Buffer>(
     if packet.headroom() + l3 < headers {
         return Err(Error::no_room(headers, packet.headroom() + l3));
     }
+    // Without room for all of it there is a shorter quote.
+    let whole = packet.pull_up(l3 + quoted);
+    let quoted = whole.map_or(packet.bytes().len() - l3, |()| quoted);
     packet.truncate(l3 + quoted);
     packet.trim_front(l3)?;
     packet.prepend(headers)?;
+    packet.set_offload(Offload::NONE);
     Ok(packet.bytes_mut())
 }
 

@@ -27,6 +27,8 @@ pub const ROUTER_ADVERTISEMENT: u8 = 134;
 pub const NEIGHBOR_SOLICITATION: u8 = 135;
 /// Type of a neighbour advertisement.
 pub const NEIGHBOR_ADVERTISEMENT: u8 = 136;
+/// Type of a redirect, which only routers send.
+pub const REDIRECT: u8 = 137;
 
 /// ICMPv6 header. `B` is `&[u8; 8]` to read, `&mut [u8; 8]` to write.
 #[derive(Clone, Copy, Debug)]

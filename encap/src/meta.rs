@@ -48,9 +48,10 @@ pub struct Meta {
     pub ether_type: u16,
     /// The VLAN; `None` without a tag and with one that only gives a priority.
     pub vlan: Option<VlanId>,
-    /// TCP, UDP or SCTP source port; identifier of an ICMP query; otherwise 0, as in later fragments.
+    /// TCP, UDP or SCTP source port; identifier of an ICMP query; otherwise 0, as in later fragments
+    /// until somebody who has seen the first one fills it in.
     pub src_port: u16,
-    /// TCP, UDP or SCTP destination port; identifier of an ICMP query; otherwise 0, as in later fragments.
+    /// TCP, UDP or SCTP destination port; identifier of an ICMP query; otherwise as [`Self::src_port`].
     pub dst_port: u16,
     /// Where the payload belongs in its datagram, in bytes.
     pub fragment_offset: u16,

@@ -1,7 +1,9 @@
 //! Neighbour discovery for IPv6 (RFC 4861): solicitations and advertisements, read and written.
 //!
-//! Router discovery and redirects are not here: they belong to the guests and the fabric. Which
-//! addresses to answer for is the caller's business, and so is what to believe.
+//! Which addresses to answer for is the caller's business, and so is what to believe. What a router
+//! says of itself is in [`router`].
+
+pub mod router;
 
 use crate::icmpv6::{NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION};
 use crate::protocol::ICMPV6;
@@ -260,23 +262,27 @@ impl<'a> Message<'a> {
     /// The link-layer address in the option of type `wanted`; the first, should there be several.
     /// Walks all options, as one of length zero makes the message invalid wherever it stands.
     fn option(&self, wanted: u8) -> Result<Option<MacAddr>, Error> {
-        let mut found = None;
-        let mut rest = self.options;
-        while let [kind, units, ..] = *rest {
-            let len = usize::from(units) * 8;
-            if len == 0 {
-                return Err(Error::MalformedNd);
-            }
-            let (option, after) = rest.split_at_checked(len).ok_or(Error::MalformedNd)?;
-            if let ([_, _, mac @ ..], true, None) = (option, kind == wanted, found) {
-                found = mac.first_chunk().map(|mac| MacAddr(*mac));
-            }
-            rest = after;
+        link_layer_option(self.options, wanted)
+    }
+}
+
+fn link_layer_option(options: &[u8], wanted: u8) -> Result<Option<MacAddr>, Error> {
+    let mut found = None;
+    let mut rest = options;
+    while let [kind, units, ..] = *rest {
+        let len = usize::from(units) * 8;
+        if len == 0 {
+            return Err(Error::MalformedNd);
         }
-        match rest {
-            [] => Ok(found),
-            _ => Err(Error::MalformedNd),
+        let (option, after) = rest.split_at_checked(len).ok_or(Error::MalformedNd)?;
+        if let ([_, _, mac @ ..], true, None) = (option, kind == wanted, found) {
+            found = mac.first_chunk().map(|mac| MacAddr(*mac));
         }
+        rest = after;
+    }
+    match rest {
+        [] => Ok(found),
+        _ => Err(Error::MalformedNd),
     }
 }
 

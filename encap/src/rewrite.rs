@@ -6,6 +6,16 @@ use crate::{Buffer, Error, MacAddr, Meta, Network, VlanId, checksum, ethernet, i
 ///
 /// The caller has checked that more than one hop is left; what is not IP stays as it is.
 pub fn decrement_ttl(frame: &mut [u8], meta: &Meta) {
+    change_ttl(frame, meta, |ttl| ttl.wrapping_sub(1));
+}
+
+/// Undoes [`decrement_ttl`], for an error that quotes the packet as it came.
+pub fn increment_ttl(frame: &mut [u8], meta: &Meta) {
+    change_ttl(frame, meta, |ttl| ttl.wrapping_add(1));
+}
+
+#[inline]
+fn change_ttl(frame: &mut [u8], meta: &Meta, change: impl FnOnce(u8) -> u8) {
     let packet = frame.get_mut(usize::from(meta.l3)..).unwrap_or_default();
     match meta.network {
         Network::Ipv4 => {
@@ -14,13 +24,13 @@ pub fn decrement_ttl(frame: &mut [u8], meta: &Meta) {
             };
             // TTL is the high half of its 16-bit word; the low half cancels out.
             let old = u16::from(header.ttl()) << 8;
-            header.set_ttl(header.ttl().wrapping_sub(1));
+            header.set_ttl(change(header.ttl()));
             let new = u16::from(header.ttl()) << 8;
             header.set_checksum(checksum::update_u16(header.checksum(), old, new));
         }
         Network::Ipv6 => {
             if let Ok((mut header, _)) = ipv6::Header::split_mut(packet) {
-                header.set_hop_limit(header.hop_limit().wrapping_sub(1));
+                header.set_hop_limit(change(header.hop_limit()));
             }
         }
         Network::Arp | Network::Other => {}

@@ -59,12 +59,13 @@ def answers_take_the_way_back():
 
 @case
 def fragments_are_routed():
+    """The last one waits for the first, which has the ports."""
     first = ether(RED_A, ROUTER) / IP(src=RED_A.v4, dst=RED_B.v4, id=3, flags="MF") / UDP(sport=1, dport=2, len=1208, chksum=0) / (b"a" * 800)
     last = ether(RED_A, ROUTER) / IP(src=RED_A.v4, dst=RED_B.v4, id=3, frag=101, proto=17) / (b"b" * 400)
     return Case(
         CONFIG,
         [("red_a", last), ("red_a", first)],
-        [("red_b", routed(last, ROUTER, RED_B)), ("red_b", routed(first, ROUTER, RED_B))],
+        [("red_b", routed(first, ROUTER, RED_B)), ("red_b", routed(last, ROUTER, RED_B))],
     )
 
 

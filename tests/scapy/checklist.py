@@ -6,16 +6,15 @@ CHECKS = []
 class Check:
     """One line of docs/conformance.md."""
 
-    def __init__(self, id, source, says, cases=None, tests=(), note=None, unmet=None, later=None):
+    def __init__(self, id, source, says, cases=None, tests=(), note=None, later=None):
         self.id = id
         self.source = source  # RFC and section
         self.says = says
         self.cases = cases  # a function that returns or yields Cases
         self.tests = tests  # Rust tests that show it: (file, function)
         self.note = note  # what the cases leave out
-        self.unmet = unmet  # why it fails; the run complains when it does not
         self.later = later  # why there is nothing to check yet
-        self.heading = None
+        self.heading = self.unmet = None
         CHECKS.append(self)
 
     def named_cases(self):

@@ -36,6 +36,8 @@ impl Capture {
         for check in ["ip", "tcp", "udp"] {
             command.args(["-o", &format!("{check}.check_checksum:TRUE")]);
         }
+        // Legal for tunnels (RFC 6935 §5); whether it was meant is checked elsewhere.
+        command.args(["-o", "udp.ignore_ipv6_zero_checksum:TRUE"]);
         // The captures are of many conversations that never were.
         command.args(["-o", "tcp.analyze_sequence_numbers:FALSE"]);
         command.args(["-d", "udp.port==6635,mpls"]);
@@ -46,11 +48,14 @@ impl Capture {
         run(command.env("HOME", &self.home))
     }
 
-    /// What is malformed, or has a wrong checksum, a line each: empty if all is well.
+    /// What is malformed, has a wrong checksum, or earns an expert's warning, a line
+    /// each: empty if all is well.
     pub fn objections(&self) -> String {
+        const WARNING: &str = "_ws.expert.severity >= 0x600000";
         let wrong = "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0 \
                      || udp.checksum.status == 0 || icmp.checksum.status == 0 \
                      || icmpv6.checksum.status == 0";
-        self.fields(wrong, &["frame.number", "frame.protocols", "_ws.col.Info"])
+        let fields = ["frame.number", "frame.protocols", "_ws.expert.message"];
+        self.fields(&format!("{wrong} || {WARNING}"), &fields)
     }
 }

@@ -4,6 +4,7 @@
 //! a reference leads anywhere is decided by the engine at commit. Every problem
 //! of an object is found, not only the first.
 
+mod bridge;
 mod problems;
 mod text;
 mod written;
@@ -14,7 +15,10 @@ pub(crate) mod tests;
 use std::num::NonZeroU32;
 
 use dataplane::io::MAX_MTU;
-use dataplane::tables::spec::{self, ForwardingMode, Key, NexthopAction, Object, Role};
+use dataplane::tables::path_mtu::{MIN_IPV4, MIN_IPV6};
+use dataplane::tables::spec::{
+    self, ForwardingMode, FragmentMode, Key, NexthopAction, Object, Role,
+};
 use encap::{MacAddr, VlanId, Vni};
 
 pub use problems::Problem;
@@ -63,7 +67,7 @@ pub fn key(written: &proto::Key) -> Result<Key, Vec<Problem>> {
         }
         Some(Written::Mac(w)) => {
             let vrf = p.text("vrf", &w.vrf, text::name);
-            let mac = p.text("mac", &w.mac, text::mac);
+            let mac = p.text("mac", &w.mac, text::mac_or_group);
             vrf.zip(mac).map(|(vrf, mac)| Key::Mac(vrf, mac))
         }
         Some(Written::Vni(number)) => p.vni("vni", *number).map(Key::Vni),
@@ -117,12 +121,40 @@ fn vrf(w: &proto::Vrf, p: &mut Problems) -> Option<spec::Vrf> {
         None => Some(MacAddr::VROUTER),
     };
     let flow_quota = flow_quota(w.flow_quota, p);
+    let router_advertisement = p.optional(
+        "router_advertisement",
+        w.router_advertisement.as_ref(),
+        bridge::router_advertisement,
+    );
+    let tcp_mss_clamp = p.optional("tcp_mss_clamp", w.tcp_mss_clamp, |p, field, mss| {
+        // Between what the smallest and the largest packet leave for TCP.
+        let range = 88..=65_495;
+        in_range(p, field, mss, range, "a segment size")
+    });
     Some(spec::Vrf {
         name: name?,
         gateways: gateways?,
         mode: mode?,
         mac: mac?,
         flow_quota: flow_quota?,
+        learning: w.learning,
+        router_advertisement: router_advertisement?,
+        tcp_mss_clamp: tcp_mss_clamp?,
+    })
+}
+
+fn in_range(
+    p: &mut Problems,
+    field: &str,
+    written: u32,
+    range: std::ops::RangeInclusive<u16>,
+    what: &str,
+) -> Option<u16> {
+    let fits = u16::try_from(written).ok().filter(|n| range.contains(n));
+    fits.or_else(|| {
+        let (least, most) = range.into_inner();
+        let reason = format!("{written} is out of range; {what} is {least} to {most} bytes");
+        p.invalid(field, reason)
     })
 }
 
@@ -168,6 +200,12 @@ fn vif(w: &proto::Vif, p: &mut Problems) -> Option<spec::Vif> {
         })
     });
     let flow_quota = flow_quota(w.flow_quota, p);
+    let storm_limit = p.optional("storm_limit", w.storm_limit, bridge::storm_limit);
+    let max_learned_macs = p.optional(
+        "max_learned_macs",
+        w.max_learned_macs,
+        bridge::max_learned_macs,
+    );
     Some(spec::Vif {
         name: name?,
         device: device?,
@@ -178,6 +216,8 @@ fn vif(w: &proto::Vif, p: &mut Problems) -> Option<spec::Vif> {
         vlan: vlan?,
         mtu: mtu?,
         flow_quota: flow_quota?,
+        storm_limit: storm_limit?,
+        max_learned_macs: max_learned_macs?,
     })
 }
 
@@ -206,7 +246,12 @@ fn nexthop(w: &proto::Nexthop, p: &mut Problems) -> Option<spec::Nexthop> {
         Some(Action::Tunnel(w)) => tunnel(w, p).map(NexthopAction::Tunnel),
         Some(Action::Host(_)) => Some(NexthopAction::Host),
         Some(Action::Discard(_)) => Some(NexthopAction::Discard),
-        None => p.missing("", "what to do: one of vif, tunnel, host, discard"),
+        Some(Action::Replicate(w)) => bridge::replicate(w, p).map(NexthopAction::Replicate),
+        Some(Action::Reject(_)) => Some(NexthopAction::Reject),
+        None => p.missing(
+            "",
+            "what to do: one of vif, tunnel, host, discard, replicate, reject",
+        ),
     };
     Some(spec::Nexthop {
         name: name?,
@@ -239,12 +284,28 @@ fn tunnel(w: &proto::Tunnel, p: &mut Problems) -> Option<spec::Tunnel> {
     let inner_mac = p.optional("tunnel.inner_mac", w.inner_mac.as_ref(), |p, field, mac| {
         p.text(field, mac, text::mac)
     });
+    let fragment = match proto::FragmentMode::try_from(w.fragment) {
+        Ok(proto::FragmentMode::Inner | proto::FragmentMode::Unspecified) => {
+            Some(FragmentMode::Inner)
+        }
+        Ok(proto::FragmentMode::Outer) => Some(FragmentMode::Outer),
+        Err(_) => p.invalid("tunnel.fragment", format!("{} is no mode", w.fragment)),
+    };
+    let mtu = p.optional("tunnel.mtu", w.mtu, |p, field, mtu| {
+        let least = match remote {
+            Some(std::net::IpAddr::V6(_)) => MIN_IPV6,
+            _ => MIN_IPV4,
+        };
+        in_range(p, field, mtu, least..=u16::MAX, "this path MTU")
+    });
     encap?;
     Some(spec::Tunnel {
         local: local?,
         remote: remote?,
         vni: vni?,
         inner_mac: inner_mac?,
+        fragment: fragment?,
+        mtu: mtu?,
     })
 }
 
@@ -261,7 +322,7 @@ fn route(w: &proto::Route, p: &mut Problems) -> Option<spec::Route> {
 
 fn mac(w: &proto::Mac, p: &mut Problems) -> Option<spec::Mac> {
     let vrf = p.text("vrf", &w.vrf, text::name);
-    let mac = p.text("mac", &w.mac, text::mac);
+    let mac = p.text("mac", &w.mac, text::mac_or_group);
     let nexthop = p.text("nexthop", &w.nexthop, text::name);
     let ip = p.optional("ip", w.ip.as_ref(), |p, field, addr| {
         p.text(field, addr, text::ip)

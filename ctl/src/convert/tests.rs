@@ -74,14 +74,41 @@ fn vrf() -> impl Strategy<Value = Vrf> {
         mode,
         station(),
         flow_quota(),
+        any::<bool>(),
+        option::of(router_advertisement()),
+        option::of(88u16..=65_495),
     )
-        .prop_map(|(name, gateways, mode, mac, flow_quota)| Vrf {
-            name,
-            gateways,
-            mode,
-            mac,
-            flow_quota,
-        })
+        .prop_map(
+            |(name, gateways, mode, mac, flow_quota, learning, ra, tcp_mss_clamp)| Vrf {
+                name,
+                gateways,
+                mode,
+                mac,
+                flow_quota,
+                learning,
+                router_advertisement: ra,
+                tcp_mss_clamp,
+            },
+        )
+}
+
+fn router_advertisement() -> impl Strategy<Value = RouterAdvertisement> {
+    (4u16..=1800, 0u16..=9000, any::<[bool; 5]>()).prop_map(|(interval_s, lifetime_s, flags)| {
+        let [disabled, autonomous, managed, other_config, mtu] = flags;
+        RouterAdvertisement {
+            disabled,
+            interval_s,
+            lifetime_s: if lifetime_s < interval_s {
+                0
+            } else {
+                lifetime_s
+            },
+            autonomous,
+            managed,
+            other_config,
+            mtu,
+        }
+    })
 }
 
 fn vif() -> impl Strategy<Value = Vif> {
@@ -94,9 +121,10 @@ fn vif() -> impl Strategy<Value = Vif> {
         option::of(vlan),
         option::of(68u16..),
         flow_quota(),
+        (option::of(0u32..=4_000_000), option::of(1u32..=65_536)),
     )
         .prop_map(
-            |((name, device, role, vrf), mac, addresses, vlan, mtu, flow_quota)| Vif {
+            |((name, device, role, vrf), mac, addresses, vlan, mtu, flow_quota, limits)| Vif {
                 name,
                 device: device.as_str().into(),
                 role,
@@ -106,27 +134,41 @@ fn vif() -> impl Strategy<Value = Vif> {
                 vlan,
                 mtu,
                 flow_quota,
+                storm_limit: limits.0,
+                max_learned_macs: limits.1,
             },
         )
 }
 
 fn nexthop() -> impl Strategy<Value = Nexthop> {
-    let tunnel = (any::<bool>(), host_addr(), vni(), option::of(station())).prop_map(
-        |(local, remote, vni, inner_mac)| {
+    let fragment = prop::sample::select(vec![FragmentMode::Inner, FragmentMode::Outer]);
+    let size = (fragment, option::of(1280u16..));
+    let tunnel = (
+        any::<bool>(),
+        host_addr(),
+        vni(),
+        option::of(station()),
+        size,
+    )
+        .prop_map(|(local, remote, vni, inner_mac, (fragment, mtu))| {
             NexthopAction::Tunnel(Tunnel {
                 local: local.then_some(remote),
                 remote,
                 vni,
                 inner_mac,
+                fragment,
+                mtu,
             })
-        },
-    );
+        });
     let action = prop_oneof![
         (name(), option::of(host_addr()))
             .prop_map(|(vif, address)| NexthopAction::Vif { vif, address }),
         tunnel,
         Just(NexthopAction::Host),
         Just(NexthopAction::Discard),
+        prop::collection::btree_set(name(), 1..5)
+            .prop_map(|members| NexthopAction::Replicate(members.into_iter().collect())),
+        Just(NexthopAction::Reject),
     ];
     (name(), action).prop_map(|(name, action)| Nexthop { name, action })
 }
@@ -142,14 +184,20 @@ pub(crate) fn any_object() -> impl Strategy<Value = Object> {
             prefix: prefix.trunc(),
             nexthop,
         })),
-        (name(), station(), name(), option::of(host_addr())).prop_map(|(vrf, mac, nexthop, ip)| {
-            Object::Mac(Mac {
-                vrf,
-                mac,
-                nexthop,
-                ip,
-            })
-        }),
+        (
+            name(),
+            prop_oneof![station(), Just(MacAddr::BROADCAST)],
+            name(),
+            option::of(host_addr())
+        )
+            .prop_map(|(vrf, mac, nexthop, ip)| {
+                Object::Mac(Mac {
+                    vrf,
+                    mac,
+                    nexthop,
+                    ip,
+                })
+            }),
         (vni(), name()).prop_map(|(vni, vrf)| Object::Vni(VniEntry { vni, vrf })),
     ]
 }
@@ -196,6 +244,8 @@ fn every_problem_of_an_object_is_found() {
         vif.vlan = Some(4095);
         vif.mtu = Some(67);
         vif.flow_quota = Some(0);
+        vif.storm_limit = Some(4_000_001);
+        vif.max_learned_macs = Some(0);
         vif.role = 0;
     });
     assert_eq!(
@@ -208,6 +258,8 @@ fn every_problem_of_an_object_is_found() {
             "vlan: 4095 is out of range; a VLAN is 1 to 4094",
             "mtu: 67 is out of range; an MTU is 68 to 9216 bytes",
             "flow_quota: 0 is out of range; a quota is at least 1 flow, or left out for none",
+            "storm_limit: 4000001 is out of range; 1 to 4000000 frames a second, or 0 for no limit",
+            "max_learned_macs: 0 is out of range; 1 to 65536, or left out for the default",
         ]
     );
 }
@@ -226,6 +278,78 @@ fn a_tenant_needs_a_vrf_and_a_fabric_vif_does_not() {
 fn a_group_address_is_nobodys_mac() {
     let said = said_of_vif(|vif| vif.mac = Some("01:00:5e:00:00:01".into()));
     assert!(said[0].starts_with("mac: 01:00:5e:00:00:01 is not the address of one station"));
+}
+
+/// What is said of a replication to these members.
+fn said_of_members(members: &[&str]) -> Vec<String> {
+    let members = members.iter().map(|name| (*name).to_owned()).collect();
+    let written = proto::Object {
+        object: Some(proto::object::Object::Nexthop(proto::Nexthop {
+            name: "n".into(),
+            address: None,
+            action: Some(proto::nexthop::Action::Replicate(
+                proto::nexthop::Replicate { members },
+            )),
+        })),
+    };
+    let problems = object(&written).err().unwrap_or_default();
+    let said = |problem: Problem| format!("{}: {}", problem.field, problem.reason);
+    problems.into_iter().map(said).collect()
+}
+
+#[test]
+fn a_replication_has_1_to_256_members_each_once() {
+    assert_eq!(said_of_members(&["a", "b"]), [""; 0]);
+    assert_eq!(
+        said_of_members(&[]),
+        ["replicate.members: is missing; write the names of nexthops, or `discard` for none"]
+    );
+    assert_eq!(
+        said_of_members(&["a", "b", "a"]),
+        ["replicate.members[2]: `a` is named twice"]
+    );
+    assert_eq!(
+        said_of_members(&["a"; 257]),
+        ["replicate.members: 257 are too many; a frame is replicated to 256 at most"]
+    );
+}
+
+#[test]
+fn router_advertisements_keep_the_bounds_of_rfc_4861() {
+    let said = |interval_s, lifetime_s| {
+        let written = proto::Object {
+            object: Some(proto::object::Object::Vrf(proto::Vrf {
+                name: "front".into(),
+                router_advertisement: Some(proto::RouterAdvertisement {
+                    interval_s,
+                    lifetime_s,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            })),
+        };
+        let object = object(&written).map_err(|mut problems| problems.remove(0));
+        match object {
+            Ok(Object::Vrf(vrf)) => {
+                let said = vrf.router_advertisement.unwrap();
+                format!("{} {}", said.interval_s, said.lifetime_s)
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(problem) => format!("{}: {}", problem.field, problem.reason),
+        }
+    };
+    assert_eq!(said(None, None), "600 1800");
+    assert_eq!(said(Some(1800), None), "1800 5400");
+    assert_eq!(said(Some(4), Some(0)), "4 0");
+    assert_eq!(
+        said(Some(3), None),
+        "router_advertisement.interval_s: 3 is out of range; an interval is 4 to 1800 seconds"
+    );
+    assert_eq!(
+        said(Some(60), Some(59)),
+        "router_advertisement.lifetime_s: 59 is out of range; a lifetime is 0, or the interval (60) \
+         to 9000 seconds"
+    );
 }
 
 #[test]
@@ -255,6 +379,7 @@ fn a_tunnel_needs_one_ip_version() {
                 remote: "192.0.2.2".into(),
                 vni: Some(1 << 24),
                 inner_mac: None,
+                ..Default::default()
             })),
         })),
     };
@@ -267,4 +392,42 @@ fn a_tunnel_needs_one_ip_version() {
 fn an_empty_object_and_an_empty_key_are_refused() {
     assert!(object(&proto::Object::default()).is_err());
     assert!(key(&proto::Key::default()).is_err());
+}
+
+#[test]
+fn sizes_out_of_range_are_refused() {
+    let tunnel = |remote: &str, mtu| proto::Object {
+        object: Some(proto::object::Object::Nexthop(proto::Nexthop {
+            name: "n".into(),
+            address: None,
+            action: Some(proto::nexthop::Action::Tunnel(proto::Tunnel {
+                encap: proto::Encap::Vxlan.into(),
+                remote: remote.into(),
+                vni: Some(7),
+                mtu: Some(mtu),
+                ..Default::default()
+            })),
+        })),
+    };
+    let reason = |written| object(&written).unwrap_err()[0].reason.clone();
+    assert_eq!(
+        reason(tunnel("192.0.2.2", 575)),
+        "575 is out of range; this path MTU is 576 to 65535 bytes"
+    );
+    assert_eq!(
+        reason(tunnel("2001:db8::2", 1279)),
+        "1279 is out of range; this path MTU is 1280 to 65535 bytes"
+    );
+    assert!(object(&tunnel("192.0.2.2", 576)).is_ok());
+    let vrf = proto::Object {
+        object: Some(proto::object::Object::Vrf(proto::Vrf {
+            name: "front".into(),
+            tcp_mss_clamp: Some(87),
+            ..Default::default()
+        })),
+    };
+    assert_eq!(
+        reason(vrf),
+        "87 is out of range; a segment size is 88 to 65495 bytes"
+    );
 }

@@ -46,14 +46,17 @@ pub(super) fn device(text: &str) -> Result<Name, String> {
     Ok(text.into())
 }
 
+/// The MAC of one station, or of a group of them.
+pub(super) fn mac_or_group(text: &str) -> Result<MacAddr, String> {
+    match six_bytes(text)? {
+        MacAddr::ZERO => Err(format!("{} is nobody's address", MacAddr::ZERO)),
+        mac => Ok(mac),
+    }
+}
+
 /// The MAC of one station.
 pub(super) fn mac(text: &str) -> Result<MacAddr, String> {
-    let mac: MacAddr = text.parse().map_err(|_| {
-        format!(
-            "{} is not a MAC address; write six hex bytes like 02:00:00:00:01:05",
-            quoted(text)
-        )
-    })?;
+    let mac = six_bytes(text)?;
     if mac.is_unicast() {
         Ok(mac)
     } else {
@@ -61,6 +64,15 @@ pub(super) fn mac(text: &str) -> Result<MacAddr, String> {
             "{mac} is not the address of one station; the first byte must be even and not all may be zero"
         ))
     }
+}
+
+fn six_bytes(text: &str) -> Result<MacAddr, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "{} is not a MAC address; write six hex bytes like 02:00:00:00:01:05",
+            quoted(text)
+        )
+    })
 }
 
 /// The address of one host.

@@ -2,9 +2,11 @@
 
 use dataplane::tables::Stored;
 use dataplane::tables::change::Refusal;
-use dataplane::tables::spec::{self, ForwardingMode, Key, NexthopAction, Object, Role};
+use dataplane::tables::spec::{
+    self, ForwardingMode, FragmentMode, Key, NexthopAction, Object, Role,
+};
 
-use super::text;
+use super::{bridge, text};
 use crate::proto;
 use crate::proto::refusal::Code;
 
@@ -99,6 +101,9 @@ impl From<&spec::Vrf> for proto::Vrf {
             mode: mode.into(),
             mac: Some(vrf.mac.to_string()),
             flow_quota: vrf.flow_quota.map(Into::into),
+            learning: vrf.learning,
+            router_advertisement: vrf.router_advertisement.as_ref().map(bridge::written),
+            tcp_mss_clamp: vrf.tcp_mss_clamp.map(u32::from),
         }
     }
 }
@@ -115,13 +120,15 @@ impl From<&spec::Vif> for proto::Vif {
             vlan: vif.vlan.map(|vlan| vlan.get().into()),
             mtu: vif.mtu.map(u32::from),
             flow_quota: vif.flow_quota.map(Into::into),
+            storm_limit: vif.storm_limit,
+            max_learned_macs: vif.max_learned_macs,
         }
     }
 }
 
 impl From<&spec::Nexthop> for proto::Nexthop {
     fn from(nexthop: &spec::Nexthop) -> Self {
-        use proto::nexthop::{Action, Discard, Host};
+        use proto::nexthop::{Action, Discard, Host, Reject, Replicate};
         let mut address = None;
         let action = match &nexthop.action {
             NexthopAction::Vif { vif, address: to } => {
@@ -134,9 +141,18 @@ impl From<&spec::Nexthop> for proto::Nexthop {
                 remote: tunnel.remote.to_string(),
                 vni: Some(tunnel.vni.get()),
                 inner_mac: tunnel.inner_mac.map(|mac| mac.to_string()),
+                fragment: match tunnel.fragment {
+                    FragmentMode::Inner => proto::FragmentMode::Inner.into(),
+                    FragmentMode::Outer => proto::FragmentMode::Outer.into(),
+                },
+                mtu: tunnel.mtu.map(u32::from),
             }),
             NexthopAction::Host => Action::Host(Host {}),
             NexthopAction::Discard => Action::Discard(Discard {}),
+            NexthopAction::Replicate(members) => Action::Replicate(Replicate {
+                members: members.iter().map(ToString::to_string).collect(),
+            }),
+            NexthopAction::Reject => Action::Reject(Reject {}),
         };
         proto::Nexthop {
             name: nexthop.name.to_string(),

@@ -31,11 +31,14 @@ pub use socket::{ControlSocket, SocketError};
 
 use crate::convert;
 use crate::flows::{Describer, Filter};
+use crate::learned;
 use crate::proto::vrouter_server::{Vrouter, VrouterServer};
 use crate::proto::{self, FILE_DESCRIPTOR_SET, MAX_MESSAGE_LEN};
 
 /// Objects in one message of a list.
 const OBJECTS_PER_MESSAGE: usize = 512;
+/// Learned MACs in one message.
+const MACS_PER_MESSAGE: usize = 512;
 /// Flows in one message.
 const FLOWS_PER_MESSAGE: usize = 256;
 /// Places of the flow table looked at between two chances to stop.
@@ -200,6 +203,32 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
         spawn_blocking(move || {
             let describer = Describer::new(&tables, now);
             send_flows(&flows, &filter, limit, describer, &sender);
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    type LearnedMacsStream = ResponseStream<proto::LearnedMacsResponse>;
+
+    async fn learned_macs(
+        &self,
+        request: Request<proto::LearnedMacsRequest>,
+    ) -> Result<Response<Self::LearnedMacsStream>, Status> {
+        let request = request.into_inner();
+        let read = |engine: &mut Engine<B>| (engine.tables(), engine.now());
+        let (tables, now) = self.with_engine(read).await?;
+        let macs = spawn_blocking(move || learned::macs(&request, &tables, now))
+            .await
+            .map_err(|_| Status::internal("vrouterd has a bug: this call panicked; see its log"))?
+            .map_err(Status::invalid_argument)?;
+        let (sender, receiver) = mpsc::channel(4);
+        spawn_blocking(move || {
+            for macs in macs.chunks(MACS_PER_MESSAGE) {
+                let macs = macs.to_vec();
+                let response = proto::LearnedMacsResponse { macs };
+                if sender.blocking_send(Ok(response)).is_err() {
+                    return;
+                }
+            }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }

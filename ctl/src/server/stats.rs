@@ -2,6 +2,7 @@
 
 use dataplane::engine::{FlowStats, Stats, VifStats, VrfStats, WorkerStats};
 use dataplane::memory::Pages;
+use dataplane::stage::fragments::Limits;
 use flowtable::Usage;
 
 use crate::convert;
@@ -9,6 +10,8 @@ use crate::proto;
 
 impl From<Stats> for proto::StatsResponse {
     fn from(stats: Stats) -> Self {
+        let limits = stats.fragments;
+        let worker = |stats| worker(stats, limits);
         proto::StatsResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             generation: stats.generation,
@@ -61,12 +64,21 @@ fn vrf(stats: VrfStats) -> proto::VrfStats {
     }
 }
 
-fn worker(stats: WorkerStats) -> proto::WorkerStats {
+fn worker(stats: WorkerStats, limits: Limits) -> proto::WorkerStats {
+    let fragments = stats.fragments;
     proto::WorkerStats {
         core: stats.core as u32,
         packets: stats.packets,
         busy_rounds: stats.busy_rounds,
         idle_rounds: stats.idle_rounds,
+        fragments: Some(proto::FragmentUsage {
+            datagrams: fragments.datagrams,
+            datagrams_limit: limits.datagrams,
+            held_packets: fragments.held_packets,
+            held_packets_limit: limits.held_packets,
+            held_bytes: fragments.held_bytes,
+            held_bytes_limit: limits.held_bytes,
+        }),
     }
 }
 
@@ -87,6 +99,7 @@ fn vif(stats: VifStats) -> proto::VifStats {
         tx_bytes: totals.tx_bytes,
         consumed: totals.consumed,
         originated: totals.originated,
+        errors_withheld: totals.errors_withheld,
         drops: totals.drops().map(drop).collect(),
         device: Some(proto::DeviceStats {
             rx_missed: stats.device.rx_missed,

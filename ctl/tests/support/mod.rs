@@ -35,6 +35,8 @@ impl Daemon {
             flow_memory: dataplane::memory::Settings::default(),
             seed: [1, 2, 3, 4],
             timeouts: flowtable::Timeouts::default(),
+            fragments: Default::default(),
+            icmp_errors_per_second: 100,
             idle: Idle::Adaptive,
             pools: vec![Box::new(memory::Pool)],
             on_thread: Arc::new(|| Box::new(())),

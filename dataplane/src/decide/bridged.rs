@@ -2,7 +2,7 @@
 
 use super::Headers;
 use crate::reason::DropReason;
-use crate::stage::{Ingress, bridge};
+use crate::stage::{Ingress, bridge, learn};
 use crate::tables::{NexthopId, Tables, Vrf};
 
 /// The nexthops of both directions.
@@ -13,11 +13,8 @@ pub(super) fn decide(
     ingress: Ingress,
 ) -> Result<(NexthopId, NexthopId), DropReason> {
     bridge::check_source(tables, vrf, headers.src_mac, ingress)?;
-    let forward = *vrf.macs.get(&headers.dst_mac).ok_or(DropReason::NoMac)?;
-    bridge::check_horizon(tables, forward, ingress)?;
-    let back = *vrf
-        .macs
-        .get(&headers.src_mac)
-        .ok_or(DropReason::ReversePath)?;
+    let forward = learn::find(tables, vrf, headers.dst_mac).ok_or(DropReason::NoMac)?;
+    bridge::check_way(tables, forward, ingress)?;
+    let back = learn::find(tables, vrf, headers.src_mac).ok_or(DropReason::ReversePath)?;
     Ok((forward, back))
 }

@@ -89,7 +89,22 @@ pub fn decide(
 
 /// Addresses that no packet on the wire has (RFC 1812 §5.3.7, RFC 4291 §2.5).
 fn check_martian(headers: &Headers) -> Result<(), DropReason> {
-    let bad_source = match headers.src_addr {
+    let bad_destination = match headers.dst_addr {
+        IpAddr::V4(addr) => addr.octets()[0] == 0 || addr.is_loopback() || addr.octets()[0] >= 240,
+        IpAddr::V6(addr) => addr.is_unspecified() || addr.is_loopback(),
+    };
+    if is_martian_source(headers.src_addr) || bad_destination {
+        return Err(DropReason::Martian);
+    }
+    if headers.dst_addr.is_multicast() {
+        return Err(DropReason::Multicast);
+    }
+    Ok(())
+}
+
+/// Whether no packet on the wire is from this address, but for those that ask for one.
+pub(crate) fn is_martian_source(addr: IpAddr) -> bool {
+    match addr {
         IpAddr::V4(addr) => {
             addr.octets()[0] == 0
                 || addr.is_loopback()
@@ -97,18 +112,7 @@ fn check_martian(headers: &Headers) -> Result<(), DropReason> {
                 || addr.octets()[0] >= 240
         }
         IpAddr::V6(addr) => addr.is_unspecified() || addr.is_loopback() || addr.is_multicast(),
-    };
-    let bad_destination = match headers.dst_addr {
-        IpAddr::V4(addr) => addr.octets()[0] == 0 || addr.is_loopback() || addr.octets()[0] >= 240,
-        IpAddr::V6(addr) => addr.is_unspecified() || addr.is_loopback(),
-    };
-    if bad_source || bad_destination {
-        return Err(DropReason::Martian);
     }
-    if headers.dst_addr.is_multicast() {
-        return Err(DropReason::Multicast);
-    }
-    Ok(())
 }
 
 /// A vif sends from its own addresses only. Stage `tenant` checks this too; here
@@ -150,6 +154,9 @@ fn ingress_of(tables: &Tables, nexthop: NexthopId) -> Result<Ingress, DropReason
         }
         Some(Nexthop::Unreachable) => Err(DropReason::NoUnderlayRoute),
         Some(Nexthop::Discard) => Err(DropReason::Discard),
+        // A flow has one way; groups have bridge entries only (`commit`).
+        Some(Nexthop::Replicate(_)) => Err(DropReason::NoRoute),
+        Some(Nexthop::Reject) => Err(DropReason::Reject),
         None => Err(DropReason::NoRoute),
     }
 }

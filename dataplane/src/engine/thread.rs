@@ -14,7 +14,8 @@ use flowtable::Ticks;
 use super::{EngineError, Idle, WorkerStats};
 use crate::counters::VifCounters;
 use crate::io::{RxQueue, TxQueue};
-use crate::tables::VifId;
+use crate::stage::fragments::Gauge;
+use crate::tables::{VifId, VrfId};
 use crate::worker::Worker;
 
 /// What the control plane tells a worker. Carried out between two rounds.
@@ -22,6 +23,7 @@ pub(super) enum Command<B> {
     AttachTx(VifId, Box<dyn TxQueue<B>>),
     AttachRx(VifId, Arc<VifCounters>, Box<dyn RxQueue<B>>),
     Detach(VifId),
+    Forget(VrfId),
     /// Answered when everything before it is done.
     Ping(Sender<()>),
 }
@@ -39,6 +41,7 @@ pub(super) struct Handle<B> {
     core: usize,
     commands: Sender<Command<B>>,
     progress: Arc<Progress>,
+    fragments: Arc<Gauge>,
     thread: JoinHandle<()>,
 }
 
@@ -77,6 +80,7 @@ impl<B> Handle<B> {
             packets: read(&self.progress.packets),
             busy_rounds: read(&self.progress.busy_rounds),
             idle_rounds: read(&self.progress.idle_rounds),
+            fragments: self.fragments.read(),
         }
     }
 
@@ -118,6 +122,7 @@ pub(super) fn spawn<B: Buffer + Send + 'static>(
     let (sender, commands) = unbounded();
     let progress = Arc::<Progress>::default();
     let counted = progress.clone();
+    let fragments = worker.fragment_gauge();
     let core = settings.core;
     let thread = std::thread::Builder::new()
         .name(format!("worker-{core}"))
@@ -131,6 +136,7 @@ pub(super) fn spawn<B: Buffer + Send + 'static>(
         core,
         commands: sender,
         progress,
+        fragments,
         thread,
     })
 }
@@ -176,6 +182,7 @@ fn carry_out<B: Buffer>(worker: &mut Worker<B>, command: Command<B>) {
         Command::AttachTx(vif, queue) => worker.attach_tx(vif, queue),
         Command::AttachRx(vif, counters, queue) => worker.attach_rx(vif, counters, queue),
         Command::Detach(vif) => worker.detach(vif),
+        Command::Forget(vrf) => worker.forget(vrf),
         Command::Ping(done) => _ = done.send(()),
     }
 }

@@ -5,7 +5,7 @@ use encap::{ArpPacket, Buffer, EthernetHeader, MacAddr, Network, VXLAN_PORT, pro
 use encap::{arp, ecn, icmp, nd, rewrite};
 use std::net::IpAddr;
 
-use super::{Burst, Context, Ingress, Lane, Next, host, overlay};
+use super::{Burst, Context, Ingress, Lane, Next, host, overlay, path_mtu};
 use crate::reason::DropReason;
 
 /// Says for every packet whose it is.
@@ -43,6 +43,9 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
     }
     if meta.protocol == protocol::UDP && meta.dst_port == VXLAN_PORT {
         return decap(context, lane, packet);
+    }
+    if let Some(heard) = path_mtu::hear(context, meta, packet.bytes()) {
+        return heard;
     }
     if meta.protocol == protocol::ICMPV6
         && let Some(next) = neighbour_discovery(context, lane, packet)?

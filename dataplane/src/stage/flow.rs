@@ -6,7 +6,7 @@
 //! that fails either is decided again; the flow keeps its counters and its start.
 
 use arrayvec::ArrayVec;
-use encap::{Buffer, EthernetHeader, Fragment};
+use encap::{Buffer, EthernetHeader};
 use flowtable::{Action, Hit, Insert, Key, NewFlow, Rewrite, SetClass, Verdict, Zone};
 
 use super::state::{self, Step};
@@ -41,6 +41,11 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
     context
         .flows
         .lookup_batch(&keys, &mut hashes[..count], &mut hits[..count]);
+    // What missed is decided one by one, and then goes into the table.
+    for (key, _) in keys.iter().zip(&hits).filter(|(_, hit)| hit.is_none()) {
+        context.flows.prefetch(key);
+        context.flows.prefetch(&key.reversed());
+    }
     for (slot, index) in lanes.iter().enumerate() {
         let index = usize::from(*index);
         let packet = &burst.packets[index];
@@ -92,12 +97,8 @@ fn enter(
 /// The key of a packet's direction.
 fn key(lane: &Lane, layer: Layer, frame: &[u8]) -> Option<Key> {
     let meta = &lane.meta;
-    // Only a datagram's first fragment has ports: all fragments of a datagram
-    // share one flow without them.
-    let (src_port, dst_port) = match meta.fragment {
-        Fragment::Whole => (meta.src_port, meta.dst_port),
-        Fragment::First | Fragment::Later => (0, 0),
-    };
+    // Of a later fragment, what stage `fragments` lent it.
+    let (src_port, dst_port) = (meta.src_port, meta.dst_port);
     let zone = zone(lane.vrf, layer);
     if let Some((src, dst)) = meta.ipv4_addrs(frame) {
         return Some(Key::ipv4(zone, meta.protocol, src, dst, src_port, dst_port));
@@ -107,7 +108,7 @@ fn key(lane: &Lane, layer: Layer, frame: &[u8]) -> Option<Key> {
 }
 
 /// A vrf's routed and bridged flows are apart: the same addresses may be both.
-fn zone(vrf: VrfId, layer: Layer) -> Zone {
+pub(super) fn zone(vrf: VrfId, layer: Layer) -> Zone {
     let bridged = u32::from(layer == Layer::Bridged);
     // `commit` refuses vrfs beyond 23 bits, so nothing is cut off here.
     Zone::new((vrf.0 << 1 | bridged) & 0xff_ffff).unwrap_or_default()

@@ -2,9 +2,10 @@
 
 use encap::Buffer;
 
+use super::error_rate::ErrorRate;
 use super::outbox::Outbox;
 use super::waiting::Waiting;
-use super::{Burst, Context, Lane, Layer, Next, host, offload};
+use super::{Burst, Context, Lane, Layer, Next, errors, host, offload, replicate, size};
 use crate::io::Pool;
 use crate::reason::DropReason;
 use crate::tables::{Nexthop, Tables, Tunnel, Vif, VifId};
@@ -17,6 +18,8 @@ pub struct Exits<'a, B> {
     pub waiting: &'a mut Waiting<B>,
     /// Buffers for packets that the vrouter makes itself.
     pub pool: &'a mut dyn Pool<B>,
+    /// How many errors may still be sent.
+    pub errors: &'a mut ErrorRate,
 }
 
 /// Sends every packet of the batch on its way, or drops it; the batch is empty
@@ -24,23 +27,38 @@ pub struct Exits<'a, B> {
 pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits<B>) {
     let counters = context.vif.counters.block(context.worker);
     for (packet, lane) in burst.packets.drain(..).zip(&burst.lanes) {
-        let sent = match lane.next {
-            Next::Forward(nexthop, layer) => match context.tables.nexthop(nexthop) {
-                Some(nexthop) => by_nexthop(context, lane, nexthop, layer, packet, exits),
-                None => Err(DropReason::NoRoute),
-            },
-            Next::Emit(vif) => emit(context.tables, vif, packet, exits),
-            Next::Consumed => {
-                counters.consumed();
-                Ok(())
-            }
-            Next::Drop(reason) => Err(reason),
-            Next::Flow(_) | Next::Bridge => {
-                unreachable!("stages `flow` and `bridge` leave none behind")
-            }
-        };
-        if let Err(reason) = sent {
+        if let Err(reason) = send(context, lane, packet, exits) {
             counters.dropped(reason, 1);
+        }
+    }
+}
+
+/// Does with one packet what its lane says.
+///
+/// # Errors
+/// The reason to count it under; who sent it has been told if that is owed.
+pub(super) fn send<B: Buffer>(
+    context: &Context,
+    lane: &Lane,
+    packet: B,
+    exits: &mut Exits<B>,
+) -> Result<(), DropReason> {
+    match lane.next {
+        Next::Forward(nexthop, layer) => match context.tables.nexthop(nexthop) {
+            Some(nexthop) => by_nexthop(context, lane, nexthop, layer, packet, exits),
+            None => Err(DropReason::NoRoute),
+        },
+        Next::Emit(vif) => emit(context.tables, vif, packet, exits),
+        Next::Consumed => {
+            context.vif.counters.block(context.worker).consumed();
+            Ok(())
+        }
+        Next::Drop(reason) => {
+            errors::tell(context, lane, reason, packet, exits);
+            Err(reason)
+        }
+        Next::Flow(_) | Next::Bridge => {
+            unreachable!("stages `flow` and `bridge` leave none behind")
         }
     }
 }
@@ -60,6 +78,14 @@ pub(super) fn by_nexthop<B: Buffer>(
             None => return Ok(()),
         },
     };
+    if let Some(mtu) = size::exceeded(context, nexthop, &lane.meta) {
+        let too_big = size::TooBig {
+            nexthop,
+            mtu,
+            layer,
+        };
+        return size::handle(context, lane, &too_big, packet, exits);
+    }
     match nexthop {
         Nexthop::Vif(id) => {
             let vif = context.tables.vif(*id).ok_or(DropReason::VifGone)?;
@@ -77,6 +103,8 @@ pub(super) fn by_nexthop<B: Buffer>(
         Nexthop::Neighbour(_) => Err(DropReason::NoRoute),
         Nexthop::Unreachable => Err(DropReason::NoUnderlayRoute),
         Nexthop::Discard => Err(DropReason::Discard),
+        Nexthop::Replicate(group) => replicate::run(context, lane, group, packet, exits),
+        Nexthop::Reject => Err(DropReason::Reject),
     }
 }
 
@@ -94,6 +122,9 @@ fn to_vif<B: Buffer>(
     // What stands behind the datagram may be longer still, and is nobody's.
     packet.truncate(usize::from(lane.meta.l3) + usize::from(vif.mtu));
     if layer == Layer::Routed {
+        if !vif.port.is_strict {
+            return Err(DropReason::NoMac);
+        }
         let vrf = context.tables.vrf(lane.vrf).ok_or(DropReason::VifGone)?;
         encap::rewrite::set_macs(packet.bytes_mut(), 0, vif.mac, vrf.mac);
     }

@@ -1,17 +1,26 @@
 //! A packet's way, one stage a file: each looks at a whole batch and leaves its
 //! verdict in the packet's [`Lane`]. `worker` calls them in order.
 
+pub mod announce;
 pub mod bridge;
+pub mod error_rate;
+pub mod errors;
 pub mod fabric;
 pub mod flow;
 pub mod forward;
+pub mod fragments;
 pub mod host;
+pub mod learn;
 pub mod offload;
 pub mod outbox;
 pub mod overlay;
 pub mod parse;
+pub mod path_mtu;
+pub mod replicate;
 pub mod respond;
 pub mod rewrite;
+pub mod router;
+pub mod size;
 pub mod state;
 pub mod tenant;
 pub mod waiting;
@@ -102,12 +111,12 @@ const PEER: u32 = 1 << 31;
 
 impl Ingress {
     /// From a vif.
-    pub fn vif(id: VifId) -> Ingress {
+    pub const fn vif(id: VifId) -> Ingress {
         Ingress(id.0)
     }
 
     /// Out of a tunnel.
-    pub fn peer(id: PeerId) -> Ingress {
+    pub const fn peer(id: PeerId) -> Ingress {
         Ingress(id.0 | PEER)
     }
 

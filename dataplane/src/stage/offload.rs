@@ -14,10 +14,10 @@
 //! a wrong checksum stays as wrong as it was, and the receiver sees it.
 
 use encap::{Buffer, Error, Fragment, Gso, L4Checksum, Meta, Offload};
-use encap::{checksum, ethernet, gso::Segments};
+use encap::{checksum, gso::Segments};
 
 use super::forward::{Exits, by_nexthop};
-use super::{Context, Lane, Layer, Next, host};
+use super::{Context, Lane, Layer, Next, host, size};
 use crate::reason::DropReason;
 use crate::tables::Nexthop;
 use crate::tables::spec::Role;
@@ -76,7 +76,11 @@ pub fn finish<B: Buffer>(
     }
     let unfinished = offload.l4_checksum == L4Checksum::Partial;
     packet.set_offload(Offload::NONE);
-    if unfinished && is_stream_or_datagram(&lane.meta) && port_finishes(context, nexthop) {
+    // What is to be fragmented must be right as a whole.
+    let may_stay = is_stream_or_datagram(&lane.meta)
+        && port_finishes(context, nexthop)
+        && size::exceeded(context, nexthop, &lane.meta).is_none();
+    if unfinished && may_stay {
         packet.set_offload(Offload::PARTIAL);
     } else if unfinished {
         checksum::fill_packet(&mut packet, &lane.meta);
@@ -140,14 +144,8 @@ fn port_finishes(context: &Context, nexthop: &Nexthop) -> bool {
 
 /// Largest IP packet that goes to a nexthop, in bytes; `None` if none does.
 fn mtu(context: &Context, nexthop: &Nexthop) -> Option<usize> {
-    let of_vif = |id| context.tables.vif(id).map(|vif| usize::from(vif.mtu));
-    match nexthop {
-        Nexthop::Vif(id) => of_vif(*id),
-        Nexthop::Tunnel(tunnel) => Some(tunnel.max_frame.saturating_sub(ethernet::LEN)),
-        Nexthop::Host => match host::deliver(context.tables) {
-            Next::Emit(id) => of_vif(id),
-            _ => None,
-        },
-        _ => None,
+    match (nexthop, host::deliver(context.tables)) {
+        (Nexthop::Host, Next::Emit(id)) => context.tables.vif(id).map(|vif| vif.mtu.into()),
+        _ => size::mtu(context, nexthop),
     }
 }

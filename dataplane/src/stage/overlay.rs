@@ -3,8 +3,9 @@
 
 use encap::{Buffer, EthernetHeader, Network};
 
-use super::{Context, Lane, Layer, Next, respond};
+use super::{Context, Lane, Layer, Next, bridge, errors, learn, respond};
 use crate::reason::DropReason;
+use crate::tables::Vrf;
 use crate::tables::spec::ForwardingMode;
 
 /// What becomes of the frame, once its vrf and ingress are known.
@@ -12,6 +13,9 @@ pub fn classify<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -
     let Some(vrf) = context.tables.vrf(lane.vrf) else {
         return Next::Drop(DropReason::VifGone);
     };
+    if let Err(reason) = learn::source(context, vrf, lane, packet.bytes()) {
+        return Next::Drop(reason);
+    }
     if let Some(answer) = respond::answer(context, vrf, lane, packet) {
         return answer;
     }
@@ -19,22 +23,40 @@ pub fn classify<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -
         return Next::Drop(DropReason::Truncated);
     };
     let dst = ethernet.dst();
+    if let Some(next) = errors::from_twin(context, vrf, lane, packet.bytes()) {
+        return next;
+    }
     let is_ip = matches!(lane.meta.network, Network::Ipv4 | Network::Ipv6);
     if dst == vrf.mac {
         return match vrf.mode {
             ForwardingMode::Bridged => Next::Drop(DropReason::ForwardingMode),
+            // No answer would find it.
+            _ if is_bridged_only(context, lane) => Next::Drop(DropReason::ForwardingMode),
             _ if !is_ip => Next::Drop(DropReason::ToGateway),
             _ if lane.meta.source_route => Next::Drop(DropReason::SourceRoute),
-            _ if lane.meta.ttl <= 1 => Next::Drop(DropReason::TtlExpired),
+            _ if lane.meta.ttl <= 1 => Next::Drop(last_hop(vrf, lane, packet.bytes())),
             _ => Next::Flow(Layer::Routed),
         };
     }
-    if dst.is_multicast() {
-        return Next::Drop(DropReason::Multicast);
-    }
     match vrf.mode {
+        ForwardingMode::Routed if dst.is_multicast() => Next::Drop(DropReason::Multicast),
         ForwardingMode::Routed => Next::Drop(DropReason::ForwardingMode),
-        _ if is_ip => Next::Flow(Layer::Bridged),
+        // What is flooded is no flow: there is no saying where answers come from.
+        _ if is_ip && bridge::is_unicast(context.tables, vrf, dst) => Next::Flow(Layer::Bridged),
         _ => Next::Bridge,
+    }
+}
+
+fn is_bridged_only(context: &Context, lane: &Lane) -> bool {
+    lane.ingress.as_vif().is_some() && !context.vif.port.is_strict
+}
+
+/// Why a packet with one hop left ends here. What is for the router itself needs no more hops (RFC
+/// 1812 §5.3.1).
+#[cold]
+fn last_hop(vrf: &Vrf, lane: &Lane, frame: &[u8]) -> DropReason {
+    match lane.meta.dst_addr(frame) {
+        Some(dst) if respond::is_gateway(vrf, dst) => DropReason::ToGateway,
+        _ => DropReason::TtlExpired,
     }
 }

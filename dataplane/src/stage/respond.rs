@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use encap::{ArpPacket, Buffer, EthernetHeader, MacAddr, Network, arp, icmp, nd, rewrite};
 
-use super::{Context, Ingress, Lane, Layer, Next};
+use super::{Context, Ingress, Lane, Layer, Next, learn, router};
 use crate::decide::routed::way_back;
 use crate::reason::DropReason;
 use crate::tables::spec::ForwardingMode;
@@ -29,7 +29,10 @@ pub fn answer<B: Buffer>(
         Network::Ipv4 | Network::Ipv6 if icmp::is_echo_request(&lane.meta) => {
             answer_echo(context, vrf, lane, packet)?
         }
-        Network::Ipv6 => answer_nd(context, vrf, lane, packet)?,
+        Network::Ipv6 => match router::answer(context, vrf, lane, packet) {
+            Some(answered) => answered,
+            None => answer_nd(context, vrf, lane, packet)?,
+        },
         _ => return None,
     };
     Some(next.unwrap_or_else(Next::Drop))
@@ -48,9 +51,12 @@ fn answer_arp<B: Buffer>(
         target: arp.target_ip().into(),
     };
     if !arp.is_request() || question.asker == question.target {
-        return Err(DropReason::NeighbourUnsolicited);
+        return pass_on(vrf, packet.bytes(), DropReason::NeighbourUnsolicited);
     }
-    let answer = resolve(context, vrf, lane.ingress, &question)?;
+    let answer = match resolve(context, vrf, lane.ingress, &question) {
+        Err(reason) => return pass_on(vrf, packet.bytes(), reason),
+        Ok(answer) => answer,
+    };
     let back = way_out(context, vrf, lane, &question)?;
     arp::reply(packet.bytes_mut(), 0, answer.mac);
     Ok(back)
@@ -66,7 +72,10 @@ fn answer_nd<B: Buffer>(
         Ok(Some(solicitation)) => solicitation,
         Ok(None) => {
             return match nd::advertisement(packet.bytes(), &lane.meta) {
-                Ok(Some(_)) => Some(Err(DropReason::NeighbourUnsolicited)),
+                Ok(Some(_)) => {
+                    let reason = DropReason::NeighbourUnsolicited;
+                    Some(pass_on(vrf, packet.bytes(), reason))
+                }
                 Ok(None) => None,
                 Err(error) => Some(Err(error.into())),
             };
@@ -79,8 +88,11 @@ fn answer_nd<B: Buffer>(
         asker_mac: ethernet.src(),
         target: solicitation.target.into(),
     };
-    let answered = resolve(context, vrf, lane.ingress, &question).and_then(|answer| {
-        let back = way_out(context, vrf, lane, &question)?;
+    let answer = match resolve(context, vrf, lane.ingress, &question) {
+        Err(reason) => return Some(pass_on(vrf, packet.bytes(), reason)),
+        Ok(answer) => answer,
+    };
+    let answered = way_out(context, vrf, lane, &question).and_then(|back| {
         let flags = nd::Flags {
             router: answer.is_router,
             solicited: !solicitation.src.is_unspecified(),
@@ -90,6 +102,17 @@ fn answer_nd<B: Buffer>(
         Ok(back)
     });
     Some(answered)
+}
+
+/// What the router does not answer goes on to the machines, where frames to
+/// everybody do; to the router's own MAC or without such a way it ends here.
+fn pass_on(vrf: &Vrf, frame: &[u8], otherwise: DropReason) -> Result<Next, DropReason> {
+    let (ethernet, _) = EthernetHeader::split(frame)?;
+    let floods = vrf.mode != ForwardingMode::Routed && vrf.flood.is_some();
+    match floods && ethernet.dst() != vrf.mac {
+        true => Ok(Next::Bridge),
+        false => Err(otherwise),
+    }
 }
 
 fn answer_echo<B: Buffer>(
@@ -122,11 +145,11 @@ fn answer_echo<B: Buffer>(
 }
 
 /// Who asks for which address.
-struct Question {
+pub(super) struct Question {
     /// Unspecified when it asks whether the address is free.
-    asker: IpAddr,
-    asker_mac: MacAddr,
-    target: IpAddr,
+    pub(super) asker: IpAddr,
+    pub(super) asker_mac: MacAddr,
+    pub(super) target: IpAddr,
 }
 
 struct Answer {
@@ -164,8 +187,10 @@ fn resolve(
         });
     }
     // Whether an address is free is asked of that address alone: a route to a
-    // whole network does not mean that it is taken.
-    let target = match question.asker.is_unspecified() {
+    // whole network does not mean that it is taken. And where questions reach the
+    // machines, it does not mean that none of them has the address.
+    let floods = vrf.flood.is_some() && vrf.mode != ForwardingMode::Routed;
+    let target = match question.asker.is_unspecified() || floods {
         true => vrf.routes.get(question.target.into()),
         false => vrf.routes.lookup(question.target),
     };
@@ -190,12 +215,17 @@ fn speaks_for(context: &Context, nexthop: NexthopId, ingress: Ingress) -> bool {
         Some(Nexthop::Vif(vif)) => ingress.as_vif() != Some(*vif),
         Some(Nexthop::Tunnel(_)) => ingress.as_peer().is_none(),
         Some(Nexthop::Host) => true,
-        Some(Nexthop::Neighbour(_) | Nexthop::Unreachable | Nexthop::Discard) | None => false,
+        // Whoever asks is to be told, and has to send it here for that.
+        Some(Nexthop::Reject) => true,
+        Some(
+            Nexthop::Neighbour(_) | Nexthop::Unreachable | Nexthop::Discard | Nexthop::Replicate(_),
+        )
+        | None => false,
     }
 }
 
 /// The way an answer takes: where the question came from.
-fn way_out(
+pub(super) fn way_out(
     context: &Context,
     vrf: &Vrf,
     lane: &mut Lane,
@@ -205,7 +235,7 @@ fn way_out(
         return Ok(Next::Emit(context.vif.id));
     };
     lane.entropy = question.asker_mac.to_u64() as u32;
-    let by_mac = vrf.macs.get(&question.asker_mac).copied().filter(|id| {
+    let by_mac = learn::find(context.tables, vrf, question.asker_mac).filter(|id| {
         matches!(context.tables.nexthop(*id), Some(Nexthop::Tunnel(tunnel)) if tunnel.peer == peer)
     });
     let nexthop = match by_mac {

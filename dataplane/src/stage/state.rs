@@ -32,10 +32,9 @@ const ACK: u8 = 0x10;
 /// The state of a flow after its first packet.
 pub fn first(meta: &Meta) -> Class {
     match meta.protocol {
-        protocol::TCP if meta.fragment == Fragment::Whole => Class::SynSent,
+        protocol::TCP => Class::SynSent,
         protocol::UDP => Class::Udp,
         protocol::ICMP | protocol::ICMPV6 => Class::Icmp,
-        // Fragments, too: their flow sees no flags.
         _ => Class::Other,
     }
 }
@@ -44,7 +43,8 @@ pub fn first(meta: &Meta) -> Class {
 #[inline]
 pub fn next(class: Class, meta: &Meta, is_reply: bool) -> Step {
     match meta.protocol {
-        protocol::TCP if meta.fragment == Fragment::Whole => tcp(class, meta.l4_flags, is_reply),
+        // Later fragments have no flags.
+        protocol::TCP if meta.fragment != Fragment::Later => tcp(class, meta.l4_flags, is_reply),
         protocol::UDP if is_reply && class == Class::Udp => Step::To(Class::UdpReplied),
         _ => Step::Stay,
     }

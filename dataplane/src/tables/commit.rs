@@ -6,6 +6,7 @@
 //! filled in by [`Draft::finish`], so that devices are opened only for requests
 //! that are otherwise good.
 
+mod bridge;
 mod checks;
 mod claims;
 mod effects;
@@ -90,6 +91,7 @@ impl Tables {
         checks::check_devices(&steps, &mut refusals);
         draft.check_router_macs(&steps, &mut refusals);
         draft.check_standing_tunnels(&steps, &mut refusals);
+        draft.check_bridging(&steps, &mut refusals);
         if refusals.is_empty() {
             Ok(draft)
         } else {
@@ -230,13 +232,19 @@ impl Draft {
         if self.underlay_changed {
             tables.resolve_underlay();
         } else {
+            let mut groups = Vec::new();
             for key in &self.changed.created {
                 if let (Key::Nexthop(_), Some(stored)) = (key, tables.objects.get(key))
                     && let Object::Nexthop(nexthop) = stored.object.clone()
                 {
-                    tables.resolve_one(&nexthop);
+                    match nexthop.action {
+                        // Its members first.
+                        spec::NexthopAction::Replicate(_) => groups.push(nexthop),
+                        _ => tables.resolve_one(&nexthop),
+                    }
                 }
             }
+            groups.iter().for_each(|group| tables.resolve_one(group));
         }
         if self.all_touched {
             self.touched.extend((0..tables.vrfs.bound()).map(VrfId));

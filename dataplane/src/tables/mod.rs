@@ -5,10 +5,15 @@
 //! bridge entries, tunnels with their prebuilt headers. A commit ([`commit`])
 //! clones it, which shares everything, and changes only what the request touches.
 
+pub mod bridge_port;
 pub mod change;
 pub mod commit;
+pub mod learned;
 pub mod lpm;
 pub mod neighbour;
+pub mod path_mtu;
+pub mod replicate;
+pub mod router;
 pub mod slab;
 pub mod spec;
 mod tunnel;
@@ -21,8 +26,13 @@ use encap::{MacAddr, VlanId, Vni};
 use ipnet::IpNet;
 
 use crate::counters::VifCounters;
+use bridge_port::BridgePort;
+use learned::Learned;
 use lpm::Lpm;
 use neighbour::Neighbour;
+use path_mtu::Paths;
+use replicate::Group;
+use router::Advertised;
 use slab::Slab;
 use spec::{ForwardingMode, Key, Name, Object, Role};
 pub use tunnel::Tunnel;
@@ -69,6 +79,8 @@ pub struct Tables {
     nexthops: Slab<Nexthop>,
     vnis: Arc<FastMap<Vni, VrfId>>,
     underlay: Arc<Underlay>,
+    /// Shared by all snapshots: learning is no commit.
+    learned: Arc<Learned>,
 }
 
 /// An object with the controller it belongs to.
@@ -91,6 +103,10 @@ pub struct Vrf {
     pub mode: ForwardingMode,
     /// The virtual router's MAC here.
     pub mac: MacAddr,
+    /// The virtual router's addresses here, each with the prefix it serves.
+    pub gateways: Arc<[IpNet]>,
+    /// Largest TCP segment that SYNs may announce.
+    pub tcp_mss_clamp: Option<u16>,
     /// Changes whenever a decision made in this vrf might come out differently.
     pub epoch: u32,
     /// Where addresses lead.
@@ -99,6 +115,12 @@ pub struct Vrf {
     pub macs: imbl::HashMap<MacAddr, NexthopId>,
     /// The MACs behind addresses, for answering ARP and ND.
     pub neighbours: imbl::HashMap<IpAddr, MacAddr>,
+    /// Where broadcasts go, and what has no bridge entry.
+    pub flood: Option<NexthopId>,
+    /// Learns MACs from frames.
+    pub learning: bool,
+    /// What the router says of itself; `None`: nothing.
+    pub advertised: Option<Arc<Advertised>>,
 }
 
 /// Where an address leads.
@@ -137,6 +159,8 @@ pub struct Vif {
     pub nexthop: NexthopId,
     /// Its counters, one block per worker.
     pub counters: Arc<VifCounters>,
+    /// What it may do as a port of a bridge.
+    pub port: BridgePort,
 }
 
 /// What to do with a packet, resolved.
@@ -154,6 +178,10 @@ pub enum Nexthop {
     Host,
     /// Drop.
     Discard,
+    /// Send a copy by each member.
+    Replicate(Arc<Group>),
+    /// Drop, and say so.
+    Reject,
 }
 
 /// What the node has towards the fabric and its own kernel.
@@ -167,6 +195,8 @@ pub struct Underlay {
     pub addresses: Vec<(IpAddr, VifId)>,
     /// In order, so that what is done to all of them is done in the same order in every run.
     neighbours: BTreeMap<(VifId, IpAddr), Arc<Neighbour>>,
+    /// The ways that tunnels take.
+    pub paths: Paths,
     peers: FastMap<IpAddr, PeerId>,
     next_peer: u32,
 }
@@ -195,10 +225,28 @@ impl Tables {
             nexthops: Slab::new(),
             vnis: Arc::default(),
             underlay: Arc::default(),
+            learned: Arc::default(),
         };
         let underlay = tables.add_vrf(&spec::Vrf::underlay());
         debug_assert_eq!(underlay, UNDERLAY);
         tables
+    }
+
+    /// The same with this secret for the table of learned MACs, which is one known
+    /// to all otherwise: whoever knows it can choose MACs that get into each
+    /// other's way.
+    #[must_use]
+    pub fn with_secret(self, secret: [u64; 4]) -> Tables {
+        Tables {
+            learned: Arc::new(Learned::new(secret)),
+            ..self
+        }
+    }
+
+    /// The MACs that were learned.
+    #[inline]
+    pub fn learned(&self) -> &Learned {
+        &self.learned
     }
 
     /// Counts commits.

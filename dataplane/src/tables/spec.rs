@@ -66,6 +66,46 @@ pub struct Vrf {
     pub mac: MacAddr,
     /// Most flows it may have at once. `None`: as many as the table has room for.
     pub flow_quota: Option<NonZeroU32>,
+    /// Largest TCP segment that SYNs may announce, in bytes of payload. `None`: they stay as sent.
+    pub tcp_mss_clamp: Option<u16>,
+    /// Learns where MACs are from the frames they send.
+    pub learning: bool,
+    /// What its IPv6 gateways say of themselves. `None`: the defaults.
+    pub router_advertisement: Option<RouterAdvertisement>,
+}
+
+/// What the virtual router tells the machines of a vrf with IPv6 gateways (RFC 4861 §6.2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterAdvertisement {
+    /// Neither sent nor answered with.
+    pub disabled: bool,
+    /// The longest time between two that nobody asked for, in seconds, 4 to 1800.
+    pub interval_s: u16,
+    /// How long a machine may use the router as its default after each, in
+    /// seconds; 0: not at all, else at least the interval and at most 9000.
+    pub lifetime_s: u16,
+    /// The A flag: machines make themselves addresses from the prefixes (RFC 4862).
+    pub autonomous: bool,
+    /// The M flag: addresses come by DHCPv6.
+    pub managed: bool,
+    /// The O flag: other settings come by DHCPv6.
+    pub other_config: bool,
+    /// Tells the MTU of the machine's vif.
+    pub mtu: bool,
+}
+
+impl Default for RouterAdvertisement {
+    fn default() -> RouterAdvertisement {
+        RouterAdvertisement {
+            disabled: false,
+            interval_s: 600,
+            lifetime_s: 1800,
+            autonomous: false,
+            managed: false,
+            other_config: false,
+            mtu: true,
+        }
+    }
 }
 
 /// How a vrf forwards.
@@ -91,7 +131,8 @@ pub struct Vif {
     pub role: Role,
     /// The network it is in.
     pub vrf: Name,
-    /// Its MAC; for a tenant the only source it may use. `None`: the device's own.
+    /// Its MAC; for a tenant the only source it may use. `None`: the device's own,
+    /// or for a tenant in a vrf with `learning`: those behind it are learned.
     pub mac: Option<MacAddr>,
     /// Addresses with their on-link prefix. A tenant may send from these
     /// addresses only (none given: from any); they become host routes of its vrf.
@@ -103,7 +144,25 @@ pub struct Vif {
     /// Most flows a tenant's machine may have at once. `None`: as many as the
     /// table has room for.
     pub flow_quota: Option<NonZeroU32>,
+    /// Most broadcast, multicast and unknown unicast frames a tenant may have
+    /// flooded, per second; 0: any number. `None`: [`DEFAULT_STORM_LIMIT`].
+    pub storm_limit: Option<u32>,
+    /// Most MACs learned behind a tenant vif. `None`: [`DEFAULT_LEARNED_MACS`].
+    pub max_learned_macs: Option<u32>,
 }
+
+/// Frames per second that a tenant vif may have flooded unless it says otherwise:
+/// far more than the ARP of a busy machine, far less than hurts its neighbours.
+pub const DEFAULT_STORM_LIMIT: u32 = 1_000;
+
+/// MACs learned behind a tenant vif unless it says otherwise.
+pub const DEFAULT_LEARNED_MACS: u32 = 16;
+
+/// MACs that are learned behind one vif at the very most: as many as there is room for.
+pub const MAX_LEARNED_MACS: u32 = 65_536;
+
+/// Members of one `replicate` nexthop. A frame makes at most so many.
+pub const MAX_MEMBERS: usize = 256;
 
 /// What a vif connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +200,11 @@ pub enum NexthopAction {
     Host,
     /// Drop.
     Discard,
+    /// Send a copy by each of these nexthops, which are tunnels that carry
+    /// Ethernet or tenant vifs; 1 to [`MAX_MEMBERS`], each once.
+    Replicate(Vec<Name>),
+    /// Drop, and say so: a TCP reset, or "administratively prohibited".
+    Reject,
 }
 
 /// A VXLAN tunnel to another node (RFC 7348).
@@ -154,6 +218,21 @@ pub struct Tunnel {
     pub vni: Vni,
     /// Inner destination MAC of routed packets. `None`: the vrf's router MAC.
     pub inner_mac: Option<MacAddr>,
+    /// What is cut when a packet is too big.
+    pub fragment: FragmentMode,
+    /// The path MTU, in bytes of the outer IP packet, instead of the one heard of. `None`: the
+    /// uplink's, or less once a router on the way says so.
+    pub mtu: Option<u16>,
+}
+
+/// Which packet is cut in pieces when a tunnel cannot carry it whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FragmentMode {
+    /// The tenant's, unless it asks not to be; its receiver puts it together again.
+    #[default]
+    Inner,
+    /// The tunnel's; the other node must put it together again. Not for VXLAN (RFC 7348 §4.3).
+    Outer,
 }
 
 /// A prefix in a vrf.
@@ -168,6 +247,9 @@ pub struct Route {
 }
 
 /// A bridge entry. In the underlay, one with an address is a static neighbour.
+///
+/// One for a group address says where frames to that group go; the one for
+/// ff:ff:ff:ff:ff:ff where broadcasts go, and all that has no entry of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mac {
     /// The network.
@@ -198,6 +280,9 @@ impl Vrf {
             mode: ForwardingMode::Routed,
             mac: MacAddr::VROUTER,
             flow_quota: None,
+            learning: false,
+            router_advertisement: None,
+            tcp_mss_clamp: None,
         }
     }
 }
@@ -224,7 +309,14 @@ impl Object {
             Object::Vif(vif) => vec![("vrf", Key::Vrf(vif.vrf.clone()))],
             Object::Nexthop(nexthop) => match &nexthop.action {
                 NexthopAction::Vif { vif, .. } => vec![("vif", Key::Vif(vif.clone()))],
-                NexthopAction::Tunnel(_) | NexthopAction::Host | NexthopAction::Discard => vec![],
+                NexthopAction::Tunnel(_)
+                | NexthopAction::Host
+                | NexthopAction::Discard
+                | NexthopAction::Reject => vec![],
+                NexthopAction::Replicate(members) => members
+                    .iter()
+                    .map(|member| ("replicate.members", Key::Nexthop(member.clone())))
+                    .collect(),
             },
             Object::Route(Route { vrf, nexthop, .. }) | Object::Mac(Mac { vrf, nexthop, .. }) => {
                 vec![

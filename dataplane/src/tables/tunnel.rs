@@ -7,6 +7,7 @@ use std::sync::Arc;
 use encap::{MacAddr, Outer, TunnelHeader};
 
 use super::neighbour::Neighbour;
+use super::path_mtu::{PathMtu, Paths, TunnelId};
 use super::{Nexthop, PeerId, Tables, Target, UNDERLAY, Underlay, VifId, spec};
 
 /// TTL or hop limit of outer headers (RFC 1700's default, RFC 3443 pipe model).
@@ -27,6 +28,14 @@ pub struct Tunnel {
     pub inner_mac: Option<MacAddr>,
     /// Largest inner Ethernet frame, in bytes.
     pub max_frame: usize,
+    /// What is cut when a packet is too big.
+    pub fragment: spec::FragmentMode,
+    /// The MTU that `max_frame` comes from: the uplink's, or the configured one.
+    pub link_mtu: u16,
+    /// What is known of the way to the other end.
+    pub path_mtu: Arc<PathMtu>,
+    /// Whether configuration fixes the MTU, whatever is heard.
+    pub mtu_is_fixed: bool,
 }
 
 /// Where underlay packets to an address go: the uplink and the neighbour on it.
@@ -64,6 +73,12 @@ impl Tables {
         for nexthop in nexthops().filter(is_tunnel) {
             self.resolve_nexthop(nexthop, &old, &mut next);
         }
+        // Groups last: they know where their tunnels end.
+        let is_group =
+            |nexthop: &&spec::Nexthop| matches!(nexthop.action, spec::NexthopAction::Replicate(_));
+        for nexthop in nexthops().filter(is_group) {
+            self.resolve_nexthop(nexthop, &old, &mut next);
+        }
         self.underlay = Arc::new(next);
     }
 
@@ -79,6 +94,10 @@ impl Tables {
         let resolved = match &nexthop.action {
             spec::NexthopAction::Host => Nexthop::Host,
             spec::NexthopAction::Discard => Nexthop::Discard,
+            spec::NexthopAction::Replicate(members) => {
+                Nexthop::Replicate(Arc::new(self.group(members)))
+            }
+            spec::NexthopAction::Reject => Nexthop::Reject,
             spec::NexthopAction::Vif { vif, address } => {
                 match (self.names.vifs.get(vif), address) {
                     (Some(vif), Some(addr)) => {
@@ -125,13 +144,25 @@ impl Tables {
             tunnel.vni,
         )
         .ok()?;
+        let link_mtu = tunnel.mtu.unwrap_or(uplink.mtu).min(uplink.mtu);
+        let id = TunnelId::vxlan(tunnel.vni);
+        let path_mtu = Paths::enter(
+            (&old.paths, &mut next.paths),
+            (local, tunnel.remote),
+            id,
+            uplink.mtu,
+        );
         let overhead = header.len().saturating_sub(encap::ethernet::LEN);
         Some(Tunnel {
             egress: path.egress,
             neighbour: self.neighbour_cell(path.egress, path.neighbour, old, next),
             peer,
             inner_mac: tunnel.inner_mac,
-            max_frame: usize::from(uplink.mtu).saturating_sub(overhead),
+            max_frame: usize::from(link_mtu).saturating_sub(overhead),
+            fragment: tunnel.fragment,
+            link_mtu,
+            path_mtu,
+            mtu_is_fixed: tunnel.mtu.is_some(),
             header,
         })
     }

@@ -7,7 +7,7 @@ use super::parse_fragment;
 use crate::protocol::{
     AUTHENTICATION, DESTINATION_OPTIONS, FRAGMENT, HIP, HOP_BY_HOP, MOBILITY, ROUTING, SHIM6,
 };
-use crate::{Error, Fragment, Meta};
+use crate::{Error, Fragment, Meta, Network, ipv6};
 
 /// Extension headers a packet may have.
 pub const MAX_EXTENSION_HEADERS: usize = 8;
@@ -50,11 +50,7 @@ pub(super) fn walk<'a>(
             return Err(Error::ExtensionHeaders);
         }
         let fixed: &[u8; 8] = rest.first_chunk().ok_or_else(|| short(8, rest, meta))?;
-        let len = match meta.protocol {
-            FRAGMENT => 8,
-            AUTHENTICATION => (usize::from(fixed[1]) + 2) * 4,
-            _ => (usize::from(fixed[1]) + 1) * 8,
-        };
+        let len = len_of(meta.protocol, fixed);
         let Some((header, after)) = rest.split_at_checked(len) else {
             return Err(short(len, rest, meta));
         };
@@ -74,6 +70,39 @@ pub(super) fn walk<'a>(
         rest = after;
     }
     Ok(rest)
+}
+
+/// Length in bytes of the extension header that begins with `fixed` (RFC 8200 §4, RFC 4302 §2.2).
+fn len_of(kind: u8, fixed: &[u8; 8]) -> usize {
+    match kind {
+        FRAGMENT => 8,
+        AUTHENTICATION => (usize::from(fixed[1]) + 2) * 4,
+        _ => (usize::from(fixed[1]) + 1) * 8,
+    }
+}
+
+/// Offset of what a fragment carries of its datagram, from the start of the buffer that was parsed.
+///
+/// In IPv4 and in later fragments that is [`Meta::l4`]. A first IPv6 fragment may have extension
+/// headers behind its fragment header; they are part of what was cut (RFC 8200 §4.5), so there the
+/// chain is walked once more. `None` only if `frame` is not what `meta` was made from.
+#[must_use]
+pub fn fragment_payload(frame: &[u8], meta: &Meta) -> Option<usize> {
+    if meta.network != Network::Ipv6 || meta.fragment != Fragment::First {
+        return Some(meta.l4.into());
+    }
+    let (header, _) = ipv6::Header::split(frame.get(meta.l3.into()..)?).ok()?;
+    let mut kind = header.next_header();
+    let mut at = usize::from(meta.l3) + ipv6::LEN;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        let fixed = frame.get(at..)?.first_chunk()?;
+        at += len_of(kind, fixed);
+        if kind == FRAGMENT {
+            return Some(at);
+        }
+        kind = fixed[0];
+    }
+    None
 }
 
 /// Reads a fragment header (RFC 8200 §4.5). `before` counts the extension headers up to and with it.

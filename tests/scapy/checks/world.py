@@ -14,13 +14,13 @@ import json
 
 from scapy.compat import raw
 from scapy.contrib.mpls import MPLS
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6
 from scapy.layers.l2 import GRE, Ether
 from scapy.layers.vxlan import VXLAN
 
 from expect import Tunnelled
-from network import BLUE_A, BLUE_B, BLUE_C, RED_A, RED_B, RED_C, ROUTER, ROUTER_LINK_LOCAL, Machine, ether  # noqa: F401
+from network import BLUE_A, BLUE_B, BLUE_C, RED_A, RED_B, RED_C, ROUTER, Machine, ether  # noqa: F401
 
 NODE = Machine("02:00:00:00:00:01", "192.0.2.1", "2001:db8::1")
 OTHER = Machine("02:00:00:00:00:02", "192.0.2.2", "2001:db8::2")
@@ -113,13 +113,13 @@ def ends(encap, family, vrf, payload=None, fields=None):
 # Packets without their Ethernet header.
 
 
-def ipv4(src, dst, transport=None, **fields):
-    packet = IP(src=src.v4, dst=dst.v4, **{"id": 7, **fields})
+def ipv4(src, dst, transport=None, /, **fields):
+    packet = IP(**{"src": src.v4, "dst": dst.v4, "id": 7, **fields})
     return packet / (UDP(sport=1000, dport=2000) / b"payload" if transport is None else transport)
 
 
-def ipv6(src, dst, transport=None, **fields):
-    packet = IPv6(src=src.v6, dst=dst.v6, **fields)
+def ipv6(src, dst, transport=None, /, **fields):
+    packet = IPv6(**{"src": src.v6, "dst": dst.v6, **fields})
     return packet / (UDP(sport=1000, dport=2000) / b"payload" if transport is None else transport)
 
 
@@ -195,12 +195,12 @@ def stack(labels, ttl=255, tc=0):
     return entries
 
 
-def carried(encap, family, number, inner, src, dst, ttl=255, tc=0, **fields):
+def carried(encap, family, number, inner, src, dst, label_ttl=255, label_tc=0, **fields):
     """`inner` in a tunnel; `number` is the VNI, the label, or a list of labels."""
     head = outer(family, src, dst, **({"proto" if family == 4 else "nh": 47} if encap == "mpls_gre" else {}), **fields)
     if encap == "vxlan":
         return head / udp(family, 4789) / VXLAN(flags=8, vni=number) / inner
-    labels = stack(number if isinstance(number, list) else [number], ttl, tc)
+    labels = stack(number if isinstance(number, list) else [number], label_ttl, label_tc)
     shim = udp(family, 6635) if encap == "mpls_udp" else GRE(proto=0x8847)
     return head / shim / (labels + raw(inner))
 
@@ -263,10 +263,6 @@ class IcmpError:
             ip = have[IPv6]
             want[IPv6].tc, want[IPv6].hlim, want[IPv6].fl = ip.tc, ip.hlim, ip.fl
         return raw(want), problems
-
-
-def syn(**fields):
-    return TCP(**{"sport": 1000, "dport": 80, "flags": "S", "seq": 1, **fields})
 
 
 def labelled(inner, labels, **fields):

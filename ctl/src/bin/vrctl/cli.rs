@@ -35,6 +35,7 @@ pub(crate) enum Command {
     Get(GetArgs),
     Delete(DeleteArgs),
     Flows(FlowsArgs),
+    Macs(MacsArgs),
     Stats(StatsArgs),
     Drops(DropsArgs),
     /// Print a completion script for a shell
@@ -148,6 +149,23 @@ pub(crate) struct FlowsArgs {
     /// Show again every second until interrupted
     #[arg(long)]
     pub(crate) watch: bool,
+    /// In which form
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: FlowsOutput,
+}
+
+/// Show the MACs that were learned, and where they are
+///
+/// Those that are configured are shown by `vrctl get macs`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  vrctl macs
+  vrctl macs front -o json")]
+pub(crate) struct MacsArgs {
+    /// Only those of this vrf
+    #[arg(value_name = "VRF")]
+    pub(crate) vrf: Option<String>,
     /// In which form
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: FlowsOutput,

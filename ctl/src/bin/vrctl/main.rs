@@ -6,6 +6,7 @@ mod apply;
 mod cli;
 mod flows;
 mod get;
+mod macs;
 mod objects;
 mod stats;
 mod table;
@@ -78,6 +79,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Get(args) => get::get(&cli.socket, args, out).await?,
         Command::Delete(args) => get::delete(&cli.socket, args, out).await?,
         Command::Flows(args) => flows::run(&cli.socket, args, out).await?,
+        Command::Macs(args) => macs::run(&cli.socket, args, out).await?,
         Command::Stats(args) => stats::stats(&cli.socket, args, out).await?,
         Command::Drops(args) => stats::drops(&cli.socket, args, out).await?,
         Command::Completions { shell } => {

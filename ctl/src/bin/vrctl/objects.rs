@@ -167,10 +167,18 @@ fn action(nexthop: &proto::Nexthop) -> String {
                     text.push_str(&format!(" {word} {value}"));
                 }
             }
+            if let Some(mtu) = tunnel.mtu {
+                text.push_str(&format!(" mtu {mtu}"));
+            }
+            if tunnel.fragment() == proto::FragmentMode::Outer {
+                text.push_str(" fragment outer");
+            }
             text
         }
         Some(Action::Host(_)) => "host".into(),
         Some(Action::Discard(_)) => "discard".into(),
+        Some(Action::Replicate(group)) => format!("replicate to {}", group.members.join(" ")),
+        Some(Action::Reject(_)) => "reject".into(),
         None => String::new(),
     }
 }

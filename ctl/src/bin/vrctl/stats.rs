@@ -38,8 +38,16 @@ fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
         stats.generation,
         span(stats.uptime_ms)
     )?;
-    let mut workers = Table::new(&["CORE>", "PACKETS>", "PER ROUND>", "BUSY ROUNDS>"]);
+    let mut workers = Table::new(&[
+        "CORE>",
+        "PACKETS>",
+        "PER ROUND>",
+        "BUSY ROUNDS>",
+        "IN FRAGMENTS>",
+        "HELD>",
+    ]);
     for worker in &stats.workers {
+        let fragments = worker.fragments.unwrap_or_default();
         let per_round = worker.packets as f64 / worker.busy_rounds.max(1) as f64;
         let rounds = worker.busy_rounds + worker.idle_rounds;
         let busy = 100.0 * worker.busy_rounds as f64 / rounds.max(1) as f64;
@@ -48,6 +56,11 @@ fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
             worker.packets.to_string(),
             format!("{per_round:.1}"),
             format!("{busy:.1} %"),
+            format!("{} of {}", fragments.datagrams, fragments.datagrams_limit),
+            format!(
+                "{} of {}",
+                fragments.held_packets, fragments.held_packets_limit
+            ),
         ]);
     }
     workers.flush(out)?;

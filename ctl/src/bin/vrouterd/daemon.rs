@@ -142,6 +142,8 @@ fn start_engine(config: &NodeConfig, memory: &DpdkMemory) -> Result<Engine<Mbuf>
         flow_memory: config.flow_table_memory,
         seed: random_seed()?,
         timeouts: Timeouts::default(),
+        fragments: config.fragments,
+        icmp_errors_per_second: config.icmp_errors_per_second,
         idle: if config.busy_poll {
             Idle::Busy
         } else {

@@ -244,6 +244,7 @@ fn vif_data(totals: &Totals) -> Value {
         "tx_bytes": totals.tx_bytes,
         "consumed": totals.consumed,
         "originated": totals.originated,
+        "errors_withheld": totals.errors_withheld,
         "drops": drops,
     })
 }

@@ -104,6 +104,11 @@ impl Draft {
                 refusals.push(Refusal::field(key.clone(), "tunnel.local", reason));
             }
         }
+        if tunnel.fragment == spec::FragmentMode::Outer {
+            let reason = "`outer` does not go with vxlan, whose packets must not be fragmented \
+                          (RFC 7348 section 4.3); leave it out, or take an MPLS encapsulation";
+            refusals.push(Refusal::field(key.clone(), "tunnel.fragment", reason));
+        }
         if is_local(tunnel.remote) {
             let reason = format!("`{}` is this node's own address", tunnel.remote);
             refusals.push(Refusal::field(key.clone(), "tunnel.remote", reason));
@@ -126,9 +131,6 @@ pub(super) fn check_vif(
         refusals.push(Refusal::field(key.clone(), field, reason));
     };
     if spec.role == Role::Tenant {
-        if spec.mac.is_none() {
-            refuse("mac", "a tenant vif needs the MAC of the machine behind it");
-        }
         if &*spec.vrf == spec::UNDERLAY {
             refuse(
                 "vrf",

@@ -7,7 +7,9 @@ use super::checks::check_vif;
 use super::claims::{host, is_host};
 use super::{DEFAULT_MTU, Draft, Steps, device_name};
 use crate::counters::VifCounters;
+use crate::tables::bridge_port::BridgePort;
 use crate::tables::change::Refusal;
+use crate::tables::router::Advertised;
 use crate::tables::spec::{self, Key, NexthopAction, Object, Role};
 use crate::tables::{
     MAX_VIFS, MAX_VRFS, Nexthop, NexthopId, Tables, Target, Vif, VifId, Vrf, VrfId,
@@ -32,6 +34,9 @@ impl Draft {
                 Object::Mac(mac) => {
                     if let Some(vrf) = self.touch(&mac.vrf) {
                         vrf.macs.remove(&mac.mac);
+                        if mac.mac.is_broadcast() {
+                            vrf.flood = None;
+                        }
                         if let Some(ip) = mac.ip {
                             vrf.neighbours.remove(&ip);
                         }
@@ -59,6 +64,8 @@ impl Draft {
             let unsaid = spec::Vrf::underlay();
             if let Some(vrf) = self.touch(&spec.name) {
                 (vrf.mode, vrf.mac) = (unsaid.mode, unsaid.mac);
+                (vrf.learning, vrf.advertised) = (false, None);
+                vrf.tcp_mss_clamp = unsaid.tcp_mss_clamp;
             }
         } else if let Some(id) = self.tables.names.vrfs.remove(&spec.name) {
             self.gone_vrfs.push(id);
@@ -71,7 +78,8 @@ impl Draft {
         self.tables.names.devices.remove(device);
         if let Some(vrf) = self.touch(&spec.vrf) {
             // Only what `install_vif` claimed: the rest is another object's.
-            for address in &spec.addresses {
+            let is_bridged_only = spec.role == Role::Tenant && spec.mac.is_none();
+            for address in spec.addresses.iter().filter(|_| !is_bridged_only) {
                 vrf.routes.remove(address.trunc());
                 match spec.role {
                     Role::Tenant if is_host(address) => _ = vrf.neighbours.remove(&address.addr()),
@@ -141,9 +149,20 @@ impl Draft {
             let reason = "the underlay keeps no flows; give the tenants' vrfs quotas";
             refusals.push(Refusal::field(key.clone(), "flow_quota", reason));
         }
+        if &*spec.name == spec::UNDERLAY && spec.tcp_mss_clamp.is_some() {
+            let reason = "the underlay routes no tenant's connections; give it to their vrfs";
+            refusals.push(Refusal::field(key.clone(), "tcp_mss_clamp", reason));
+        }
         if let Some(vrf) = self.touch(&spec.name) {
             vrf.mode = spec.mode;
             vrf.mac = spec.mac;
+            vrf.learning = spec.learning;
+            vrf.advertised = Advertised::new(spec).map(Arc::new);
+            vrf.gateways = spec.gateways.clone().into();
+            vrf.tcp_mss_clamp = spec.tcp_mss_clamp;
+        }
+        if spec.learning {
+            self.tables.learned.prepare();
         }
         for gateway in &spec.gateways {
             let prefix = host(gateway.addr());
@@ -182,6 +201,8 @@ impl Draft {
         }
         for address in &spec.addresses {
             match spec.role {
+                // Nobody knows the MAC to route it to; it is bridged only.
+                Role::Tenant if spec.mac.is_none() => {}
                 Role::Tenant => {
                     let target = Target::Nexthop(nexthop);
                     self.claim(
@@ -242,7 +263,10 @@ impl Draft {
                 }
             }
             NexthopAction::Tunnel(tunnel) => self.check_tunnel(tunnel, &key, refusals),
-            NexthopAction::Host | NexthopAction::Discard => {}
+            NexthopAction::Host
+            | NexthopAction::Discard
+            | NexthopAction::Replicate(_)
+            | NexthopAction::Reject => {}
         }
         let tables = &mut self.tables;
         if !tables.names.nexthops.contains_key(&spec.name) {
@@ -268,6 +292,11 @@ impl Draft {
         self.underlay_changed |= &*spec.vrf == spec::UNDERLAY;
         let key = Key::Mac(spec.vrf.clone(), spec.mac);
         self.claim_mac(&spec.vrf, spec.mac, nexthop, &key, refusals);
+        if spec.mac.is_broadcast()
+            && let Some(vrf) = self.touch(&spec.vrf)
+        {
+            vrf.flood = Some(nexthop);
+        }
         if let Some(ip) = spec.ip {
             self.claim_neighbour(&spec.vrf, ip, spec.mac, &key, "ip", refusals);
         }
@@ -288,10 +317,15 @@ impl Tables {
             name: spec.name.clone(),
             mode: spec.mode,
             mac: spec.mac,
+            gateways: spec.gateways.clone().into(),
+            tcp_mss_clamp: spec.tcp_mss_clamp,
             epoch: 0,
             routes: crate::tables::lpm::Lpm::new(),
             macs: imbl::HashMap::new(),
             neighbours: imbl::HashMap::new(),
+            flood: None,
+            learning: false,
+            advertised: None,
         }));
         if let Some(vrf) = self.vrfs.get_mut(id.0) {
             vrf.id = id;
@@ -323,6 +357,7 @@ impl Tables {
                 Some(old) => old.counters.clone(),
                 None => Arc::new(VifCounters::new(self.workers)),
             },
+            port: BridgePort::new(spec, old.as_ref().map(|old| &old.port)),
         };
         match old {
             Some(old) => (vif.id, vif.nexthop) = (old.id, old.nexthop),

@@ -102,3 +102,43 @@ fn empty_fragment_is_refused() {
     );
     assert_eq!(refused(&ipv6_fragment(UDP, 8, &[])), Error::FragmentLen);
 }
+
+// RFC 8200 §4.5: the fragmentable part begins behind the fragment header, whatever follows it.
+#[test]
+fn a_fragments_payload_begins_behind_its_fragment_header() {
+    let options = [UDP, 0, 1, 4, 0, 0, 0, 0];
+    let hop_by_hop = [44, 0, 1, 4, 0, 0, 0, 0];
+    let first = ipv6(
+        0,
+        &[
+            &hop_by_hop[..],
+            &fragment_header(60, 1),
+            &options,
+            &udp(&[7; 16]),
+        ]
+        .concat(),
+    );
+    let meta = parse(&first).unwrap();
+    assert_eq!((meta.protocol, meta.dst_port), (UDP, 53));
+    assert_eq!(fragment_payload(&first, &meta), Some(14 + 40 + 16));
+    assert_eq!(usize::from(meta.l4), 14 + 40 + 16 + 8);
+    let later = ipv6_fragment(60, 8 << 3, &[7; 16]);
+    let meta = parse(&later).unwrap();
+    assert_eq!(fragment_payload(&later, &meta), Some(14 + 40 + 8));
+    let first = ipv4_fragment(UDP, 0x2000, &udp(&[7; 16]));
+    let meta = parse(&first).unwrap();
+    assert_eq!(fragment_payload(&first, &meta), Some(14 + 20));
+}
+
+// A later fragment has no ports, whatever its bytes look like.
+#[test]
+fn what_looks_like_ports_in_a_later_fragment_is_not_read() {
+    for bytes in [
+        ipv4_fragment(UDP, 2, &udp(&[0; 16])),
+        ipv6_fragment(TCP, 17, &tcp(&[0; 12])),
+    ] {
+        let meta = parse(&bytes).unwrap();
+        assert_eq!(meta.fragment, Fragment::Later);
+        assert_eq!((meta.src_port, meta.dst_port, meta.l4_flags), (0, 0, 0));
+    }
+}

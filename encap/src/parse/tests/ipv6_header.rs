@@ -113,3 +113,25 @@ fn second_fragment_header_is_refused() {
     .concat();
     assert_eq!(refused(&ipv6(44, &payload)), Error::ExtensionHeaders);
 }
+
+// RFC 8200 §4.7: what follows "no next header" is not read, and has no ports.
+#[test]
+fn nothing_is_read_behind_no_next_header() {
+    let meta = parse(&ipv6(59, &udp(b"looks like ports"))).unwrap();
+    assert_eq!((meta.protocol, meta.src_port, meta.dst_port), (59, 0, 0));
+    assert_eq!(meta.l4, meta.end);
+    let behind_options = [&padding(59)[..], &udp(&[])].concat();
+    let meta = parse(&ipv6(60, &behind_options)).unwrap();
+    assert_eq!((meta.protocol, meta.dst_port), (59, 0));
+}
+
+// Eight headers of eight options in all are the most a packet can ask for (RFC 8504 §5.3).
+#[test]
+fn eight_extension_headers_are_walked() {
+    let mut payload = [60, 0, 0x1e, 0, 0x1e, 0, 1, 0].repeat(4);
+    payload.extend(padding(60).repeat(3));
+    payload.extend(padding(UDP));
+    payload.extend(udp(&[]));
+    let meta = parse(&ipv6(60, &payload)).unwrap();
+    assert_eq!((meta.protocol, meta.dst_port), (UDP, 53));
+}

@@ -1,0 +1,63 @@
+//! Routers in the fabric that say a tunnel packet was too big (RFC 1191 §4, RFC
+//! 8201 §4): the path's MTU falls, and the next tenant whose packet is too big
+//! for it is told (RFC 4459 §3.2).
+//!
+//! Anybody can send such an error, so it counts only if it quotes a packet that
+//! this node could have sent: outer addresses and kind of a tunnel of ours, its
+//! VNI or label as far as the quote reaches, a source port that we choose, and
+//! longer than the MTU it reports. What is reported is bounded.
+
+use encap::{Meta, Quote, VxlanHeader, icmp_error, protocol, udp, vxlan};
+
+use super::{Context, Next};
+use crate::reason::DropReason;
+use crate::tables::path_mtu::{MIN_IPV4, MIN_IPV6, Path};
+
+/// The lowest source port of our tunnels (RFC 7348 §5, RFC 7510 §3).
+const FIRST_SOURCE_PORT: u16 = 49_152;
+
+/// What becomes of a packet to this node's own address, if it is such an error;
+/// `None` if it is something else, or about something that is no tunnel's.
+pub fn hear(context: &Context, meta: &Meta, frame: &[u8]) -> Option<Result<Next, DropReason>> {
+    if !icmp_error::is_error(meta) {
+        return None;
+    }
+    // What cannot be read is for the kernel to judge.
+    let quote = Quote::read(frame, meta).ok()??;
+    let mtu = quote.mtu?;
+    let port = tunnel_port(&quote)?;
+    let path = context.tables.underlay().paths.get((quote.src, quote.dst));
+    let Some(path) = path.filter(|path| is_ours(path, port, &quote, frame)) else {
+        return Some(Err(DropReason::IcmpUnmatched));
+    };
+    let least = match meta.is_icmp() {
+        true => MIN_IPV4,
+        false => MIN_IPV6,
+    };
+    let is_too_long = quote.total_len > mtu;
+    if is_too_long && path.mtu.learn(mtu, least, path.link_mtu, context.now) {
+        Some(Ok(Next::Consumed))
+    } else {
+        Some(Err(DropReason::PathMtuIgnored))
+    }
+}
+
+/// The UDP destination port of a quoted tunnel packet; `None` if this is no kind of tunnel's.
+fn tunnel_port(quote: &Quote) -> Option<u16> {
+    let is_tunnel = quote.protocol == protocol::UDP
+        && !quote.is_later_fragment
+        && quote.dst_port == encap::VXLAN_PORT;
+    is_tunnel.then_some(quote.dst_port)
+}
+
+fn is_ours(path: &Path, port: u16, quote: &Quote, frame: &[u8]) -> bool {
+    quote.src_port >= FIRST_SOURCE_PORT
+        && path.has(quote.protocol, port, number(quote.transport(frame)))
+}
+
+/// The VNI, if the quote reaches that far.
+fn number(transport: &[u8]) -> Option<u32> {
+    let header = transport.get(udp::LEN..udp::LEN + vxlan::LEN)?;
+    let (header, _) = VxlanHeader::split(header).ok()?;
+    header.vni().map(|vni| vni.get())
+}

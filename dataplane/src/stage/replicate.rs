@@ -1,0 +1,74 @@
+//! Head-end replication: one frame in, a copy by each member of a group out.
+//!
+//! Nothing goes back to the vif it came from, and nothing from one tunnel into
+//! another: every node delivers to its own machines (RFC 7432 §11.2 calls the
+//! scheme ingress replication). The last member gets the frame itself. Each
+//! copy counts as originated where the frame came in, and is then sent or
+//! dropped like any frame, so the accounts hold with however many of them.
+
+use encap::Buffer;
+
+use super::forward::{self, Exits};
+use super::{Context, Lane, Layer};
+use crate::io::Pool;
+use crate::reason::DropReason;
+use crate::tables::replicate::Group;
+use crate::tables::{Nexthop, NexthopId, Tables};
+
+/// Sends a frame to every member that may have it.
+///
+/// # Errors
+/// What kept the frame itself from being sent; what kept copies is counted here.
+pub(super) fn run<B: Buffer>(
+    context: &Context,
+    lane: &Lane,
+    group: &Group,
+    packet: B,
+    exits: &mut Exits<B>,
+) -> Result<(), DropReason> {
+    let counters = context.vif.counters.block(context.worker);
+    let mut members = group
+        .members
+        .iter()
+        .filter_map(|id| eligible(context.tables, *id, lane));
+    let Some(mut member) = members.next() else {
+        return Err(DropReason::NoMember);
+    };
+    for next in members {
+        counters.originated();
+        let sent = copy(&packet, exits.pool).and_then(|copy| {
+            forward::by_nexthop(context, lane, member, Layer::Bridged, copy, exits)
+        });
+        if let Err(reason) = sent {
+            counters.dropped(reason, 1);
+        }
+        member = next;
+    }
+    forward::by_nexthop(context, lane, member, Layer::Bridged, packet, exits)
+}
+
+/// The member, unless the frame came from there or from another tunnel.
+fn eligible<'a>(tables: &'a Tables, member: NexthopId, lane: &Lane) -> Option<&'a Nexthop> {
+    let nexthop = tables.nexthop(member)?;
+    let may_have_it = match nexthop {
+        Nexthop::Vif(vif) => lane.ingress.as_vif() != Some(*vif),
+        Nexthop::Tunnel(_) | Nexthop::Unreachable => lane.ingress.as_peer().is_none(),
+        // `commit` refuses all others as members.
+        _ => false,
+    };
+    may_have_it.then_some(nexthop)
+}
+
+/// The same bytes in a buffer of their own. This reads the payload, so only a
+/// frame in one piece can be copied.
+fn copy<B: Buffer>(packet: &B, pool: &mut dyn Pool<B>) -> Result<B, DropReason> {
+    let bytes = packet.bytes();
+    if bytes.len() < packet.len() {
+        return Err(DropReason::CopyTooBig);
+    }
+    let mut copy = pool.alloc().ok_or(DropReason::NoBuffer)?;
+    copy.append(bytes.len())
+        .map_err(|_no_room| DropReason::CopyTooBig)?;
+    copy.bytes_mut().copy_from_slice(bytes);
+    Ok(copy)
+}

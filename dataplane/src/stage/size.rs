@@ -1,0 +1,126 @@
+//! Packets too big for where they go: cut in pieces, or their sender is told the
+//! size that would have passed (RFC 1191 §3, RFC 1812 §4.2.2.7, RFC 8201 §3).
+//!
+//! An IPv4 packet without DF is cut, and its receiver puts it together: the
+//! tenant's packet, not the tunnel's. Anything else IP is dropped with an error
+//! from the vrf's gateway, as is a bridged packet, which has no router but whose
+//! sender must know all the same. Frames that are not IP are only dropped.
+
+use encap::{Buffer, Ipv4Header, L4Checksum, Meta, Network, Pieces, ethernet, icmp_error};
+use flowtable::Ticks;
+
+use super::forward::{Exits, by_nexthop};
+use super::{Context, Lane, Layer, errors};
+use crate::reason::DropReason;
+use crate::tables::{Nexthop, Tunnel};
+
+/// A packet that is longer than where it goes takes.
+pub struct TooBig<'a> {
+    /// Where it goes.
+    pub nexthop: &'a Nexthop,
+    /// What that takes, in bytes of an IP packet.
+    pub mtu: usize,
+    /// How it is forwarded.
+    pub layer: Layer,
+}
+
+/// What the nexthop takes, in bytes of an IP packet, if the packet is longer.
+#[inline]
+pub fn exceeded(context: &Context, nexthop: &Nexthop, meta: &Meta) -> Option<usize> {
+    let len = usize::from(meta.end.saturating_sub(meta.l3));
+    let mtu = mtu(context, nexthop)?;
+    (len > mtu).then_some(mtu)
+}
+
+/// What the nexthop takes, in bytes of an IP packet, if that is known here.
+#[inline]
+pub fn mtu(context: &Context, nexthop: &Nexthop) -> Option<usize> {
+    match nexthop {
+        Nexthop::Vif(id) => Some(usize::from(context.tables.vif(*id)?.mtu)),
+        Nexthop::Tunnel(tunnel) => Some(inner_mtu(tunnel, context.now)),
+        _ => None,
+    }
+}
+
+/// Largest inner IP packet that fits through a tunnel now, in bytes.
+#[inline]
+pub fn inner_mtu(tunnel: &Tunnel, now: Ticks) -> usize {
+    let by_link = tunnel.max_frame.saturating_sub(ethernet::LEN);
+    match tunnel.path_mtu.mtu(now) {
+        Some(path_mtu) if !tunnel.mtu_is_fixed => {
+            let less = tunnel.link_mtu.saturating_sub(path_mtu);
+            by_link.saturating_sub(less.into())
+        }
+        _ => by_link,
+    }
+}
+
+/// Cuts the packet, or tells its sender.
+///
+/// # Errors
+/// The reason it is counted as dropped for.
+#[cold]
+pub fn handle<B: Buffer>(
+    context: &Context,
+    lane: &Lane,
+    too_big: &TooBig,
+    mut packet: B,
+    exits: &mut Exits<B>,
+) -> Result<(), DropReason> {
+    if may_cut(&lane.meta, packet.bytes()) {
+        if packet.offload().l4_checksum == L4Checksum::Partial {
+            // It covers all pieces, so nobody can compute it later.
+            encap::checksum::fill_packet(&mut packet, &lane.meta);
+        }
+        return cut(context, lane, too_big, &packet, exits);
+    }
+    if too_big.layer == Layer::Routed {
+        // The error quotes the packet as it came.
+        encap::rewrite::increment_ttl(packet.bytes_mut(), &lane.meta);
+    }
+    let mtu = u16::try_from(too_big.mtu).unwrap_or(u16::MAX);
+    let kind = icmp_error::Kind::TooBig { mtu };
+    errors::tell_icmp(context, lane, kind, packet, exits);
+    Err(DropReason::TooBig)
+}
+
+fn may_cut(meta: &Meta, frame: &[u8]) -> bool {
+    let packet = frame.get(usize::from(meta.l3)..).unwrap_or_default();
+    meta.network == Network::Ipv4
+        && Ipv4Header::split(packet).is_ok_and(|(header, _)| !header.dont_fragment())
+}
+
+/// Sends the packet in pieces, each the same way. They are counted as made here, but for one that
+/// stands for the packet itself; if one cannot be made, the packet is dropped with what is left.
+fn cut<B: Buffer>(
+    context: &Context,
+    lane: &Lane,
+    too_big: &TooBig,
+    packet: &B,
+    exits: &mut Exits<B>,
+) -> Result<(), DropReason> {
+    let Ok(mut pieces) = Pieces::ipv4(packet, &lane.meta, too_big.mtu) else {
+        return Err(DropReason::TooBig);
+    };
+    let counters = context.vif.counters.block(context.worker);
+    while !pieces.is_done() {
+        let mut piece = exits.pool.alloc().ok_or(DropReason::NoBuffers)?;
+        pieces.write(packet, &mut piece)?;
+        let lane = Lane {
+            meta: encap::parse(piece.bytes())?,
+            ..*lane
+        };
+        let is_last = pieces.is_done();
+        if !is_last {
+            counters.originated();
+        }
+        let sent = by_nexthop(context, &lane, too_big.nexthop, too_big.layer, piece, exits);
+        match sent {
+            Ok(()) => {}
+            // The last one stands for the packet; whoever called counts it.
+            Err(reason) if is_last => return Err(reason),
+            Err(reason) => counters.dropped(reason, 1),
+        }
+    }
+    Ok(())
+}
