@@ -119,7 +119,7 @@ fn vif() -> impl Strategy<Value = Vif> {
         option::of(station()),
         vec(interface(), 0..3),
         option::of(vlan),
-        option::of(68u16..),
+        option::of(68u16..=9216),
         flow_quota(),
         (option::of(0u32..=4_000_000), option::of(1u32..=65_536)),
     )
