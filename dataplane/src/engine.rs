@@ -242,6 +242,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
                 changed: draft.changed().clone(),
             });
         }
+        self.raise_mtus(&draft.changed().updated, draft.tables())?;
         let opened = self.open_devices(&draft.changed().created, draft.tables())?;
         let facts: HashMap<Name, PortFacts> = self
             .ports
@@ -324,6 +325,27 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         }
     }
 
+    /// Has the devices of changed vifs carry what those are to carry. A device
+    /// that carries more than its vif lets through, as after a commit that then
+    /// fails, does no harm.
+    fn raise_mtus(&mut self, updated: &[Key], tables: &Tables) -> Result<(), Vec<Refusal>> {
+        let mut refusals = Vec::new();
+        for key in updated {
+            let Some(Object::Vif(vif)) = tables.object(key).map(|stored| &stored.object) else {
+                continue;
+            };
+            if let (Some(mtu), Some(port)) = (vif.mtu, self.ports.get_mut(&vif.name))
+                && let Err(error) = port.raise_mtu(mtu)
+            {
+                refusals.push(device_refusal(key, &error));
+            }
+        }
+        match refusals.is_empty() {
+            true => Ok(()),
+            false => Err(refusals),
+        }
+    }
+
     /// Opens the devices of new vifs: all, or none.
     fn open_devices(
         &mut self,
@@ -336,7 +358,8 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             let Some(Object::Vif(vif)) = tables.object(key).map(|stored| &stored.object) else {
                 continue;
             };
-            match self.devices.open(&vif.device, self.workers.len()) {
+            let queues = self.workers.len();
+            match self.devices.open_for(&vif.device, queues, vif.mtu) {
                 Ok(port) => opened.push((vif.name.clone(), port)),
                 Err(error) => refusals.push(device_refusal(key, &error)),
             }
@@ -493,11 +516,16 @@ fn facts(port: &dyn PortControl) -> PortFacts {
     PortFacts {
         mac: port.mac(),
         mtu: port.mtu(),
+        finishes_checksums: port.finishes_checksums(),
     }
 }
 
 fn device_refusal(key: &Key, error: &DeviceError) -> Refusal {
-    Refusal::field(key.clone(), "device", error.to_string())
+    let field = match error {
+        DeviceError::Mtu { .. } => "mtu",
+        _ => "device",
+    };
+    Refusal::field(key.clone(), field, error.to_string())
 }
 
 fn close<B>(port: Port<B>) {

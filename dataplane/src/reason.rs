@@ -74,6 +74,8 @@ reasons! {
     FragmentLimit = "fragment_limit",
     /// The TCP data offset is under 20 bytes.
     TcpHeaderLen = "tcp_header_len",
+    /// A large segment that cannot be cut: not TCP, a fragment, with SYN or RST, or in too small pieces.
+    NotSegmentable = "not_segmentable",
     /// The UDP length field does not fit the packet.
     UdpLen = "udp_len",
     /// MPLS over UDP over IPv6 without a UDP checksum, which was not agreed with its sender (RFC 7510 §3.1).
@@ -144,7 +146,7 @@ reasons! {
     StormLimit = "storm_limit",
     /// To be replicated, and every member is where it came from.
     NoMember = "no_member",
-    /// No buffer was free for a copy.
+    /// No buffer was free for a copy of it, or a piece.
     NoBuffer = "no_buffer",
     /// Larger than what can be copied.
     CopyTooBig = "copy_too_big",
@@ -178,8 +180,8 @@ reasons! {
     NeighbourQueueFull = "neighbour_queue_full",
     /// Larger than the vif or tunnel takes.
     TooBig = "too_big",
-    /// No packet buffer was free for a piece of it.
-    NoBuffers = "no_buffers",
+    /// The port found the TCP or UDP checksum of a tenant's packet wrong.
+    L4Checksum = "l4_checksum",
     /// A path MTU out of bounds: below 576 (IPv4) or 1280 bytes (IPv6), or not below the one known (RFC 8201 §4).
     PathMtuIgnored = "path_mtu_ignored",
     /// An ICMP error about a tunnel packet that this node does not send.
@@ -236,6 +238,7 @@ impl From<Error> for DropReason {
             Error::TinyFragment => DropReason::TinyFragment,
             Error::FragmentLen => DropReason::FragmentLen,
             Error::TcpHeaderLen(_) => DropReason::TcpHeaderLen,
+            Error::NotSegmentable => DropReason::NotSegmentable,
             Error::UdpLen { .. } => DropReason::UdpLen,
             Error::UdpChecksum => DropReason::UdpChecksum,
             Error::IcmpChecksum => DropReason::IcmpChecksum,

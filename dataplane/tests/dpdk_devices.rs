@@ -4,9 +4,9 @@
 
 mod dpdk;
 
-use dataplane::io::dpdk::{Eal, EalError, EalOptions, Mempool, MempoolConfig};
+use dataplane::io::dpdk::{Eal, EalError, EalOptions, Mbuf, Mempool, MempoolConfig};
 use dataplane::io::pcap::{PcapReader, PcapWriter};
-use dataplane::io::{BATCH, Batch, DeviceError, Devices as _, Pool as _};
+use dataplane::io::{BATCH, Batch, DeviceError, Devices as _, Pool as _, Port};
 use dpdk::{Dpdk, Scratch, frame, numbers, wait_for};
 use encap::{Buffer, MemBuffer};
 
@@ -225,6 +225,63 @@ fn a_frame_larger_than_a_buffer_comes_in_several() {
     assert_eq!(numbers(&batch), [1, 2, 3, 4]);
     let lens: Vec<(usize, usize)> = batch.iter().map(|p| (p.len(), p.bytes().len())).collect();
     assert_eq!(lens, [(60, 60), (2049, 2048), (9000, 2048), (60, 60)]);
+    drop((port, batch));
+    assert_eq!(dpdk.pool.available(), before);
+}
+
+/// Sends a frame in several buffers until it arrives; returns what arrives.
+fn carry_jumbo(dpdk: &mut Dpdk, from: &mut Port<Mbuf>, to: &mut Port<Mbuf>) {
+    let longest = frame(5, 9216 + 18);
+    let mut batch = Batch::new();
+    batch.push(dpdk.chain(&longest));
+    let mut received = Batch::new();
+    wait_for("jumbo frame", || {
+        from.tx[0].tx_burst(&mut batch);
+        to.rx[0].rx_burst(&mut received);
+        (!received.is_empty()).then_some(())
+    });
+    let mut whole = Vec::new();
+    received[0].for_each_segment(|segment| whole.extend_from_slice(segment));
+    assert!(received[0].is_chained() && whole == longest);
+    assert_eq!(from.control.stats().tx_errors, 0);
+}
+
+#[test]
+fn jumbo_frames_pass_through_every_kind_of_port() {
+    let mut dpdk = Dpdk::take();
+    let before = dpdk.pool.available();
+    let scratch = Scratch::new("jumbo");
+    let directory = scratch.0.display();
+    for [near, far] in [
+        [
+            format!("net_memif0,role=server,socket={directory}/m,socket-abstract=no"),
+            format!("net_memif1,role=client,socket={directory}/./m,socket-abstract=no"),
+        ],
+        [
+            format!("net_vhost0,iface={directory}/v"),
+            format!("net_virtio_user0,path={directory}/v"),
+        ],
+    ] {
+        let mut near = dpdk.devices.open_for(&near, 1, Some(9216)).unwrap();
+        let mut far = dpdk.devices.open_for(&far, 1, Some(9216)).unwrap();
+        assert_eq!((near.control.mtu(), far.control.mtu()), (9216, 9216));
+        let refused = near.control.raise_mtu(9217).unwrap_err().to_string();
+        assert!(
+            refused.ends_with("a port carries 9216 at most"),
+            "{refused}"
+        );
+        wait_for("link", || near.control.link().up.then_some(()));
+        carry_jumbo(&mut dpdk, &mut near, &mut far);
+        carry_jumbo(&mut dpdk, &mut far, &mut near);
+        drop(far);
+        drop(near);
+    }
+    // A ring is its own far end.
+    let mut port = dpdk.devices.open_for("net_ring0", 1, Some(9216)).unwrap();
+    let mut batch: Batch<_> = [dpdk.chain(&frame(5, 9234))].into_iter().collect();
+    assert_eq!(port.tx[0].tx_burst(&mut batch), 1);
+    assert_eq!(port.rx[0].rx_burst(&mut batch), 1);
+    assert_eq!((batch[0].len(), batch[0].is_chained()), (9234, true));
     drop((port, batch));
     assert_eq!(dpdk.pool.available(), before);
 }

@@ -9,7 +9,7 @@ mod dpdk;
 use std::process::Command;
 
 use dataplane::io::{Batch, dpdk::Mbuf};
-use dataplane::io::{Devices as _, RxQueue};
+use dataplane::io::{Devices as _, PortStats, RxQueue};
 use dpdk::{Dpdk, frame, numbers, wait_for};
 use encap::Buffer;
 
@@ -130,7 +130,7 @@ fn af_packet_promises_no_frame_that_its_ring_would_cut() {
     ip("link set veth-e up");
     ip("link set veth-f up");
     for (device, mtu) in [
-        ("net_af_packet0,iface=veth-e", 1963),
+        ("net_af_packet0,iface=veth-e,framesz=2048", 1963),
         ("net_af_packet0,iface=veth-e,framesz=1024", 939),
     ] {
         let mut sender = dpdk.open("net_af_packet1,iface=veth-f");
@@ -142,6 +142,53 @@ fn af_packet_promises_no_frame_that_its_ring_would_cut() {
         assert_eq!(receive(&mut *port.rx[0], 1)[0].bytes(), longest, "{device}");
     }
     ip("link del veth-e");
+}
+
+#[test]
+#[ignore = "in a namespace, by ports_on_kernel_interfaces"]
+fn jumbo_frames_pass_over_a_veth() {
+    let mut dpdk = Dpdk::take();
+    let before = dpdk.pool.available();
+    ip("link add veth-g mtu 9216 type veth peer name veth-h");
+    ip("link set veth-g up");
+    ip("link set veth-h up");
+    // One carries what its interface does, the other has the interface follow.
+    let mut g = dpdk.open("net_af_packet0,iface=veth-g");
+    assert_eq!(g.control.mtu(), 9216);
+    let mut h = dpdk
+        .devices
+        .open_for("net_af_packet1,iface=veth-h", 1, Some(9216))
+        .unwrap();
+    assert_eq!(h.control.mtu(), 9216);
+    let longest = frame(7, 9216 + 14);
+    for (from, to) in [(0, 1), (1, 0)] {
+        let ports = [&mut g, &mut h];
+        let mut sent = [dpdk.packet(&longest[..2000]), dpdk.chain(&longest)];
+        sent[0].bytes_mut()[14] = 6;
+        let sent = ports[from].tx[0].tx_burst(&mut sent.into_iter().collect());
+        assert_eq!(sent, 2);
+        let received = receive(&mut *ports[to].rx[0], 2);
+        assert_eq!(numbers(&received), [6, 7]);
+        assert_eq!(received[1].bytes(), longest);
+    }
+    assert_eq!(h.control.stats(), PortStats::default());
+    // What a ring of a smaller size cuts is told from what it does not.
+    drop(h);
+    let mut h = dpdk.open("net_af_packet1,iface=veth-h,framesz=2048");
+    let mut frames: Batch<_> = [dpdk.chain(&longest), dpdk.packet(&longest[..60])]
+        .into_iter()
+        .collect();
+    g.tx[0].tx_burst(&mut frames);
+    assert_eq!(receive(&mut *h.rx[0], 1)[0].len(), 60);
+    assert_eq!(h.control.stats().rx_oversized, 1);
+    let refused = h.control.raise_mtu(9000).unwrap_err().to_string();
+    assert!(
+        refused.contains("carries packets of 1963 bytes, not 9000: delete the vif"),
+        "{refused}"
+    );
+    drop((g, h));
+    assert_eq!(dpdk.pool.available(), before);
+    ip("link del veth-g");
 }
 
 #[test]

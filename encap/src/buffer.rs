@@ -89,6 +89,18 @@ pub trait Buffer {
         Ok(())
     }
 
+    /// Makes another packet the end of this one.
+    ///
+    /// # Errors
+    /// The other packet, if this kind of buffer has one piece only, or if both are longer than any
+    /// packet may be.
+    fn attach(&mut self, more: Self) -> Result<(), Self>
+    where
+        Self: Sized,
+    {
+        Err(more)
+    }
+
     /// What the port left to do, or did already, for this packet.
     fn offload(&self) -> Offload {
         Offload::NONE

@@ -257,6 +257,19 @@ const fn has_checksum(meta: &Meta) -> bool {
     is_known && matches!(meta.fragment, Fragment::Whole)
 }
 
+/// Writes the sum of the pseudo-header where the transport checksum belongs, for a device that adds
+/// the rest, as virtio wants it (virtio 1.2 §5.1.6.2). `false`, and the packet as it is, if it has no
+/// transport checksum.
+pub fn start_transport<B: Buffer>(packet: &mut B, meta: &Meta) -> bool {
+    let Some(covered) = Covered::by(packet.bytes(), meta) else {
+        return false;
+    };
+    let sum = !covered.pseudo.finish();
+    let at = covered.field;
+    packet.bytes_mut()[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    true
+}
+
 /// What a transport checksum covers.
 struct Covered {
     /// Offset of the checksum field.

@@ -73,6 +73,10 @@ pub enum Error {
 
     /// TCP data offset below 5 words.
     TcpHeaderLen(u8),
+    /// A segment to be cut that is not one of TCP, is a fragment, opens or resets a connection, or
+    /// asks for pieces with less than [`crate::gso::MIN_MSS`] bytes, or whose way out has no room for
+    /// such.
+    NotSegmentable,
     /// UDP length field below 8, or not what the IP datagram holds.
     UdpLen {
         /// The field, in bytes.
@@ -202,6 +206,7 @@ impl fmt::Display for Error {
             Self::AddressFamily => f.write_str("tunnel addresses of different IP versions"),
             Self::EcnNotCapable => f.write_str("congestion marked on a packet without ECN"),
             Self::MalformedArp => f.write_str("malformed ARP packet"),
+            Self::NotSegmentable => f.write_str("large segment that cannot be cut"),
             Self::MalformedNd => f.write_str("malformed neighbour discovery message"),
         }
     }

@@ -25,6 +25,7 @@ pub mod error;
 pub mod ethernet;
 pub mod fragment;
 pub mod gre;
+pub mod gso;
 pub mod icmp;
 pub mod icmp_error;
 pub mod icmpv6;

@@ -41,6 +41,12 @@ impl Offload {
         gso: None,
     };
 
+    /// Whether nothing is left to be done before the packet goes where the link is.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.gso.is_none() && self.l4_checksum != L4Checksum::Partial
+    }
+
     /// A packet with its TCP or UDP checksum still to be computed.
     pub const PARTIAL: Self = Self {
         l4_checksum: L4Checksum::Partial,

@@ -112,6 +112,21 @@ impl<B: DerefMut<Target = [u8; LEN]>> Header<B> {
         self.0[2..4].copy_from_slice(&port.to_be_bytes());
     }
 
+    /// Sets the sequence number.
+    pub fn set_sequence(&mut self, sequence: u32) {
+        self.0[4..8].copy_from_slice(&sequence.to_be_bytes());
+    }
+
+    /// Sets the flags from [`FIN`] to [`CWR`].
+    pub fn set_flags(&mut self, flags: u8) {
+        self.0[13] = flags;
+    }
+
+    /// Sets the urgent pointer.
+    pub fn set_urgent_pointer(&mut self, pointer: u16) {
+        self.0[18..20].copy_from_slice(&pointer.to_be_bytes());
+    }
+
     /// Sets the checksum.
     pub fn set_checksum(&mut self, checksum: u16) {
         self.0[16..18].copy_from_slice(&checksum.to_be_bytes());
@@ -143,8 +158,12 @@ mod tests {
         header.set_src_port(0x4321);
         header.set_dst_port(0x51);
         header.set_checksum(0xdcba);
+        header.set_sequence(0x0403_0201);
+        header.set_flags(FIN);
+        header.set_urgent_pointer(7);
         assert_eq!(written[..4], [0x43, 0x21, 0, 0x51]);
-        assert_eq!(written[16..18], [0xdc, 0xba]);
+        assert_eq!(written[16..], [0xdc, 0xba, 0, 7]);
+        assert_eq!((&written[4..8], written[13]), (&[4, 3, 2, 1][..], FIN));
     }
 
     #[test]

@@ -50,7 +50,10 @@ pub fn meet(left: &Machine, right: &Machine) {
 
 /// Echo requests of one byte, of the usual size and as large as the interface
 /// takes; every one must be answered.
-fn echo(from: &Machine, to: &Machine, family: Family) {
+///
+/// # Panics
+/// If one is not.
+pub fn echo(from: &Machine, to: &Machine, family: Family) {
     let target = to.address(family);
     let largest = from.mtu - family.echo_headers();
     for len in [1, 56, largest] {
@@ -61,7 +64,10 @@ fn echo(from: &Machine, to: &Machine, family: Family) {
 }
 
 /// UDP payloads of no byte, one byte and as many as the interface takes.
-fn datagrams(from: &Machine, to: &Machine, family: Family) {
+///
+/// # Panics
+/// If one does not arrive as it was sent.
+pub fn datagrams(from: &Machine, to: &Machine, family: Family) {
     for len in [0, 1, from.mtu - family.echo_headers()] {
         let payload: Vec<u8> = (0..len).map(|at| at as u8).collect();
         let arrived = traffic::datagram(from, to, family, &payload);
@@ -73,7 +79,11 @@ fn datagrams(from: &Machine, to: &Machine, family: Family) {
     }
 }
 
-fn stream(from: &Machine, to: &Machine, family: Family, len: usize) {
+/// A TCP transfer of `len` bytes.
+///
+/// # Panics
+/// If they do not arrive as they were sent.
+pub fn stream(from: &Machine, to: &Machine, family: Family, len: usize) {
     let transfer = traffic::tcp(from, to, family, len);
     assert_eq!(transfer.sent, transfer.received, "{family:?} TCP stream");
     println!(

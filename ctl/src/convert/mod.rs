@@ -14,6 +14,7 @@ pub(crate) mod tests;
 
 use std::num::NonZeroU32;
 
+use dataplane::io::MAX_MTU;
 use dataplane::tables::path_mtu::{MIN_IPV4, MIN_IPV6};
 use dataplane::tables::spec::{
     self, Arrival, ForwardingMode, FragmentMode, Key, NexthopAction, Object, Payload, Role,
@@ -190,12 +191,14 @@ fn vif(w: &proto::Vif, p: &mut Problems) -> Option<spec::Vif> {
         })
     });
     let mtu = p.optional("mtu", w.mtu, |p, field, mtu| {
-        // RFC 791: every link carries 68 bytes.
-        let fits = u16::try_from(mtu).ok().filter(|mtu| *mtu >= 68);
+        // RFC 791: every link carries 68 bytes; no port more than jumbo frames.
+        let fits = u16::try_from(mtu)
+            .ok()
+            .filter(|mtu| (68..=MAX_MTU).contains(mtu));
         fits.or_else(|| {
             p.invalid(
                 field,
-                format!("{mtu} is out of range; an MTU is 68 to 65535 bytes"),
+                format!("{mtu} is out of range; an MTU is 68 to 9216 bytes"),
             )
         })
     });

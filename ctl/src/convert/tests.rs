@@ -119,7 +119,7 @@ fn vif() -> impl Strategy<Value = Vif> {
         option::of(station()),
         vec(interface(), 0..3),
         option::of(vlan),
-        option::of(68u16..),
+        option::of(68u16..=9216),
         flow_quota(),
         (option::of(0u32..=4_000_000), option::of(1u32..=65_536)),
     )
@@ -298,7 +298,7 @@ fn every_problem_of_an_object_is_found() {
             "mac: `02:00:zz` is not a MAC address; write six hex bytes like 02:00:00:00:01:05",
             "addresses[1]: `10.1.0` is not an address or prefix; write one like 10.1.0.0/24 or fd01::/64",
             "vlan: 4095 is out of range; a VLAN is 1 to 4094",
-            "mtu: 67 is out of range; an MTU is 68 to 65535 bytes",
+            "mtu: 67 is out of range; an MTU is 68 to 9216 bytes",
             "flow_quota: 0 is out of range; a quota is at least 1 flow, or left out for none",
             "storm_limit: 4000001 is out of range; 1 to 4000000 frames a second, or 0 for no limit",
             "max_learned_macs: 0 is out of range; 1 to 65536, or left out for the default",

@@ -106,9 +106,14 @@ int vr_port_info(uint16_t port, struct vr_port_info *info)
 	return 0;
 }
 
-/* No offload is switched on. Several receive queues are fed by a hash of the
- * addresses where the device has one. */
-int vr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues)
+#define RX_CHECKSUMS \
+	(RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | \
+	 RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
+
+/* No offload is switched on but those wished for. Several receive queues are fed
+ * by a hash of the addresses where the device has one. */
+int vr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues,
+		      const struct vr_port_wishes *wishes)
 {
 	struct rte_eth_dev_info dev;
 	struct rte_eth_conf conf = { 0 };
@@ -120,7 +125,18 @@ int vr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues)
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf = dev.flow_type_rss_offloads & RSS_FIELDS;
 	}
-	conf.txmode.offloads = dev.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	conf.rxmode.mtu = wishes->mtu;
+	if (wishes->rx_scatter)
+		conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER;
+	if (wishes->rx_checksums)
+		conf.rxmode.offloads |= RX_CHECKSUMS;
+	if (wishes->tx_chains)
+		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	if (wishes->tx_finish)
+		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_UDP_CKSUM |
+					RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO;
+	conf.rxmode.offloads &= dev.rx_offload_capa;
+	conf.txmode.offloads &= dev.tx_offload_capa;
 	return rte_eth_dev_configure(port, rx_queues, tx_queues, &conf);
 }
 

@@ -37,7 +37,17 @@ struct vr_port_info {
 	uint8_t tx_chains;  /* a frame from several buffers */
 };
 int vr_port_info(uint16_t port, struct vr_port_info *info);
-int vr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues);
+
+/* What a port is to do beyond the least; what it cannot do it does not. */
+struct vr_port_wishes {
+	uint16_t mtu;         /* in bytes; 0: as it is */
+	uint8_t rx_scatter;   /* frames into several buffers */
+	uint8_t rx_checksums; /* say of each packet what its checksums are */
+	uint8_t tx_chains;    /* frames from several buffers */
+	uint8_t tx_finish;    /* compute TCP and UDP checksums, cut TCP segments */
+};
+int vr_port_configure(uint16_t port, uint16_t rx_queues, uint16_t tx_queues,
+		      const struct vr_port_wishes *wishes);
 int vr_port_link(uint16_t port, uint32_t *speed_mbps);
 
 /* Sends every later log message of DPDK to `sink`. */

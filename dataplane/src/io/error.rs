@@ -25,6 +25,13 @@ pub enum DeviceError {
     OutOfMemory { device: String, said: String },
     /// The device is there but refused its queues.
     QueueSetup { device: String, said: String },
+    /// The device carries packets of `limit` bytes, fewer than `mtu`.
+    Mtu {
+        device: String,
+        mtu: u16,
+        limit: u16,
+        remedy: String,
+    },
     /// The driver refused the device for a reason of its own.
     Refused { device: String, said: String },
 }
@@ -88,6 +95,17 @@ impl fmt::Display for DeviceError {
                     "device `{device}` refused its queues{}: check its queue, \
                      ring and frame size arguments",
                     Aside(said)
+                )
+            }
+            Self::Mtu {
+                device,
+                mtu,
+                limit,
+                remedy,
+            } => {
+                write!(
+                    f,
+                    "device `{device}` carries packets of {limit} bytes, not {mtu}: {remedy}"
                 )
             }
             Self::Refused { device, said } => {

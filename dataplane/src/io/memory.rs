@@ -18,7 +18,8 @@ use super::{Batch, DeviceError, Link, Offloads, Port, PortControl, PortStats};
 /// Packets a queue holds before it refuses more.
 pub const RING: usize = 1024;
 
-/// Bytes of payload a memory port carries, as on an ordinary Ethernet link.
+/// Bytes of payload a memory port carries when none are asked for, as on an
+/// ordinary Ethernet link.
 pub const MTU: u16 = 1500;
 
 /// Two ports back to back: what one sends, the other receives.
@@ -72,7 +73,12 @@ impl Devices {
 }
 
 impl super::Devices<MemBuffer> for Devices {
-    fn open(&mut self, device: &str, queues: usize) -> Result<Port<MemBuffer>, DeviceError> {
+    fn open_for(
+        &mut self,
+        device: &str,
+        queues: usize,
+        mtu: Option<u16>,
+    ) -> Result<Port<MemBuffer>, DeviceError> {
         let plugged = lock(&self.plugged);
         let Some(peer) = plugged.get(device) else {
             return Err(DeviceError::NotFound {
@@ -88,6 +94,7 @@ impl super::Devices<MemBuffer> for Devices {
         let rx = &peer.to_port[..queues.clamp(1, peer.to_port.len())];
         let tx = vec![peer.from_port.clone(); queues];
         let mut control = Control::new(peer.index, &peer.up);
+        control.mtu = mtu.unwrap_or(MTU).max(MTU);
         control.lease = Some(Lease::clone(&peer.open));
         Ok(port(rx, &tx, control))
     }
@@ -242,6 +249,7 @@ impl<B: Send> super::TxQueue<B> for Queue<B> {
 
 struct Control {
     mac: MacAddr,
+    mtu: u16,
     up: Arc<AtomicBool>,
     lease: Option<Lease>,
 }
@@ -252,6 +260,7 @@ impl Control {
         let [.., high, low] = index.to_be_bytes();
         Self {
             mac: MacAddr([2, 0, 0, 0, high, low]),
+            mtu: MTU,
             up: up.clone(),
             lease: None,
         }
@@ -264,7 +273,12 @@ impl PortControl for Control {
     }
 
     fn mtu(&self) -> u16 {
-        MTU
+        self.mtu
+    }
+
+    fn raise_mtu(&mut self, mtu: u16) -> Result<(), DeviceError> {
+        self.mtu = self.mtu.max(mtu);
+        Ok(())
     }
 
     fn link(&self) -> Link {

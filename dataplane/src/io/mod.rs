@@ -28,6 +28,9 @@ use encap::MacAddr;
 /// headers of a batch stay in the first-level cache between two passes.
 pub const BATCH: usize = 64;
 
+/// The largest MTU a port takes, in bytes: that of jumbo frames.
+pub const MAX_MTU: u16 = 9216;
+
 /// The packets of one burst, in order of arrival. Never allocates.
 pub type Batch<B> = ArrayVec<B, BATCH>;
 
@@ -66,10 +69,27 @@ pub trait Devices<B>: Send {
     /// handles; where the hardware has fewer, they share a queue behind a lock.
     /// It may have fewer receive handles, but has at least one.
     ///
+    /// `mtu` is what the port must carry, in bytes of an Ethernet frame's
+    /// payload: the device is set up for that, and told to if it carries less.
+    /// `None` takes what it carries as it stands.
+    ///
     /// # Errors
     /// [`DeviceError`], which names the device and the remedy. Nothing stays
     /// open after an error.
-    fn open(&mut self, device: &str, queues: usize) -> Result<Port<B>, DeviceError>;
+    fn open_for(
+        &mut self,
+        device: &str,
+        queues: usize,
+        mtu: Option<u16>,
+    ) -> Result<Port<B>, DeviceError>;
+
+    /// [`open_for`](Self::open_for) whatever the device carries.
+    ///
+    /// # Errors
+    /// As [`open_for`](Self::open_for).
+    fn open(&mut self, device: &str, queues: usize) -> Result<Port<B>, DeviceError> {
+        self.open_for(device, queues, None)
+    }
 }
 
 /// An opened device, to be taken apart: queues go to workers, the control half
@@ -89,10 +109,20 @@ pub trait PortControl: Send {
     fn mac(&self) -> MacAddr;
     /// Largest payload of an Ethernet frame, in bytes (1500 on most links).
     fn mtu(&self) -> u16;
+    /// Has the device carry payloads of `mtu` bytes, if it carries less.
+    ///
+    /// # Errors
+    /// [`DeviceError::Mtu`]; the device is as before.
+    fn raise_mtu(&mut self, mtu: u16) -> Result<(), DeviceError>;
     /// Whether the other end is there, and how fast.
     fn link(&self) -> Link;
-    /// What the device could do by itself; nothing is switched on.
+    /// What the device could do by itself.
     fn offloads(&self) -> Offloads;
+    /// Whether TCP and UDP packets may be sent with their checksum
+    /// [still to be computed](encap::L4Checksum::Partial).
+    fn finishes_checksums(&self) -> bool {
+        false
+    }
     /// What only the device knows. Counts since it was opened.
     fn stats(&self) -> PortStats;
     /// Gives up the control half. The device closes here if all its queue

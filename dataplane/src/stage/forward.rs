@@ -5,7 +5,7 @@ use encap::{Buffer, Inner};
 use super::error_rate::ErrorRate;
 use super::outbox::Outbox;
 use super::waiting::Waiting;
-use super::{Burst, Context, Lane, Layer, Next, errors, host, replicate, size};
+use super::{Burst, Context, Lane, Layer, Next, errors, host, offload, replicate, size};
 use crate::io::Pool;
 use crate::reason::DropReason;
 use crate::tables::spec::{FragmentMode, Payload};
@@ -72,6 +72,13 @@ pub(super) fn by_nexthop<B: Buffer>(
     packet: B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
+    let packet = match packet.offload().is_finished() {
+        true => packet,
+        false => match offload::finish(context, lane, nexthop, layer, packet, exits)? {
+            Some(packet) => packet,
+            None => return Ok(()),
+        },
+    };
     if let Some(mtu) = size::exceeded(context, nexthop, &lane.meta) {
         let too_big = size::TooBig {
             nexthop,

@@ -12,6 +12,7 @@ pub mod forward;
 pub mod fragments;
 pub mod host;
 pub mod learn;
+pub mod offload;
 pub mod outbox;
 pub mod overlay;
 pub mod parse;

@@ -1,8 +1,8 @@
 //! The first pass: the vif's VLAN tag comes off, the outer headers are found.
 
-use encap::{Buffer, Meta};
+use encap::{Buffer, Meta, Offload};
 
-use super::{Burst, Context, Ingress, Lane, Next};
+use super::{Burst, Context, Ingress, Lane, Next, offload};
 use crate::reason::DropReason;
 use crate::tables::spec::Role;
 
@@ -10,7 +10,13 @@ use crate::tables::spec::Role;
 pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
     burst.lanes.clear();
     for packet in &mut burst.packets {
-        let (meta, next) = match headers(context, packet) {
+        let parsed = headers(context, packet).and_then(|meta| {
+            if packet.offload() != Offload::NONE {
+                offload::arrived(context, packet, &meta)?;
+            }
+            Ok(meta)
+        });
+        let (meta, next) = match parsed {
             // Whoever takes the packet says what becomes of it.
             Ok(meta) => (meta, Next::Consumed),
             Err(reason) => (Meta::new(0, 0), Next::Drop(reason)),

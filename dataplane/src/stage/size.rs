@@ -31,14 +31,23 @@ pub struct TooBig<'a> {
 #[inline]
 pub fn exceeded(context: &Context, nexthop: &Nexthop, meta: &Meta) -> Option<usize> {
     let len = usize::from(meta.end.saturating_sub(meta.l3));
-    let mtu = match nexthop {
-        Nexthop::Vif(id) => usize::from(context.tables.vif(*id)?.mtu),
-        // The outer packet is cut then, once it is there.
-        Nexthop::Tunnel(tunnel) if tunnel.fragment == FragmentMode::Outer => return None,
-        Nexthop::Tunnel(tunnel) => inner_mtu(tunnel, context.now),
-        _ => return None,
-    };
+    if let Nexthop::Tunnel(tunnel) = nexthop
+        && tunnel.fragment == FragmentMode::Outer
+    {
+        return None; // the outer packet is cut, once it is there
+    }
+    let mtu = mtu(context, nexthop)?;
     (len > mtu).then_some(mtu)
+}
+
+/// What the nexthop takes, in bytes of an IP packet, if that is known here.
+#[inline]
+pub fn mtu(context: &Context, nexthop: &Nexthop) -> Option<usize> {
+    match nexthop {
+        Nexthop::Vif(id) => Some(usize::from(context.tables.vif(*id)?.mtu)),
+        Nexthop::Tunnel(tunnel) => Some(inner_mtu(tunnel, context.now)),
+        _ => None,
+    }
 }
 
 /// Largest inner IP packet that fits through a tunnel now, in bytes.
@@ -166,7 +175,7 @@ fn cut<B: Buffer>(
     };
     let counters = context.vif.counters.block(context.worker);
     while !pieces.is_done() {
-        let mut piece = exits.pool.alloc().ok_or(DropReason::NoBuffers)?;
+        let mut piece = exits.pool.alloc().ok_or(DropReason::NoBuffer)?;
         pieces.write(packet, &mut piece)?;
         let lane = Lane {
             meta: encap::parse(piece.bytes())?,

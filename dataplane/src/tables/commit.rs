@@ -59,6 +59,8 @@ pub struct PortFacts {
     pub mac: MacAddr,
     /// Largest IP packet it takes, in bytes.
     pub mtu: u16,
+    /// It takes packets whose TCP or UDP checksum is still to be computed.
+    pub finishes_checksums: bool,
 }
 
 impl Tables {
@@ -270,6 +272,7 @@ impl Draft {
                 .mtu
                 .or(facts.map(|facts| facts.mtu))
                 .unwrap_or(DEFAULT_MTU);
+            vif.finishes_checksums = facts.is_some_and(|facts| facts.finishes_checksums);
         }
     }
 

@@ -172,6 +172,8 @@ pub struct Vif {
     pub vlan: Option<VlanId>,
     /// Largest IP packet it takes, in bytes.
     pub mtu: u16,
+    /// Its device takes packets whose TCP or UDP checksum is still to be computed.
+    pub finishes_checksums: bool,
     /// The nexthop that delivers to it.
     pub nexthop: NexthopId,
     /// Its counters, one block per worker.

@@ -103,6 +103,15 @@ impl Node {
         self.worker.poll(self.now);
     }
 
+    /// Lets a packet arrive with all a port says of it.
+    pub fn send_packet(&mut self, vif: &str, packet: MemBuffer) {
+        assert!(
+            self.peers[vif].send_packet(packet),
+            "the receive ring is full"
+        );
+        self.worker.poll(self.now);
+    }
+
     /// What the node sent on a vif since last asked.
     pub fn recv(&mut self, vif: &str) -> Vec<Vec<u8>> {
         self.peers[vif].recv_all()
@@ -331,6 +340,62 @@ pub fn udp(src: (MacAddr, &str), dst: (MacAddr, &str), ttl: u8) -> Vec<u8> {
     let mut frame = Vec::new();
     builder.write(&mut frame, b"hello").expect("it fits");
     frame
+}
+
+/// A TCP packet of either family, with the identification of piece `id`.
+pub fn tcp(
+    macs: (MacAddr, MacAddr),
+    dst: &str,
+    ttl: u8,
+    id: u16,
+    tcp: &etherparse::TcpHeader,
+    data: &[u8],
+) -> Vec<u8> {
+    let src = if dst.contains(':') {
+        "fd01::10"
+    } else {
+        "10.1.0.10"
+    };
+    let link = PacketBuilder::ethernet2(macs.0.0, macs.1.0);
+    let network = match (ip(src), ip(dst)) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            let mut header = etherparse::Ipv4Header::new(
+                0,
+                ttl,
+                etherparse::IpNumber::TCP,
+                a.octets(),
+                b.octets(),
+            )
+            .expect("short");
+            header.identification = id;
+            link.ip(etherparse::IpHeaders::Ipv4(
+                header,
+                etherparse::Ipv4Extensions::default(),
+            ))
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => link.ipv6(a.octets(), b.octets(), ttl),
+        _ => panic!("one family"),
+    };
+    let mut frame = Vec::new();
+    network
+        .tcp_header(tcp.clone())
+        .write(&mut frame, data)
+        .expect("it fits");
+    frame
+}
+
+/// A TCP header from port 40000 to 80, with FIN and PSH if it is the last.
+pub fn tcp_header(sequence: u32, is_last: bool) -> etherparse::TcpHeader {
+    let mut header = etherparse::TcpHeader::new(40_000, 80, sequence, 512);
+    header.ack = true;
+    header.acknowledgment_number = 77;
+    (header.psh, header.fin) = (is_last, is_last);
+    header
+}
+
+/// Bytes that are not alike.
+pub fn data(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n * n / 251) as u8).collect()
 }
 
 /// VXLAN headers (RFC 7348 §5) around an inner frame, built by etherparse.

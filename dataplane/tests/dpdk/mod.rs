@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use dataplane::io::dpdk::{Devices, Eal, EalOptions, Mbuf, Mempool, MempoolConfig};
+use dataplane::io::pcap::PcapWriter;
 use dataplane::io::{Batch, Devices as _, Pool as _, Port};
 use encap::Buffer;
 
@@ -56,6 +57,19 @@ impl Dpdk {
         packet.append(bytes.len()).unwrap();
         packet.bytes_mut().copy_from_slice(bytes);
         packet
+    }
+
+    /// A packet in as many buffers as it takes, as a port would receive it.
+    pub fn chain(&mut self, bytes: &[u8]) -> Mbuf {
+        let file = std::env::temp_dir().join(format!("vrouter-chain-{}", std::process::id()));
+        let mut writer = PcapWriter::create(&file).unwrap();
+        writer.write(0, bytes).unwrap();
+        writer.finish().unwrap();
+        let mut port = self.open(&format!("net_pcap9,rx_pcap={}", file.display()));
+        std::fs::remove_file(file).unwrap();
+        let mut batch = Batch::new();
+        assert_eq!(port.rx[0].rx_burst(&mut batch), 1);
+        batch.remove(0)
     }
 
     /// Frames of 60 bytes, numbered in the first byte of their payload.

@@ -185,6 +185,13 @@ impl Buffer for MemBuffer {
         Ok(())
     }
 
+    fn attach(&mut self, more: Self) -> Result<(), Self> {
+        self.tail_len += more.len();
+        self.tail.push(more.bytes().to_vec());
+        self.tail.extend(more.tail);
+        Ok(())
+    }
+
     fn offload(&self) -> Offload {
         self.offload
     }

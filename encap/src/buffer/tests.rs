@@ -80,6 +80,18 @@ fn a_chain_is_cut_and_grows_at_its_last_piece() {
 }
 
 #[test]
+fn a_packet_is_attached_to_another() {
+    let mut packet = MemBuffer::from_frame(b"one");
+    packet
+        .attach(MemBuffer::chained(b" two three", &[4]))
+        .unwrap();
+    assert_eq!((packet.bytes(), packet.len()), (&b"one"[..], 13));
+    assert_eq!(packet.to_vec(), b"one two three");
+    packet.append(1).unwrap();
+    assert_eq!(packet.to_vec(), b"one two three\0");
+}
+
+#[test]
 fn pulling_up_moves_bytes_into_the_first_piece() {
     for len in 0..=12 {
         let mut packet = MemBuffer::chained(b"0123456789", &[4, 3]);

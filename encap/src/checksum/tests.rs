@@ -159,6 +159,24 @@ fn captured_transport_checksums_are_right_until_damaged() {
 }
 
 #[test]
+fn a_device_adds_the_rest_to_the_sum_of_the_pseudo_header() {
+    for text in [PING6, SYN, RST6, VXLAN_ARP] {
+        let frame = hex(text);
+        let meta = parse(&frame).unwrap();
+        let mut packet = MemBuffer::from_frame(&frame);
+        assert!(start_transport(&mut packet, &meta));
+        // What the device does: sum what the checksum covers, its field included.
+        let covered = &packet.bytes()[meta.l4.into()..];
+        let checksum = Sum::new().bytes(covered).finish();
+        let at = Covered::by(&frame, &meta).unwrap().field;
+        assert_eq!(frame[at..at + 2], checksum.to_be_bytes());
+    }
+    let mut other = MemBuffer::from_frame(&hex(samples::ARP_REQUEST));
+    let meta = parse(other.bytes()).unwrap();
+    assert!(!start_transport(&mut other, &meta));
+}
+
+#[test]
 fn udp_that_sums_to_zero_is_sent_as_ffff() {
     let mut frame = samples::ipv4(UDP, &samples::udp(&[0, 0]));
     let meta = parse(&frame).unwrap();

@@ -2,33 +2,57 @@
 
 use std::ffi::{CString, c_int};
 
+use super::mempool::{JUMBO_ROOM, MempoolError};
 use super::port::{self, OpenPort, Refusal};
 use super::{Eal, LogLevel, Mbuf, Mempool, driver, log};
 use crate::io::{self, DeviceError, Port};
 
-/// Opens DPDK ports, all of which take their buffers from one pool.
+/// Opens DPDK ports, all of which take their buffers from one pool; but see
+/// [`Mempool::jumbo`].
 #[derive(Clone, Copy, Debug)]
 pub struct Devices {
+    eal: Eal,
     pool: Mempool,
 }
 
 impl Devices {
     /// Ports opened here receive into buffers of `pool`.
-    pub fn new(_: Eal, pool: Mempool) -> Self {
-        Self { pool }
+    pub fn new(eal: Eal, pool: Mempool) -> Self {
+        Self { eal, pool }
+    }
+
+    /// The buffers for a device whose frames are to fit one each.
+    fn pool_for(&self, device: &str, name: &str) -> Result<Mempool, MempoolError> {
+        match driver::fits(device, name, self.pool.config().frame_room()) {
+            true => Ok(self.pool),
+            false => Mempool::jumbo(self.eal),
+        }
     }
 }
 
 impl io::Devices<Mbuf> for Devices {
-    fn open(&mut self, device: &str, queues: usize) -> Result<Port<Mbuf>, DeviceError> {
+    fn open_for(
+        &mut self,
+        device: &str,
+        queues: usize,
+        mtu: Option<u16>,
+    ) -> Result<Port<Mbuf>, DeviceError> {
         let name = name(device)?;
-        driver::check(device, name, self.pool.config().frame_room())?;
+        driver::check(device, name, usize::from(JUMBO_ROOM))?;
+        let sized = driver::with_ring(device, name, mtu);
+        let pool = self.pool_for(&sized, name).map_err(|error| {
+            let (device, said) = (device.to_owned(), error.to_string());
+            DeviceError::OutOfMemory { device, said }
+        })?;
         let (result, said) = log::collect(|| {
-            let port = attach(device, name, &self.pool)?;
-            port.start(queues, &self.pool).map_err(Failure::SetUp)
+            let port = attach(&sized, name, &pool)?;
+            port.start(queues, &pool, mtu).map_err(Failure::SetUp)
         });
         match result {
-            Ok(port) => {
+            Ok(mut port) => {
+                if let Some(mtu) = mtu {
+                    port.control.raise_mtu(mtu)?;
+                }
                 // Drivers call an error what they then do without.
                 if !said.is_empty() {
                     log::write(LogLevel::Notice, &format!("{device}: {said}"));

@@ -1,13 +1,15 @@
 //! What is known of a virtual device from its name and arguments: what it stands
-//! on, which privilege it takes, how long its frames are.
+//! on, which privilege it takes, how long its frames are, and what is free.
 //!
 //! Drivers check the first two, but report only that something failed. DPDK
 //! documents the arguments in its Network Interface Controller Drivers guide.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::kernel::{self, Capability};
-use crate::io::DeviceError;
+use super::port::FRAME_OVERHEAD;
+use crate::io::{DeviceError, MAX_MTU};
 
 /// Something that must be there before the device can be opened.
 enum Need {
@@ -67,7 +69,7 @@ pub(super) fn check(device: &str, name: &str, buffer_room: usize) -> Result<(), 
     if on_interface && !arguments(device).any(|(key, _)| key == "iface") {
         return malformed("it needs iface=INTERFACE".to_owned());
     }
-    if driver == "net_af_packet" && frame_size(device) > buffer_room + RING_HEADER {
+    if !fits(device, name, buffer_room) {
         let most = buffer_room + RING_HEADER;
         return malformed(format!(
             "framesz may be {most} at most, for buffers of {buffer_room} bytes"
@@ -82,6 +84,59 @@ pub(super) fn check(device: &str, name: &str, buffer_room: usize) -> Result<(), 
         }),
         None => Ok(()),
     }
+}
+
+/// The device with a ring for the frames of packets of `mtu` bytes, or of what its
+/// interface carries, unless its arguments say how large the frames are.
+///
+/// The default of af_packet, 2048, would cut jumbo frames.
+pub(super) fn with_ring<'a>(device: &'a str, name: &str, mtu: Option<u16>) -> Cow<'a, str> {
+    let is_sized = arguments(device).any(|(key, _)| matches!(key, "framesz" | "blocksz"));
+    if of(name) != "net_af_packet" || is_sized {
+        return device.into();
+    }
+    let of_interface = || {
+        let (_, interface) = arguments(device).find(|(key, _)| *key == "iface")?;
+        kernel::interface_mtu(kernel::interface_index(interface)?)
+    };
+    let mtu = mtu.or_else(of_interface).unwrap_or_default().min(MAX_MTU);
+    // One more than fits, as a frame that fills the ring's may have been cut.
+    let need = usize::from(mtu) + FRAME_OVERHEAD + RING_HEADER + 14 + 1;
+    if need <= DEFAULT_FRAME_SIZE {
+        return device.into();
+    }
+    // The kernel wants whole pages, and whole frames in them.
+    let size = need.next_multiple_of(4096);
+    format!("{device},framesz={size},blocksz={size}").into()
+}
+
+/// Whether the frames of the device's own ring, if it has one, fit into buffers
+/// with `buffer_room` bytes for them.
+pub(super) fn fits(device: &str, name: &str, buffer_room: usize) -> bool {
+    of(name) != "net_af_packet" || frame_size(device) <= buffer_room + RING_HEADER
+}
+
+/// Whether packets longer than one buffer are received into several.
+pub(super) fn scatters(name: &str) -> bool {
+    !matches!(of(name), "net_af_packet" | "net_af_xdp")
+}
+
+/// Whether the device is made of software, and cares for no MTU of its own.
+pub(super) fn is_virtual(name: &str) -> bool {
+    !name.contains(':')
+}
+
+/// Whether the driver knows of checksums without computing them: hardware does,
+/// and a virtio peer says what it left out.
+pub(super) fn knows_checksums(name: &str) -> bool {
+    !is_virtual(name) || matches!(of(name), "net_vhost" | "net_virtio_user")
+}
+
+/// Whether packets may be left unfinished for the device: a virtio peer takes them
+/// as they are. A NIC could finish a checksum, too; but what goes out by one is
+/// nearly always in a tunnel, and many a driver becomes slower when asked.
+pub(super) fn finishes_checksums(name: &str) -> bool {
+    matches!(of(name), "net_vhost" | "net_virtio_user")
 }
 
 /// The longest frame that the device's own ring holds, in bytes, where it has one
@@ -99,8 +154,11 @@ const RING_HEADER: usize = 32 + 20;
 fn frame_size(device: &str) -> usize {
     let argument = arguments(device).find(|(key, _)| *key == "framesz");
     let size = argument.and_then(|(_, value)| value.parse().ok());
-    size.unwrap_or(2048)
+    size.unwrap_or(DEFAULT_FRAME_SIZE)
 }
+
+/// What the driver of af_packet takes for `framesz` by itself.
+const DEFAULT_FRAME_SIZE: usize = 2048;
 
 /// Whether a device of that name asks the kernel for something that this process
 /// may not do.
@@ -172,6 +230,26 @@ mod tests {
         assert_eq!(room("net_af_packet0,iface=lo"), Some(1982));
         assert_eq!(room("net_af_packet0,iface=lo,framesz=4096"), Some(4030));
         assert_eq!(room("net_ring0"), None);
+    }
+
+    #[test]
+    fn the_ring_is_made_for_the_mtu_unless_it_is_sized_by_hand() {
+        let ring = |device: &'static str, mtu| {
+            let name = device.split(',').next().unwrap();
+            with_ring(device, name, mtu).into_owned()
+        };
+        let plain = "net_af_packet0,iface=none";
+        assert_eq!(ring(plain, None), plain);
+        assert_eq!(ring(plain, Some(1500)), plain);
+        assert_eq!(ring(plain, Some(1963)), plain);
+        let sized = |size: u32| format!("{plain},framesz={size},blocksz={size}");
+        assert_eq!(ring(plain, Some(1964)), sized(4096));
+        assert_eq!(ring(plain, Some(9216)), sized(12_288));
+        // loopback carries 65,536 bytes, which no port does
+        assert!(ring("net_af_packet0,iface=lo", None).ends_with("blocksz=12288"));
+        for by_hand in ["net_af_packet0,iface=none,framesz=2048", "net_ring0"] {
+            assert_eq!(ring(by_hand, Some(9000)), by_hand);
+        }
     }
 
     #[test]

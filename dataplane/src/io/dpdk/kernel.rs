@@ -63,24 +63,36 @@ pub(super) fn may(capability: Capability) -> bool {
 /// Whether there is a network interface of that name in the calling thread's
 /// network namespace. (`/sys` shows the namespace it was mounted in.)
 pub(super) fn interface_exists(name: &str) -> bool {
-    let Ok(name) = CString::new(name) else {
-        return false;
-    };
+    interface_index(name).is_some()
+}
+
+/// The index of the interface of that name, as [`interface_exists`].
+pub(super) fn interface_index(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
     // SAFETY: `name` is a C string.
-    unsafe { libc::if_nametoindex(name.as_ptr()) != 0 }
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (index != 0).then_some(index)
 }
 
 /// MTU of the interface with that index, in bytes; `None` if it is gone.
 pub(super) fn interface_mtu(index: u32) -> Option<u16> {
-    let answer = ask(index, libc::SIOCGIFMTU)?;
+    let answer = ask(index, libc::SIOCGIFMTU, |_| {}).ok()?;
     // SAFETY: the kernel filled this member for this request.
     let mtu = unsafe { answer.ifr_ifru.ifru_mtu };
     Some(u16::try_from(mtu).unwrap_or(u16::MAX))
 }
 
+/// Sets the MTU of the interface with that index, in bytes.
+pub(super) fn set_interface_mtu(index: u32, mtu: u16) -> io::Result<()> {
+    ask(index, libc::SIOCSIFMTU, |request| {
+        request.ifr_ifru.ifru_mtu = mtu.into();
+    })?;
+    Ok(())
+}
+
 /// Whether the interface with that index is up and has a carrier.
 pub(super) fn interface_runs(index: u32) -> bool {
-    let Some(answer) = ask(index, libc::SIOCGIFFLAGS) else {
+    let Ok(answer) = ask(index, libc::SIOCGIFFLAGS, |_| {}) else {
         return false;
     };
     // SAFETY: the kernel filled this member for this request.
@@ -89,20 +101,28 @@ pub(super) fn interface_runs(index: u32) -> bool {
     flags & both == both
 }
 
-/// One question about an interface (netdevice(7)).
-fn ask(index: u32, request: libc::c_ulong) -> Option<libc::ifreq> {
+/// One question about an interface, or order to it (netdevice(7)).
+fn ask(
+    index: u32,
+    request: libc::c_ulong,
+    fill_in: impl FnOnce(&mut libc::ifreq),
+) -> io::Result<libc::ifreq> {
     // Any socket will do; this kind needs no interface that is up, not even loopback.
-    let socket = UnixDatagram::unbound().ok()?;
+    let socket = UnixDatagram::unbound()?;
     // SAFETY: all zeroes are a valid request with an empty name.
     let mut question: libc::ifreq = unsafe { mem::zeroed() };
     // SAFETY: the name has the IF_NAMESIZE bytes that the call may write.
     let named = unsafe { libc::if_indextoname(index, question.ifr_name.as_mut_ptr()) };
     if named.is_null() {
-        return None;
+        return Err(io::Error::last_os_error());
     }
+    fill_in(&mut question);
     // SAFETY: the descriptor is open and `question` is what the request takes.
     let status = unsafe { libc::ioctl(socket.as_raw_fd(), request, &mut question) };
-    (status == 0).then_some(question)
+    match status {
+        0 => Ok(question),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A DPDK packet buffer as an [`encap::Buffer`].
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::slice;
 
@@ -258,6 +259,18 @@ impl Buffer for Mbuf {
             let missing = len - self.bytes().len();
             self.move_up(missing);
         }
+        Ok(())
+    }
+
+    fn attach(&mut self, more: Self) -> Result<(), Self> {
+        let segments = self.head().nb_segs.checked_add(more.head().nb_segs);
+        let Some(segments) = segments else {
+            return Err(more);
+        };
+        self.head_mut().pkt_len += more.head().pkt_len;
+        // Its segments are this packet's now.
+        self.last_mut().next = ManuallyDrop::new(more).0.as_ptr();
+        self.head_mut().nb_segs = segments;
         Ok(())
     }
 

@@ -4,12 +4,17 @@ use std::ffi::{CString, c_int};
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use dpdk_sys::rte_mempool;
 
 use super::eal::errno;
 use super::{Eal, Mbuf, log};
 use crate::io::Pool;
+
+/// Bytes for a frame in a buffer of [`Mempool::jumbo`]: three pages, which hold a
+/// frame of 9234 bytes with what af_packet's ring puts before it.
+pub(super) const JUMBO_ROOM: u16 = 12_288;
 
 /// The size of a pool. Costs about `count` × (`data_room` + 256) bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +94,32 @@ impl Mempool {
                 said: if said.is_empty() { errno() } else { said },
             }),
         }
+    }
+
+    /// The buffers of ports that receive no frame into several, and longer ones
+    /// than fit one of an ordinary pool. Made when first asked for; 25 MiB.
+    ///
+    /// Such ports copy frames out of a ring of their own, so that few buffers are
+    /// in use at a time.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(super) fn jumbo(eal: Eal) -> Result<Self, MempoolError> {
+        static MADE: Mutex<Option<Mempool>> = Mutex::new(None);
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = *made {
+            return Ok(pool);
+        }
+        let pool = Self::new(
+            eal,
+            MempoolConfig {
+                count: 2_047,
+                data_room: JUMBO_ROOM + dpdk_sys::RTE_PKTMBUF_HEADROOM as u16,
+                cache: 64,
+            },
+        )?;
+        *made = Some(pool);
+        Ok(pool)
     }
 
     /// Buffers that are not in use, wherever they lie. Exact only while no

@@ -18,8 +18,10 @@
 //!   guests get vhost-user. Each closed memif server also leaks a descriptor.
 //! - An af_xdp port keeps 2048 buffers for each receive queue when it closes.
 //! - af_packet hands over frames cut to its `framesz` (2048 bytes by default, 66
-//!   of them its own) without a word, and a peer's unfinished checksums as they
-//!   are: `ethtool -K IFACE tx off gso off tso off` on the peer.
+//!   of them its own) without a word, so that one which fills it is taken for cut;
+//!   and a peer's unfinished checksums as they are: `ethtool -K IFACE tx off gso
+//!   off tso off` on the peer. It calls 1514 bytes the longest frame, so the MTU
+//!   of its interface is set without it.
 //!
 //! Besides `dpdk-sys`, this is the only module with unsafe code.
 #![allow(unsafe_code, reason = "DPDK is C")]

@@ -2,25 +2,27 @@
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_int, c_uint};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{mem, ptr};
 
-use dpdk_sys::{rte_device, vr_port_info};
+use dpdk_sys::{rte_device, vr_port_info, vr_port_wishes};
 use encap::MacAddr;
 
 use super::eal::strerror;
 use super::log::{self, LogLevel};
 use super::queue::{Rx, SharedTx, Tx};
 use super::{Mbuf, Mempool, driver, interrupt, kernel};
-use crate::io::{BATCH, Link, Offloads, Port, PortControl, PortStats, TxQueue};
+use crate::io::{
+    BATCH, DeviceError, Link, MAX_MTU, Offloads, Port, PortControl, PortStats, TxQueue,
+};
 
 /// Descriptors in a ring where the device leaves the choice: at 10 Mpps, 1024
 /// packets are a worker's absence of 100 µs.
 const DESCRIPTORS: u16 = 1024;
 
 /// Ethernet header and VLAN tag, in bytes.
-const FRAME_OVERHEAD: usize = 18;
+pub(super) const FRAME_OVERHEAD: usize = 18;
 
 /// Attaching and detaching devices changes lists of DPDK's that have no lock.
 pub(super) fn hotplug() -> MutexGuard<'static, ()> {
@@ -35,8 +37,12 @@ pub(super) struct OpenPort {
     name: String,
     device: *mut rte_device,
     if_index: u32,
-    /// Longest frame that can be received whole, in bytes.
+    /// Longest frame that one buffer, and the device's own ring, can hold.
     frame_room: usize,
+    /// What a device without an MTU of its own was asked to carry, in bytes.
+    asked_mtu: AtomicU16,
+    /// Frames are received into several buffers when one is too small.
+    scatters: bool,
     /// Length of frames that the device's own ring has cut, in bytes, if it has
     /// one that cuts.
     cut_len: Option<usize>,
@@ -44,6 +50,8 @@ pub(super) struct OpenPort {
     rx_queues: u16,
     /// Packets of several segments are sent as they are.
     sends_chains: bool,
+    /// So are packets with their checksum still to be computed.
+    finishes_checksums: bool,
     oversized: AtomicU64,
     unsendable: AtomicU64,
 }
@@ -77,9 +85,12 @@ impl OpenPort {
             device: info.device,
             if_index: info.if_index,
             frame_room: buffer_room.min(ring_room),
+            asked_mtu: AtomicU16::new(0),
+            scatters: false,
             cut_len,
             rx_queues: 0,
             sends_chains: false,
+            finishes_checksums: false,
             oversized: AtomicU64::new(0),
             unsendable: AtomicU64::new(0),
         })
@@ -87,13 +98,35 @@ impl OpenPort {
 
     /// Configures up to `wanted` queues in each direction, starts the port, and
     /// takes it apart.
-    pub(super) fn start(mut self, wanted: usize, pool: &Mempool) -> Result<Port<Mbuf>, Refusal> {
+    pub(super) fn start(
+        mut self,
+        wanted: usize,
+        pool: &Mempool,
+        mtu: Option<u16>,
+    ) -> Result<Port<Mbuf>, Refusal> {
         // SAFETY: the port exists while `self` does.
         let info = unsafe { info(self.id) }?;
         let rx_queues = queues(wanted, info.max_rx_queues);
         let tx_queues = queues(wanted, info.max_tx_queues);
-        self.sends_chains = info.tx_chains != 0;
-        self.set_up(rx_queues, tx_queues, pool)?;
+        let is_virtual = driver::is_virtual(&self.name);
+        let is_jumbo = mtu.is_some_and(|mtu| usize::from(mtu) + FRAME_OVERHEAD > self.frame_room);
+        // Software takes several buffers for nothing; many a NIC becomes slower.
+        self.scatters =
+            driver::scatters(&self.name) && (is_virtual || (is_jumbo && info.rx_scatter != 0));
+        self.sends_chains = info.tx_chains != 0 && (is_virtual || is_jumbo);
+        self.finishes_checksums =
+            info.tx_l4_checksum != 0 && driver::finishes_checksums(&self.name);
+        let wishes = vr_port_wishes {
+            mtu: match mtu {
+                Some(mtu) if !is_virtual && self.scatters => mtu.min(MAX_MTU),
+                _ => 0,
+            },
+            rx_scatter: is_jumbo.into(),
+            rx_checksums: driver::knows_checksums(&self.name).into(),
+            tx_chains: self.sends_chains.into(),
+            tx_finish: self.finishes_checksums.into(),
+        };
+        self.set_up(rx_queues, tx_queues, pool, &wishes)?;
         self.rx_queues = rx_queues;
         self.accept_all();
         // SAFETY: the port exists. What cannot be reset counts from elsewhere.
@@ -124,6 +157,10 @@ impl OpenPort {
         self.sends_chains
     }
 
+    pub(super) fn finishes_checksums(&self) -> bool {
+        self.finishes_checksums
+    }
+
     pub(super) fn count_oversized(&self, packets: u64) {
         if packets > 0 {
             self.oversized.fetch_add(packets, Ordering::Relaxed);
@@ -136,12 +173,20 @@ impl OpenPort {
         }
     }
 
-    fn set_up(&self, rx_queues: u16, tx_queues: u16, pool: &Mempool) -> Result<(), Refusal> {
+    fn set_up(
+        &self,
+        rx_queues: u16,
+        tx_queues: u16,
+        pool: &Mempool,
+        wishes: &vr_port_wishes,
+    ) -> Result<(), Refusal> {
         let (mut rx_ring, mut tx_ring) = (DESCRIPTORS, DESCRIPTORS);
         // SAFETY: the port exists, is not started, and is used by nobody else;
         // the pool is never freed; null asks for the device's defaults.
         unsafe {
-            check(dpdk_sys::vr_port_configure(self.id, rx_queues, tx_queues))?;
+            check(dpdk_sys::vr_port_configure(
+                self.id, rx_queues, tx_queues, wishes,
+            ))?;
             check(dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(
                 self.id,
                 &mut rx_ring,
@@ -184,6 +229,52 @@ impl OpenPort {
             );
             log::write(LogLevel::Warning, &text);
         }
+    }
+
+    /// The largest MTU that buffers and rings allow, in bytes.
+    fn mtu_room(&self) -> u16 {
+        let room = match self.scatters {
+            true => usize::from(MAX_MTU),
+            false => self.frame_room.saturating_sub(FRAME_OVERHEAD),
+        };
+        u16::try_from(room).unwrap_or(u16::MAX).min(MAX_MTU)
+    }
+
+    /// Has the device carry packets of `mtu` bytes.
+    ///
+    /// # Errors
+    /// What to do, in words.
+    fn set_mtu(&self, mtu: u16) -> Result<(), String> {
+        if mtu > MAX_MTU {
+            return Err(format!("a port carries {MAX_MTU} at most"));
+        }
+        if mtu > self.mtu_room() {
+            return Err(match driver::of(&self.name) {
+                "net_af_packet" => "delete the vif and create it again with this mtu, and \
+                     without `framesz` and `blocksz`, which then follow from it"
+                    .to_owned(),
+                "net_af_xdp" => "use net_af_packet for jumbo frames".to_owned(),
+                _ => "its buffers hold no more; delete the vif and create it again with this mtu, \
+                      which takes a driver that receives a frame into several buffers"
+                    .to_owned(),
+            });
+        }
+        if self.if_index != 0 {
+            return kernel::set_interface_mtu(self.if_index, mtu).map_err(|error| {
+                format!("setting the interface's MTU failed ({error}); set it with `ip link`")
+            });
+        }
+        if driver::is_virtual(&self.name) {
+            self.asked_mtu.store(mtu, Ordering::Relaxed);
+            return Ok(());
+        }
+        // SAFETY: the port exists.
+        check(unsafe { dpdk_sys::rte_eth_dev_set_mtu(self.id, mtu) }).map_err(|Refusal(status)| {
+            let said = strerror(status);
+            format!(
+                "its driver refused ({said}); delete the vif and create it again, or lower its mtu"
+            )
+        })
     }
 
     /// Stops, closes and detaches the device. For `drop`.
@@ -261,7 +352,7 @@ impl PortControl for Control {
     }
 
     /// That of the kernel's interface where the device stands on one (DPDK
-    /// would answer 1500), and never more than a buffer or the device's ring holds.
+    /// would answer 1500), and never more than buffers and the device's ring hold.
     fn mtu(&self) -> u16 {
         let mut mtu = 0;
         // SAFETY: the port exists; it fails only if it did not.
@@ -270,8 +361,21 @@ impl PortControl for Control {
             0 => mtu,
             index => kernel::interface_mtu(index).unwrap_or(mtu),
         };
-        let room = self.0.frame_room.saturating_sub(FRAME_OVERHEAD);
-        mtu.min(u16::try_from(room).unwrap_or(u16::MAX))
+        mtu.max(self.0.asked_mtu.load(Ordering::Relaxed))
+            .min(self.0.mtu_room())
+    }
+
+    fn raise_mtu(&mut self, mtu: u16) -> Result<(), DeviceError> {
+        let limit = self.mtu();
+        if mtu <= limit {
+            return Ok(());
+        }
+        self.0.set_mtu(mtu).map_err(|remedy| DeviceError::Mtu {
+            device: self.0.name.clone(),
+            mtu,
+            limit,
+            remedy,
+        })
     }
 
     fn link(&self) -> Link {
@@ -299,6 +403,10 @@ impl PortControl for Control {
             tx_tcp_segmentation: info.tx_tcp_segmentation != 0,
             rss: info.rss != 0,
         }
+    }
+
+    fn finishes_checksums(&self) -> bool {
+        self.0.finishes_checksums
     }
 
     fn stats(&self) -> PortStats {

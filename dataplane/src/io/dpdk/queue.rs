@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dpdk_sys::rte_mbuf;
 use encap::Buffer;
 
-use super::Mbuf;
 use super::port::OpenPort;
+use super::{Mbuf, flags};
 use crate::io::{Batch, RxQueue, TxQueue};
 
 /// A receive queue. There is one handle for each hardware queue.
@@ -75,6 +75,10 @@ impl TxQueue<Mbuf> for Tx {
     fn tx_burst(&mut self, batch: &mut Batch<Mbuf>) -> usize {
         if !self.port.sends_chains() {
             join_all(batch, &self.port);
+        }
+        if self.port.finishes_checksums() {
+            let unfinished = batch.iter_mut().filter(|p| !p.offload().is_finished());
+            unfinished.for_each(flags::request);
         }
         let all = batch.len();
         // SAFETY: this handle is the queue's only user. The batch is an array of

@@ -374,6 +374,7 @@ impl Tables {
             addresses: spec.addresses.clone().into(),
             vlan: spec.vlan,
             mtu: DEFAULT_MTU,
+            finishes_checksums: false,
             nexthop: NexthopId(0),
             counters: match &old {
                 Some(old) => old.counters.clone(),
