@@ -20,7 +20,7 @@ use bench::table::Contender;
 use bench::table::compare::Asked;
 use bench::table::floor::Floor;
 use bench::table::flows::{Ipv4, Ipv6};
-use bench::table::insertion::{Insertion, Places};
+use bench::table::insertion::{Coming, Insertion, Places};
 use bench::table::meter::Meter;
 use bench::table::ours::Ours;
 use bench::table::peers::{Dashmap, Papaya, Scc};
@@ -109,11 +109,15 @@ fn table<C: Contender>(
 }
 
 fn insertions(group: &mut Group<'_>, flows: u32) {
-    for (name, places) in [("in-order", Places::InOrder), ("random", Places::AtRandom)] {
+    for (name, places, coming) in [
+        ("in-order", Places::InOrder, Coming::Singly),
+        ("random", Places::AtRandom, Coming::Singly),
+        ("random-together", Places::AtRandom, Coming::Together),
+    ] {
         let id = BenchmarkId::new(format!("insert_pair-{name}"), Ours::<Ipv4>::NAME);
         let mut insertion = None;
         group.bench_function(id, |bencher| {
-            let insertion = insertion.get_or_insert_with(|| Insertion::new(flows, places));
+            let insertion = insertion.get_or_insert_with(|| Insertion::new(flows, places, coming));
             bencher.iter_custom(|pairs| insertion.cycles(pairs) * pairs as f64);
         });
     }

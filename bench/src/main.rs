@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bench::table::insertion::Places;
+use bench::table::insertion::{Coming, Places};
 use bench::table::{age, compare, instructions, scale};
 use bench::{engine, footprint, report, traffic};
 use clap::{Parser, Subcommand};
@@ -199,9 +199,11 @@ fn compare(arguments: &CompareArguments) -> Result<(), String> {
             Err(why) => println!("{flows:>9} left out: {why}"),
         });
         for places in Places::ALL {
-            let inserted = compare::insert(*flows, places, time);
-            compare::print_insertions(&inserted);
-            insertions.push(inserted);
+            for coming in Coming::ALL {
+                let inserted = compare::insert(*flows, places, coming, time);
+                compare::print_insertions(&inserted);
+                insertions.push(inserted);
+            }
         }
     }
     write(&arguments.json, || {

@@ -204,9 +204,9 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         let mut workers = Vec::new();
         for ((index, core), pool) in config.cores.iter().enumerate().zip(config.pools) {
             let mut worker = Worker::new(index, publisher.reader(), flows.clone(), pool)
+                .with_error_limits(config.icmp_errors_per_second, config.seed)
                 .with_fragment_limits(&config.fragments);
             worker.announce_routers();
-            worker.limit_errors(config.icmp_errors_per_second, config.seed);
             let settings = thread::Settings {
                 core: *core,
                 idle: config.idle,

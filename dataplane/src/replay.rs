@@ -139,8 +139,8 @@ impl Replay {
         let flows = Arc::new(FlowTable::new(&table));
         accounts::set_quotas(&flows, &publisher.current(), &changed);
         let pool = Box::new(memory::Pool);
-        let mut worker = Worker::new(0, publisher.reader(), flows.clone(), pool);
-        worker.limit_errors(error_rate::PER_SECOND, seed);
+        let mut worker = Worker::new(0, publisher.reader(), flows.clone(), pool)
+            .with_error_limits(error_rate::PER_SECOND, seed);
         let tables = publisher.current();
         let departures = Departures::default();
         let mut arrivals = BTreeMap::new();

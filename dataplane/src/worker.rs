@@ -118,13 +118,6 @@ impl<B: Buffer> Worker<B> {
         self.announcer = Some(Announcer::default());
     }
 
-    /// Sends at most so many ICMP errors a second to one source, all workers together, and none
-    /// with 0. `seed` is what the places of sources in a table are hashed with.
-    pub fn limit_errors(&mut self, per_second: u32, seed: [u64; 4]) {
-        let workers = self.tables.pin().workers();
-        self.errors = ErrorRate::new(per_second, workers, seed);
-    }
-
     /// Sends to a vif through `queue` from now on.
     pub fn attach_tx(&mut self, vif: VifId, queue: Box<dyn TxQueue<B>>) {
         self.outbox.attach(vif, queue);
@@ -159,6 +152,15 @@ impl<B: Buffer> Worker<B> {
     pub fn forget(&mut self, vrf: VrfId) {
         let tables = self.tables.pin();
         self.fragments.forget_vrf(vrf, tables, self.index);
+    }
+
+    /// Sends at most so many ICMP errors a second to one source, all workers together, and none
+    /// with 0. `seed` is what sources are hashed with; to be said before the first packet.
+    #[must_use]
+    pub fn with_error_limits(mut self, per_second: u32, seed: [u64; 4]) -> Worker<B> {
+        let workers = self.tables.pin().workers();
+        let errors = ErrorRate::new(per_second, workers, seed);
+        Worker { errors, ..self }
     }
 
     /// Keeps no more of fragments than this; to be said before the first packet.

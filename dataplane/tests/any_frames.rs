@@ -78,6 +78,37 @@ fn node(with_host: bool) -> Node {
     Node::new(objects)
 }
 
+/// The same with red as a switch: everything that has no place of its own reaches
+/// both machines and both tunnels, and MACs are learned.
+fn switching_node() -> Node {
+    let mut node = node(true);
+    let mut red = vrf("red", &["10.1.0.1/24", "fd01::1/64"]);
+    if let Object::Vrf(red) = &mut red {
+        red.learning = true;
+    }
+    let nexthop = |name: &str, action| {
+        Object::Nexthop(Nexthop {
+            name: name.into(),
+            action,
+        })
+    };
+    let to_vif = |vif: &str| NexthopAction::Vif {
+        vif: vif.into(),
+        address: None,
+    };
+    let members = ["to-a", "to-b", "red-2", "red-6"].map(Name::from);
+    let objects = vec![
+        red,
+        nexthop("to-a", to_vif("red-a")),
+        nexthop("to-b", to_vif("red-b")),
+        nexthop("all", NexthopAction::Replicate(members.to_vec())),
+        mac("red", BROADCAST, "all", None),
+    ];
+    node.apply(objects.into_iter().map(Change::Upsert).collect())
+        .expect("a switch");
+    node
+}
+
 fn vif_of(object: Object) -> Vif {
     match object {
         Object::Vif(vif) => vif,
@@ -94,9 +125,12 @@ fn on_vlan(object: Object, id: u16) -> Object {
 
 #[test]
 fn whatever_arrives_is_accounted_for_and_stays_where_it_belongs() {
-    for (seed, with_host) in [(1, true), (0x9E37_79B9_7F4A_7C15, false)] {
+    for (seed, mut node, with_host) in [
+        (1, node(true), true),
+        (0x9E37_79B9_7F4A_7C15, node(false), false),
+        (7, switching_node(), true),
+    ] {
         let mut random = Random(seed);
-        let mut node = node(with_host);
         let samples = samples();
         for round in 0..ROUNDS {
             let vifs = match with_host {
@@ -180,19 +214,20 @@ fn cut_into_pieces_everything_goes_the_same_way() {
 
 #[test]
 fn every_truncation_of_every_kind_is_accounted_for() {
-    let mut node = node(true);
-    for (name, frame) in samples() {
-        for len in 0..frame.len() {
-            node.send(name, &[frame[..len].to_vec()]);
-            for (vif, _) in VIFS {
-                node.recv(vif);
+    for mut node in [node(true), switching_node()] {
+        for (name, frame) in samples() {
+            for len in 0..frame.len() {
+                node.send(name, &[frame[..len].to_vec()]);
+                for (vif, _) in VIFS {
+                    node.recv(vif);
+                }
             }
         }
+        for _ in 0..5 {
+            node.pass(1_000);
+        }
+        node.check_accounts();
     }
-    for _ in 0..5 {
-        node.pass(1_000);
-    }
-    node.check_accounts();
 }
 
 #[test]
@@ -261,6 +296,8 @@ fn check_source(from: &str, frame: &[u8], place: &dyn Fn() -> String) {
     let meta = encap::parse(frame).expect("it was parsed before");
     match meta.src_addr(frame) {
         None => {}
+        // Who has no address yet asks its neighbours.
+        Some(IpAddr::V6(addr)) if addr.is_unspecified() => assert_eq!(src, mac),
         Some(IpAddr::V6(addr)) if addr.is_unicast_link_local() => assert_eq!(src, mac),
         Some(addr) => assert!(own.map(ip).contains(&addr), "{addr}: {}", place()),
     }

@@ -162,7 +162,7 @@ fn a_packet_too_big_is_cut_and_every_piece_accounted_for() {
     let mut node = Node::new(objects());
     // 1600 bytes outside leave 1550.
     let whole = sized("10.1.0.9", 4_000, false);
-    node.send("red-a", &[whole.clone()]);
+    node.send("red-a", std::slice::from_ref(&whole));
     let sent = node.recv("up0");
     assert_eq!(sent.len(), 3);
     let mut payload: Vec<u8> = Vec::new();

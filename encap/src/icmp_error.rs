@@ -6,7 +6,8 @@
 use crate::checksum::Sum;
 use crate::protocol::{ICMP, ICMPV6};
 use crate::{
-    Buffer, Error, EthernetHeader, Fragment, MacAddr, Meta, ethernet, icmp, icmpv6, ipv4, ipv6,
+    Buffer, Error, EthernetHeader, Fragment, MacAddr, Meta, Offload, ethernet, icmp, icmpv6, ipv4,
+    ipv6,
 };
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -232,6 +233,7 @@ fn make_room<B: Buffer>(
     packet.truncate(l3 + quoted);
     packet.trim_front(l3)?;
     packet.prepend(headers)?;
+    packet.set_offload(Offload::NONE);
     Ok(packet.bytes_mut())
 }
 

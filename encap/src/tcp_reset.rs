@@ -2,7 +2,9 @@
 
 use crate::checksum::Sum;
 use crate::protocol::TCP;
-use crate::{Buffer, Error, Fragment, MacAddr, Meta, TcpHeader, ethernet, ipv4, ipv6, tcp};
+use crate::{
+    Buffer, Error, Fragment, MacAddr, Meta, Offload, TcpHeader, ethernet, ipv4, ipv6, tcp,
+};
 use core::net::IpAddr;
 
 /// TTL or hop limit of resets (IANA's recommendation).
@@ -42,6 +44,7 @@ pub fn write<B: Buffer>(packet: &mut B, meta: &Meta, src_mac: MacAddr) -> Result
         packet.append(len - packet.len())?;
     }
     packet.truncate(len);
+    packet.set_offload(Offload::NONE);
     let frame = packet.bytes_mut();
     let (mut link, rest) = ethernet::Header::split_mut(frame)?;
     link.set_dst(dst_mac);

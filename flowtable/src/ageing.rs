@@ -116,6 +116,10 @@ impl Worker<'_> {
             let Some(block) = cursor.advance(blocks) else {
                 break;
             };
+            let ahead = block + AHEAD * cursor.workers;
+            if ahead < blocks && self.table.due().is_block_due(ahead, now) {
+                self.table.due().prefetch_block(ahead);
+            }
             if self.table.due().is_block_due(block, now) {
                 self.open(block, now, &mut slice);
             }
@@ -194,7 +198,7 @@ impl Worker<'_> {
         // The keys of that version, or of a later one whose removal will fail.
         let hashes = entries.map(|entry| table.hash(&entry.key(entry.stamp(Acquire))));
         for hash in hashes {
-            prefetch(table.index().home(hash));
+            table.prefetch_home(hash);
         }
         Some(Idle {
             pair,
@@ -236,6 +240,10 @@ impl Worker<'_> {
         true
     }
 }
+
+/// So many blocks before the hand comes to one that is due, its due times are
+/// asked for: most blocks are passed over in a nanosecond or two.
+const AHEAD: usize = 64;
 
 /// Blocks that the hand has opened, and their pairs that are due.
 #[derive(Default)]

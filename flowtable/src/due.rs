@@ -2,6 +2,7 @@
 //! pairs the soonest of them. What makes them trustworthy is argued in `ageing`,
 //! whose clock hand reads them.
 
+use crate::simd::prefetch;
 use crate::sync::{AcqRel, Acquire, AtomicU32, Relaxed, SeqCst, fence};
 use crate::table::FlowTable;
 use crate::time::Ticks;
@@ -73,6 +74,14 @@ impl DueTimes<'_> {
     #[inline]
     pub(crate) fn is_block_due(self, block: usize, now: Ticks) -> bool {
         has_come(self.blocks[block].load(Relaxed), now)
+    }
+
+    /// Asks for the due times of its pairs.
+    pub(crate) fn prefetch_block(self, block: usize) {
+        const LINE: usize = 64 / size_of::<AtomicU32>();
+        for line in self.pairs[self.pairs(block)].chunks(LINE) {
+            prefetch(line.as_ptr());
+        }
     }
 
     /// Before the hand reads the due times of its pairs.

@@ -12,7 +12,7 @@
 //! table larger than its traffic is never touched.
 
 use crate::memory::Arrays;
-use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release};
+use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Hint, Relaxed, Release};
 
 /// What one worker holds in store.
 #[cfg_attr(
@@ -28,9 +28,16 @@ pub(crate) struct Shard {
     range: AtomicU64,
     /// Where this worker's next eviction looks; see `evict`.
     hand: AtomicU64,
+    /// How far [`FreeList::foresee`] has told: a pair 32 | how many takes away
+    /// it is 32. Only a hint.
+    foreseen: Hint,
     /// Keeps the next shard off the line that a prefetcher fetches with it.
-    _pad: [AtomicU64; 13],
+    _pad: [AtomicU64; 12],
 }
+
+/// How many takes ahead a pair is foreseen: an insertion takes somewhat longer
+/// than a line from memory.
+const AHEAD: u32 = 3;
 
 /// Pairs never used that a worker takes into store at once.
 const RANGE: u32 = 64;
@@ -57,6 +64,10 @@ impl<'a> FreeList<'a> {
     /// Takes a pair; it belongs to the caller until [`FreeList::put`].
     pub(crate) fn take(self, shard: usize) -> Option<usize> {
         let own = &self.shards[shard];
+        let foreseen = own.foreseen.load(Relaxed);
+        if foreseen as u32 > 0 {
+            own.foreseen.store(foreseen - 1, Relaxed);
+        }
         let mine = self.pop(own).or_else(|| take_from(&own.range));
         let mine = mine.or_else(|| self.take_unused(own));
         mine.or_else(|| {
@@ -67,15 +78,34 @@ impl<'a> FreeList<'a> {
         })
     }
 
-    /// The pair that [`FreeList::take`] is likely to give next.
-    pub(crate) fn peek(self, shard: usize) -> Option<usize> {
+    /// Tells which pairs [`FreeList::take`] is likely to give, each [`AHEAD`]
+    /// calls before it does; to be called after each.
+    ///
+    /// Each pair is known only from the one above it in the stack, of which the
+    /// line must have come first: so no more than two a time.
+    pub(crate) fn foresee(self, shard: usize, mut tell: impl FnMut(usize)) {
         let own = &self.shards[shard];
-        let head = own.head.load(Relaxed) as u32;
-        match head.checked_sub(1) {
-            Some(pair) => Some(pair as usize),
-            None => {
-                let (first, end) = bounds(own.range.load(Relaxed));
-                (first < end).then_some(first as usize)
+        let foreseen = own.foreseen.load(Relaxed);
+        let (mut pair, mut takes) = ((foreseen >> 32) as usize, foreseen as u32);
+        for _ in 0..2 {
+            let link = match takes {
+                0 => own.head.load(Relaxed) as u32,
+                1..AHEAD => self.next[pair].load(Relaxed),
+                _ => break,
+            };
+            let Some(next) = link.checked_sub(1) else {
+                break;
+            };
+            pair = next as usize;
+            takes += 1;
+            tell(pair);
+        }
+        own.foreseen
+            .store((pair as u64) << 32 | u64::from(takes), Relaxed);
+        if takes == 0 {
+            let (first, end) = bounds(own.range.load(Relaxed));
+            if first < end {
+                tell(first as usize);
             }
         }
     }
@@ -83,7 +113,10 @@ impl<'a> FreeList<'a> {
     /// Gives a pair back. Everything the caller did to it is visible to
     /// whoever takes it next.
     pub(crate) fn put(self, shard: usize, pair: usize) {
-        self.push(&self.shards[shard], pair);
+        let own = &self.shards[shard];
+        // What was foreseen comes later by now; this one needs no foresight.
+        own.foreseen.store(0, Relaxed);
+        self.push(own, pair);
     }
 
     /// Every pair that was ever taken is below this number.
@@ -220,11 +253,28 @@ mod tests {
         assert_eq!(list.take(0), None);
         list.put(0, 1);
         list.put(0, 0);
-        assert_eq!(list.peek(0), Some(0));
         assert_eq!(list.take(0), Some(0));
         assert_eq!(list.take(0), Some(1));
         assert_eq!(list.take(0), None);
         assert_eq!(list.used(), 3);
+    }
+
+    #[test]
+    fn pairs_are_foreseen_once_and_in_time() {
+        let lists = Lists::new(1, 20);
+        let list = lists.list();
+        let all: Vec<_> = (0..20).map_while(|_| list.take(0)).collect();
+        for pair in [7, 3, 18, 0, 11, 5, 16] {
+            assert!(all.contains(&pair));
+            list.put(0, pair);
+        }
+        let mut foreseen = Vec::new();
+        for (taken, pair) in [16, 5, 11, 0, 18, 3, 7].into_iter().enumerate() {
+            assert_eq!(list.take(0), Some(pair));
+            list.foresee(0, |pair| foreseen.push(pair));
+            assert_eq!(foreseen.len(), (2 * (taken + 1)).min(taken + 3).min(6));
+        }
+        assert_eq!(foreseen, [5, 11, 0, 18, 3, 7]);
     }
 
     #[test]

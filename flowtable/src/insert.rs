@@ -33,7 +33,7 @@ use crate::evict::owners_word;
 use crate::key::Key;
 use crate::lifecycle::{bury, follow};
 use crate::lookup::{FlowId, Hit};
-use crate::simd::prefetch;
+use crate::simd::{prefetch, prefetch_to_write};
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, SeqCst, fence};
 use crate::table::{FlowTable, Worker};
@@ -87,7 +87,7 @@ impl<'t> Worker<'t> {
         ];
         let contents = contents.map(|(key, action)| {
             let hash = table.hash(key);
-            prefetch(table.index().home(hash));
+            table.prefetch_home(hash);
             Contents { key, hash, action }
         });
         // The two buckets are on their way: first what can be done without.
@@ -258,20 +258,21 @@ impl<'t> Worker<'t> {
         Publish::Live
     }
 
-    /// The next insertion will use seven lines: have them come meanwhile.
+    /// An insertion uses seven lines of its pair: have those of the next ones
+    /// come meanwhile.
     #[inline]
     fn prefetch_next(self) {
+        if cfg!(loom) {
+            return; // there are no caches, and each look is one more to check
+        }
         let arrays = self.table.arrays();
-        let Some(next) = self.table.free().peek(self.shard) else {
-            return;
-        };
-        self.table
-            .entries_of(next)
-            .into_iter()
-            .for_each(Entry::prefetch);
-        prefetch(&arrays.due[next]);
-        prefetch(&arrays.owners[next]);
-        prefetch(&arrays.next[next]);
+        self.table.free().foresee(self.shard, |next| {
+            let entries = self.table.entries_of(next);
+            entries.into_iter().for_each(Entry::prefetch);
+            prefetch(&arrays.due[next]);
+            prefetch(&arrays.owners[next]);
+            prefetch(&arrays.next[next]);
+        });
     }
 }
 
@@ -295,6 +296,19 @@ enum Publish {
 const ATTEMPTS: usize = 4;
 
 impl FlowTable {
+    /// Asks for the line of the index in which a flow with this key will be. For
+    /// several flows at once: first this for both keys of each, then
+    /// [`Worker::insert_pair`], which otherwise waits for memory each time.
+    #[inline]
+    pub fn prefetch(&self, key: &Key) {
+        self.prefetch_home(self.hash(key));
+    }
+
+    #[inline]
+    pub(crate) fn prefetch_home(&self, hash: u64) {
+        prefetch_to_write(self.wide, self.index().home(hash));
+    }
+
     fn find_either(&self, contents: &[Contents<'_>; 2]) -> Option<Insert> {
         let [forward, reverse] = contents;
         loop {

@@ -19,7 +19,6 @@ use crate::action::Action;
 use crate::entry::Entry;
 use crate::evict::{HALF_OPEN, owners_from};
 use crate::lookup::{FlowId, Hit};
-use crate::simd::prefetch;
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::table::{FlowTable, Worker};
@@ -182,7 +181,7 @@ impl Worker<'_> {
         let table = self.table;
         let hashes = table.entries_of(pair).map(|entry| {
             let hash = table.hash(&entry.key(entry.stamp(Relaxed)));
-            prefetch(table.index().home(hash));
+            table.prefetch_home(hash);
             hash
         });
         self.release(pair, hashes, class);

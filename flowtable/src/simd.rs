@@ -111,6 +111,16 @@ pub(crate) fn prefetch_near<T>(line: *const T) {
     imp::prefetch_near(line);
 }
 
+/// Starts to bring a line that will be written, and to take it away from other
+/// cores: asked for in time, that happens beside other work.
+#[inline(always)]
+pub(crate) fn prefetch_to_write<T>(wide: Option<Wide>, line: *const T) {
+    match wide {
+        Some(wide) => imp::prefetch_to_write(wide, line),
+        None => prefetch(line),
+    }
+}
+
 #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
 #[expect(unsafe_code, reason = "see the top")]
 mod imp {
@@ -167,6 +177,16 @@ mod imp {
     pub(super) fn prefetch<T>(line: *const T) {
         // SAFETY: as above.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
+    }
+
+    /// The instruction is older than those of a [`Wide`], and does nothing where
+    /// it is not known.
+    #[inline(always)]
+    pub(super) fn prefetch_to_write<T>(_wide: Wide, line: *const T) {
+        // SAFETY: as above; it changes who has the line, not what is in it.
+        unsafe {
+            asm!("prefetchw [{line}]", line = in(reg) line, options(nostack, preserves_flags, readonly));
+        }
     }
 
     cpufeatures::new!(wide, "avx2", "bmi1", "bmi2");
@@ -306,6 +326,10 @@ mod imp {
     pub(super) fn prefetch_near<T>(_line: *const T) {}
 
     pub(super) fn prefetch<T>(_line: *const T) {}
+
+    pub(super) fn prefetch_to_write<T>(wide: Wide, _line: *const T) {
+        match wide {}
+    }
 
     /// There is none here.
     #[derive(Clone, Copy, Debug)]

@@ -8,4 +8,7 @@ pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 
+/// For hints, of which any value is right: the model checker need not know.
+pub(crate) use core::sync::atomic::AtomicU64 as Hint;
+
 pub(crate) use core::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};

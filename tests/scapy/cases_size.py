@@ -10,7 +10,7 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
 from cases_errors import about4, about6, udp4, udp6
-from golden import Case, Tunnelled, case
+from golden import Case, case
 from network import KNOWN, NODE, OTHER, RED_A, RED_B, RED_C, ROUTER, arriving, ether, outer, routed, tunnelled
 
 # The same nodes with an IPv6 underlay.

@@ -13,7 +13,7 @@ import sys
 
 from expect import Anything, Case, Tunnelled, differences, outer_ports, write  # noqa: F401: cases take them from here
 
-MODULES = ["cases_local", "cases_tunnel", "cases_refused", "cases_bridge"]
+MODULES = sorted(path.stem for path in pathlib.Path(__file__).parent.glob("cases_*.py"))
 CASES = []
 
 

@@ -178,7 +178,7 @@ fn receive_numbered(socket: &UdpSocket, what: Numbered) -> Arrived {
         packets: 0,
         strange: 0,
     };
-    let mut buf = [0; 2048];
+    let mut buf = [0; 65536];
     while arrived.packets < what.packets {
         let Ok(len) = socket.recv(&mut buf) else {
             break; // silence: what has not come will not come

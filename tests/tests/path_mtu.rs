@@ -15,8 +15,9 @@ const TRANSFER: usize = 100 * MIB;
 const MIDDLE: u16 = 1400;
 
 /// Reports of group membership go to everybody (RFC 3810 §5.2), and this
-/// network does not replicate. `too_big` is what all of this is about.
-const NOISE: &[&str] = &["multicast", "too_big"];
+/// network does not replicate. `too_big` is what all of this is about, and
+/// `ttl_expired` how tracepath asks.
+const NOISE: &[&str] = &["multicast", "too_big", "ttl_expired"];
 
 /// The outer IP version.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::floor::Floor;
 use super::flows::{Draw, Family, Ipv4, Ipv6};
-use super::insertion::{Insertion, Places};
+use super::insertion::{Coming, Insertion, Places};
 use super::meter::Meter;
 use super::ours::Ours;
 use super::peers::{Dashmap, Papaya, Scc};
@@ -241,15 +241,16 @@ fn middle(values: &[f64]) -> f64 {
 pub struct Insertions {
     flows: u32,
     places: Places,
+    coming: Coming,
     cycles: Quantiles,
     /// Millions of pairs per second.
     mpairs: f64,
 }
 
 /// Measures insertion at one size for `time`.
-pub fn insert(flows: u32, places: Places, time: Duration) -> Insertions {
+pub fn insert(flows: u32, places: Places, coming: Coming, time: Duration) -> Insertions {
     const WINDOW: u64 = 2_048;
-    let mut insertion = Insertion::new(flows, places);
+    let mut insertion = Insertion::new(flows, places, coming);
     // Once all places have been used, no page and no free list is new.
     insertion.cycles(u64::from(flows).min(WARM_UP));
     let mut cycles = Vec::new();
@@ -263,6 +264,7 @@ pub fn insert(flows: u32, places: Places, time: Duration) -> Insertions {
     Insertions {
         flows,
         places,
+        coming,
         cycles,
         mpairs: f64::from(1 << 30) / second / cycles.median / 1e6,
     }
@@ -320,9 +322,9 @@ pub fn print(row: &Row) {
 pub fn print_insertions(insertions: &Insertions) {
     let Quantiles { median, p5, .. } = insertions.cycles;
     println!(
-        "{:>9} insert_pair {:<9}{median:>8.1}{p5:>8.1}{:>7.0}%  cycles per pair, half full: {:.2} M pairs/s",
+        "{:>9} insert_pair {:<19}{median:>8.1}{p5:>8.1}{:>7.0}%  cycles per pair, half full: {:.2} M pairs/s",
         insertions.flows,
-        insertions.places.name(),
+        format!("{} {}", insertions.places.name(), insertions.coming.name()),
         insertions.cycles.spread() * 100.0,
         insertions.mpairs,
     );
@@ -363,6 +365,7 @@ pub fn document(core: usize, rows: &[Row], insertions: &[Insertions]) -> Value {
             json!({
                 "flows": insertions.flows,
                 "places": insertions.places.name(),
+                "coming": insertions.coming.name(),
                 "cycles_per_pair": { "p5": p5, "median": median, "p95": p95 },
                 "mpairs_median": insertions.mpairs,
             })

@@ -14,6 +14,32 @@ use super::ours::{Pair, capacity, fill, table};
 /// Flows that are made before the clock starts.
 const RUN: usize = 64;
 
+/// Flows that are asked for together, if they are: as many as a burst of first
+/// packets may bring, within what the first-level cache can wait for.
+const TOGETHER: usize = 8;
+
+/// How flows come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coming {
+    /// Each by itself.
+    Singly,
+    /// Some at a time, whose places in the index are asked for first.
+    Together,
+}
+
+impl Coming {
+    /// Both.
+    pub const ALL: [Coming; 2] = [Coming::Singly, Coming::Together];
+
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Coming::Singly => "singly",
+            Coming::Together => "together",
+        }
+    }
+}
+
 /// The order in which free places are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Places {
@@ -47,13 +73,14 @@ pub struct Insertion {
     most: usize,
     next: u32,
     places: Places,
+    coming: Coming,
     random: Draw,
 }
 
 impl Insertion {
     /// A table that has room for 10 / 9 of `flows`, like those that are looked
     /// up in, and is about half full.
-    pub fn new(flows: u32, places: Places) -> Insertion {
+    pub fn new(flows: u32, places: Places, coming: Coming) -> Insertion {
         let table = table(flows);
         let capacity = capacity(flows);
         let most = (capacity / 4).min(1 << 20);
@@ -66,6 +93,7 @@ impl Insertion {
             most,
             next: residents,
             places,
+            coming,
             random: Draw::present(1 << 30),
         }
     }
@@ -84,10 +112,15 @@ impl Insertion {
         let pairs: [Pair; RUN] = std::array::from_fn(|i| Pair::new::<Ipv4>(self.next + i as u32));
         self.next += RUN as u32;
         let start = self.clock.raw();
-        for pair in &pairs {
-            match pair.insert(self.table.worker(0), Ticks(0)) {
-                Insert::Inserted(hit) => self.guests.push((hit.id, hit.version())),
-                other => panic!("a new flow, a table half empty: {other:?}"),
+        for some in pairs.chunks(TOGETHER) {
+            if self.coming == Coming::Together {
+                some.iter().for_each(|pair| pair.prefetch(&self.table));
+            }
+            for pair in some {
+                match pair.insert(self.table.worker(0), Ticks(0)) {
+                    Insert::Inserted(hit) => self.guests.push((hit.id, hit.version())),
+                    other => panic!("a new flow, a table half empty: {other:?}"),
+                }
             }
         }
         self.clock.raw() - start

@@ -91,6 +91,12 @@ impl Pair {
         }
     }
 
+    /// Asks for what putting the flow into the table waits for.
+    #[inline]
+    pub fn prefetch(&self, table: &FlowTable) {
+        self.keys.iter().for_each(|key| table.prefetch(key));
+    }
+
     /// Puts the flow into the table.
     #[inline]
     pub fn insert(&self, worker: Worker<'_>, now: Ticks) -> Insert {

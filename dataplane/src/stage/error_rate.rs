@@ -4,7 +4,6 @@
 //! Sources share a fixed number of buckets by a keyed hash, so nothing grows
 //! and nobody can choose whose bucket they share. 8 KiB a worker.
 
-use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 use flowtable::Ticks;
@@ -64,9 +63,8 @@ impl ErrorRate {
         if self.per_second == 0 {
             return false;
         }
-        let mut hasher = self.hasher.build_hasher();
-        (vrf, source).hash(&mut hasher);
-        let bucket = &mut self.sources[hasher.finish() as usize % BUCKETS];
+        let place = self.hasher.hash_one((vrf, source)) as usize % BUCKETS;
+        let bucket = &mut self.sources[place];
         bucket.fill(self.per_second, BURST, now);
         self.all
             .fill(self.per_second.saturating_mul(ALL), BURST * ALL, now);

@@ -41,6 +41,11 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
     context
         .flows
         .lookup_batch(&keys, &mut hashes[..count], &mut hits[..count]);
+    // What missed is decided one by one, and then goes into the table.
+    for (key, _) in keys.iter().zip(&hits).filter(|(_, hit)| hit.is_none()) {
+        context.flows.prefetch(key);
+        context.flows.prefetch(&key.reversed());
+    }
     for (slot, index) in lanes.iter().enumerate() {
         let index = usize::from(*index);
         let packet = &burst.packets[index];

@@ -6,7 +6,7 @@
 //! from the vrf's gateway, as is a bridged packet, which has no router but whose
 //! sender must know all the same. Frames that are not IP are only dropped.
 
-use encap::{Buffer, Ipv4Header, Meta, Network, Pieces, ethernet, icmp_error};
+use encap::{Buffer, Ipv4Header, L4Checksum, Meta, Network, Pieces, ethernet, icmp_error};
 use flowtable::Ticks;
 
 use super::forward::{Exits, by_nexthop};
@@ -62,6 +62,10 @@ pub fn handle<B: Buffer>(
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
     if may_cut(&lane.meta, packet.bytes()) {
+        if packet.offload().l4_checksum == L4Checksum::Partial {
+            // It covers all pieces, so nobody can compute it later.
+            encap::checksum::fill_packet(&mut packet, &lane.meta);
+        }
         return cut(context, lane, too_big, &packet, exits);
     }
     if too_big.layer == Layer::Routed {

@@ -48,7 +48,7 @@ impl PathMtu {
         let new = u64::from(heard) << 32 | u64::from(now.0);
         let taken = self
             .state
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
                 let is_news = match fresh(state, now) {
                     Some(known) => heard <= known,
                     None => heard < most,
