@@ -24,6 +24,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import ARP, Ether
 
+from cases_errors import about4
 from golden import Case, Tunnelled, case
 from network import NODE, OTHER, RED_A, RED_B, ROUTER, ROUTER_LINK_LOCAL, Machine, arriving, ether, outer, tunnelled
 
@@ -331,8 +332,11 @@ def neighbours_of_other_nodes_find_each_other():
 
 @case
 def a_port_without_a_mac_is_not_routed():
+    lost = ether(RED_A, ROUTER) / IP(src=RED_A.v4, dst=X.v4) / UDP()
     return Case(
         CONFIG,
-        [("red_n", ether(X, ROUTER) / IP(src=X.v4, dst=RED_A.v4) / UDP()), ("red_a", ether(RED_A, ROUTER) / IP(src=RED_A.v4, dst=X.v4) / UDP())],
+        [("red_n", ether(X, ROUTER) / IP(src=X.v4, dst=RED_A.v4) / UDP()), ("red_a", lost)],
+        [("red_a", about4(lost, 3, 0))],
         drops={("red_n", "forwarding_mode"): 1, ("red_a", "no_route"): 1},
+        originated=1,
     )
