@@ -99,7 +99,7 @@ def without_checksum(packet):
 
 @check("U4", "6936 §4, 8200 §8.1", "over IPv6 a zero checksum is dropped, unless the tunnel says zero is meant")
 def zero_on_receipt():
-    yield refused(CONFIG6, "udp_checksum", without_checksum(arrives("mpls_udp", 6, COMING)))
+    yield refused(CONFIG6, "udp_checksum_missing", without_checksum(arrives("mpls_udp", 6, COMING)))
     packets = [arrives("mpls_udp", 6, COMING), without_checksum(arrives("mpls_udp", 6, COMING))]
     yield Case(ZERO, [("up0", p) for p in packets], [("red_a", delivered(RED_A, COMING))] * 2)
 
@@ -122,7 +122,7 @@ def zero_from_elsewhere():
     careful = without_checksum(arrives("mpls_udp", 6, COMING))
     careful[IPv6].src = "2001:db8::3"
     config = node("mpls_udp", 6, tunnel={"udp_zero_checksum": True}, more=third)
-    yield refused(config, "udp_checksum", careful)
+    yield refused(config, "udp_checksum_missing", careful)
 
 
 @check("U6", "7510 §4, 4023 §5", "MTU, TTL and DF as in GRE: too big is dropped and told, the outer TTL raises nothing")
