@@ -12,6 +12,8 @@
 //! For ratios on a machine that others use too, `vrbench table compare` takes
 //! turns; here each has its seconds, one after the other.
 
+mod cycles;
+
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -26,9 +28,9 @@ use bench::table::ours::Ours;
 use bench::table::peers::{Dashmap, Papaya, Scc};
 #[cfg(feature = "dpdk")]
 use bench::table::rte_hash::RteHash;
-use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
-use quanta::Clock;
+
+use cycles::Cycles;
 
 const SIZES: [(&str, u32); 4] = [
     ("10k", 10_000),
@@ -48,7 +50,7 @@ fn main() {
     let core = core_affinity::get_core_ids().unwrap_or_default().pop();
     assert!(core.is_some_and(core_affinity::set_for_current), "a core");
     let criterion = Criterion::default()
-        .with_measurement(Cycles(Clock::new()))
+        .with_measurement(Cycles::default())
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3))
         .sample_size(60);
@@ -120,62 +122,5 @@ fn insertions(group: &mut Group<'_>, flows: u32) {
             let insertion = insertion.get_or_insert_with(|| Insertion::new(flows, places, coming));
             bencher.iter_custom(|pairs| insertion.cycles(pairs) * pairs as f64);
         });
-    }
-}
-
-/// Cycles of the time-stamp counter, as criterion wants them.
-struct Cycles(Clock);
-
-impl Measurement for Cycles {
-    type Intermediate = u64;
-    type Value = f64;
-
-    fn start(&self) -> u64 {
-        self.0.raw()
-    }
-
-    fn end(&self, start: u64) -> f64 {
-        (self.0.raw() - start) as f64
-    }
-
-    fn add(&self, a: &f64, b: &f64) -> f64 {
-        a + b
-    }
-
-    fn zero(&self) -> f64 {
-        0.0
-    }
-
-    fn to_f64(&self, value: &f64) -> f64 {
-        *value
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        self
-    }
-}
-
-impl ValueFormatter for Cycles {
-    fn scale_values(&self, _typical: f64, _values: &mut [f64]) -> &'static str {
-        "cycles"
-    }
-
-    /// Millions per second; everything here is per one of something.
-    fn scale_throughputs(
-        &self,
-        _typical: f64,
-        _throughput: &Throughput,
-        values: &mut [f64],
-    ) -> &'static str {
-        let cycles = 1 << 30;
-        let seconds = self.0.delta_as_nanos(0, cycles) as f64 / 1e9;
-        for value in values {
-            *value = cycles as f64 / seconds / *value / 1e6;
-        }
-        "M/s"
-    }
-
-    fn scale_for_machines(&self, _values: &mut [f64]) -> &'static str {
-        "cycles"
     }
 }

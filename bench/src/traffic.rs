@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use dataplane::tables::spec::{self, Object, Role};
-use encap::{MacAddr, MemBuffer, Outer, TunnelHeader, Vni, checksum};
+use encap::{Encap, Inner, MacAddr, MemBuffer, Outer, TunnelHeader, Vni, checksum};
 
 /// A configuration with the packets for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,8 @@ impl Scenario {
                     dst: LOCAL_IP.into(),
                     ttl: 64,
                 };
-                let pushed = TunnelHeader::vxlan(&outer, vni())
-                    .and_then(|header| header.push(&mut frame, UPLINK, 1, 0));
+                let pushed = TunnelHeader::new(&outer, Encap::Vxlan(vni()))
+                    .and_then(|header| header.push(&mut frame, UPLINK, &Inner::default()));
                 pushed.unwrap_or_else(|error| unreachable!("one family, ample headroom: {error}"));
                 encap::Buffer::bytes(&frame).to_vec()
             }
@@ -136,14 +136,10 @@ impl Scenario {
             ),
             Object::Nexthop(spec::Nexthop {
                 name: "far".into(),
-                action: spec::NexthopAction::Tunnel(spec::Tunnel {
-                    local: None,
-                    remote: PEER_IP.into(),
-                    vni: vni(),
-                    inner_mac: None,
-                    fragment: spec::FragmentMode::Inner,
-                    mtu: None,
-                }),
+                action: spec::NexthopAction::Tunnel(spec::Tunnel::new(
+                    PEER_IP.into(),
+                    Encap::Vxlan(vni()),
+                )),
             }),
             Object::Route(spec::Route {
                 vrf: "tenant".into(),
@@ -152,7 +148,7 @@ impl Scenario {
             }),
             Object::Vni(spec::VniEntry {
                 vni: vni(),
-                vrf: "tenant".into(),
+                to: spec::Arrival::Vrf("tenant".into()),
             }),
             // The peer's MAC, so that nothing waits for ARP.
             Object::Nexthop(spec::Nexthop {

@@ -76,6 +76,8 @@ reasons! {
     TcpHeaderLen = "tcp_header_len",
     /// The UDP length field does not fit the packet.
     UdpLen = "udp_len",
+    /// MPLS over UDP over IPv6 without a UDP checksum, which was not agreed with its sender (RFC 7510 §3.1).
+    UdpChecksumMissing = "udp_checksum_missing",
     /// The UDP checksum is wrong.
     UdpChecksum = "udp_checksum",
     /// The ICMP checksum is wrong.
@@ -84,6 +86,22 @@ reasons! {
     FragmentedIcmp = "fragmented_icmp",
     /// A VXLAN header without the I flag (RFC 7348 §5).
     VxlanFlags = "vxlan_flags",
+    /// A GRE header with reserved bits that count (RFC 2784 §2.3).
+    GreFlags = "gre_flags",
+    /// A GRE version other than 0 (RFC 2784 §2.3.1).
+    GreVersion = "gre_version",
+    /// GRE that carries something else than an MPLS label stack (RFC 2784 §2.4).
+    GreProtocol = "gre_protocol",
+    /// The GRE checksum is wrong.
+    GreChecksum = "gre_checksum",
+    /// An MPLS label stack of more than 8 entries, or without a bottom (RFC 3032 §2.2).
+    LabelStack = "label_stack",
+    /// A reserved MPLS label that nothing here handles, implicit null among them (RFC 3032 §2.1).
+    LabelReserved = "label_reserved",
+    /// A malformed or misplaced entropy label (RFC 6790 §4.2).
+    EntropyLabel = "entropy_label",
+    /// The TTL of an MPLS label ran out (RFC 3032 §2.4.2).
+    LabelTtlExpired = "label_ttl_expired",
     /// A tunnel packet in fragments (RFC 7348 §4.3).
     TunnelFragment = "tunnel_fragment",
     /// Congestion was signalled on the way to a packet that cannot carry it on (RFC 6040 §4.2).
@@ -104,6 +122,10 @@ reasons! {
     Martian = "martian",
     /// No VNI object for the network id that arrived.
     UnknownVni = "unknown_vni",
+    /// No label object for the MPLS label that arrived.
+    UnknownLabel = "unknown_label",
+    /// Out of a tunnel and addressed to the node that sent it in (RFC 2784 §3.1).
+    TunnelLoop = "tunnel_loop",
     /// The outer source is no tunnel's remote.
     UnknownTunnelSource = "unknown_tunnel_source",
     /// The way back to the source does not lead where the packet came from.
@@ -217,6 +239,14 @@ impl From<Error> for DropReason {
             Error::IcmpChecksum => DropReason::IcmpChecksum,
             Error::FragmentedIcmp => DropReason::FragmentedIcmp,
             Error::VxlanFlags(_) => DropReason::VxlanFlags,
+            Error::GreFlags(_) => DropReason::GreFlags,
+            Error::GreVersion(_) => DropReason::GreVersion,
+            Error::GreProtocol(_) => DropReason::GreProtocol,
+            Error::GreChecksum => DropReason::GreChecksum,
+            Error::LabelStack => DropReason::LabelStack,
+            Error::ReservedLabel(_) => DropReason::LabelReserved,
+            Error::EntropyLabel => DropReason::EntropyLabel,
+            Error::LabelTtl => DropReason::LabelTtlExpired,
             Error::FragmentedOuter => DropReason::TunnelFragment,
             Error::AddressFamily => DropReason::NoUnderlayRoute,
             Error::EcnNotCapable => DropReason::EcnNotCapable,

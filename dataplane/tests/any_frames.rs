@@ -267,14 +267,17 @@ fn check_sent(
             }
         }
         (true, false) if meta.is_udp() && meta.dst_port == 4789 => {
-            let outer = encap::vxlan_decap(&MemBuffer::from_frame(frame), &meta)
-                .expect("our own tunnel packet");
+            let opened = encap::decap(&MemBuffer::from_frame(frame), &meta);
+            let outer = opened.expect("our own tunnel packet").expect("VXLAN");
+            let encap::Circuit::Vni(vni) = outer.circuit else {
+                panic!("labels: {}", place());
+            };
             let vnis: &[u32] = match vrf {
                 "red" => &[5001, 5003],
                 _ => &[5002],
             };
-            assert!(vnis.contains(&outer.vni.get()), "{}", place());
-            check_source(from, &frame[outer.inner..], place);
+            assert!(vnis.contains(&vni.get()), "{}", place());
+            check_source(from, &frame[outer.inner.into()..], place);
         }
         (true, false) => {
             let asks = meta.network == encap::Network::Arp || meta.is_icmpv6();
@@ -583,8 +586,9 @@ fn vxlan6(number: u32, inner: &[u8]) -> Vec<u8> {
         ttl: 64,
     };
     let number = Vni::new(number).expect("24 bits");
-    let header = encap::TunnelHeader::vxlan(&outer, number).expect("one family");
+    let header = encap::TunnelHeader::new(&outer, encap::Encap::Vxlan(number)).expect("one family");
     let mut packet = MemBuffer::from_frame(inner);
-    header.push(&mut packet, UPLINK6, 1, 0).expect("it fits");
+    let inner = encap::Inner::default();
+    header.push(&mut packet, UPLINK6, &inner).expect("it fits");
     packet.bytes().to_vec()
 }

@@ -261,11 +261,10 @@ fn an_uplink_keeps_the_addresses_that_tunnels_need() {
         name: "far".into(),
         action: NexthopAction::Tunnel(Tunnel {
             local: Some(ip("192.0.2.1")),
-            remote: ip("192.0.2.2"),
-            vni: encap::Vni::new(5001).expect("24 bits"),
-            inner_mac: None,
-            fragment: FragmentMode::Inner,
-            mtu: None,
+            ..Tunnel::new(
+                ip("192.0.2.2"),
+                encap::Encap::Vxlan(encap::Vni::new(5001).expect("24 bits")),
+            )
         }),
     });
     let (tables, _) = commit(&start(), &upserts(vec![far])).expect("its own address");

@@ -16,7 +16,7 @@ use dataplane::stage::{Ingress, Layer};
 use dataplane::tables::change::{Change, Refusal, Request};
 use dataplane::tables::spec::*;
 use dataplane::tables::{self, NexthopId, Tables, Target, VrfId};
-use encap::{MacAddr, Vni};
+use encap::{Encap, MacAddr, Vni};
 use ipnet::IpNet;
 
 const REQUESTS: usize = 3_000;
@@ -259,11 +259,13 @@ fn any_nexthop(random: &mut Random) -> Object {
             local: random
                 .one_in(3)
                 .then(|| ip(random.pick(&["192.0.2.1", "192.0.2.7", "fd01::1"]))),
-            remote: ip(random.pick(&REMOTES)),
-            vni: Vni::new(random.pick(&VNIS)).expect("24 bits"),
             inner_mac: random.one_in(2).then(|| MACS[3]),
             fragment: FragmentMode::Inner,
             mtu: random.one_in(3).then_some(1400),
+            ..Tunnel::new(
+                ip(random.pick(&REMOTES)),
+                Encap::Vxlan(Vni::new(random.pick(&VNIS)).expect("24 bits")),
+            )
         }),
     };
     Object::Nexthop(Nexthop {
@@ -310,7 +312,10 @@ fn describe(tables: &Tables) -> Vec<String> {
     lines.push(format!("{} vifs", tables.vifs().count()));
     for number in VNIS {
         let vrf = tables.vni(Vni::new(number).expect("24 bits"));
-        let vrf = vrf.map(|id| &tables.vrf(id).expect("a VNI's vrf exists").name);
+        let vrf = vrf.map(|to| match to {
+            tables::Arrival::Vrf(id) => &tables.vrf(id).expect("a VNI's vrf exists").name,
+            tables::Arrival::Nexthop(_) => panic!("none of these leads to a nexthop"),
+        });
         lines.push(format!("vni {number}: {vrf:?}"));
     }
     lines.extend(describe_underlay(tables));
@@ -410,7 +415,7 @@ fn nexthop(tables: &Tables, id: NexthopId) -> String {
             tunnel.neighbour.mac(),
             tables.underlay().peer_addr(tunnel.peer),
             tunnel.inner_mac,
-            tunnel.max_frame
+            tunnel.inner_mtu
         ),
         other => format!("{name}: {other:?}"),
     }
@@ -419,7 +424,9 @@ fn nexthop(tables: &Tables, id: NexthopId) -> String {
 /// What the tunnel puts in front of an empty frame.
 fn outer(tunnel: &tables::Tunnel) -> Vec<u8> {
     let mut packet = encap::MemBuffer::default();
-    let pushed = tunnel.header.push(&mut packet, MacAddr::ZERO, 0, 0);
+    let pushed = tunnel
+        .header
+        .push(&mut packet, MacAddr::ZERO, &encap::Inner::default());
     pushed.expect("an empty frame fits");
     encap::Buffer::bytes(&packet).to_vec()
 }
@@ -480,6 +487,7 @@ fn questions(tables: &Tables, vrf: VrfId) -> Vec<(Headers, Ingress)> {
                         protocol: 17,
                         src_port: 1,
                         dst_port: 2,
+                        direct: None,
                     };
                     all.push((headers, ingress));
                 }

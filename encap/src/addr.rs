@@ -168,6 +168,12 @@ pub struct Label(u32);
 impl Label {
     /// The largest one.
     pub const MAX: Self = Self((1 << 20) - 1);
+    /// Behind the stack lies IPv4 (RFC 3032 §2.1).
+    pub const IPV4_EXPLICIT_NULL: Self = Self(0);
+    /// Behind the stack lies IPv6 (RFC 3032 §2.1).
+    pub const IPV6_EXPLICIT_NULL: Self = Self(2);
+    /// The next entry is an entropy label (RFC 6790 §3).
+    pub const ENTROPY_INDICATOR: Self = Self(7);
 
     /// `None` if `label` takes more than 20 bits.
     #[must_use]
@@ -183,6 +189,17 @@ impl Label {
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
+    }
+
+    /// Whether it is one of 0 to 15, which nobody may assign (RFC 3032 §2.1, RFC 7274).
+    #[must_use]
+    pub const fn is_reserved(self) -> bool {
+        self.0 < 16
+    }
+
+    /// The label in the high 20 bits of a label stack entry.
+    pub(crate) const fn from_entry(entry: u32) -> Self {
+        Self(entry >> 12)
     }
 }
 

@@ -3,10 +3,10 @@
 
 use crate::samples::{self, Random};
 use crate::{
-    ArpPacket, Buffer, EthernetHeader, IcmpHeader, Icmpv6Header, Ipv4Header, Ipv6Header, MacAddr,
-    MemBuffer, Meta, Pieces, Quote, TcpHeader, UdpHeader, VlanTag, VxlanHeader, arp, checksum, ecn,
-    icmp, icmp_error, mss, nd, parameter, parse, parse_at, parse_ip, rewrite, tcp_reset,
-    vxlan_decap,
+    ArpPacket, Buffer, Circuit, EthernetHeader, GreHeader, IcmpHeader, Icmpv6Header, Ipv4Header,
+    Ipv6Header, LabelEntry, MacAddr, MemBuffer, Meta, Pieces, Quote, TcpHeader, UdpHeader, VlanTag,
+    VxlanHeader, arp, checksum, decap, ecn, icmp, icmp_error, mss, nd, parameter, parse, parse_at,
+    parse_ip, parse_outer, rewrite, tcp_reset,
 };
 use core::hint::black_box;
 use core::net::{IpAddr, Ipv6Addr};
@@ -65,6 +65,7 @@ fn read(frame: &[u8]) {
             stages(frame, &meta);
         }
     }
+    assert_eq!(parse_outer(&mut MemBuffer::from_frame(frame)), parse(frame));
     let Ok(meta) = parse(frame) else { return };
     assert!(meta.l3 <= meta.l4 && meta.l4 <= meta.end && usize::from(meta.end) <= frame.len());
     assert_eq!(meta.l2(), 0);
@@ -80,16 +81,22 @@ fn stages(frame: &[u8], meta: &Meta) {
         nd::solicitation(frame, meta),
         nd::advertisement(frame, meta),
     ));
-    let mut packet = MemBuffer::from_frame(frame);
-    if let Ok(decap) = vxlan_decap(&packet, meta) {
-        let _ = black_box(parse_at(frame, decap.inner));
-    }
     let mac = MacAddr::VROUTER;
+    let mut packet = MemBuffer::from_frame(frame);
+    if let Ok(Some(outer)) = decap(&packet, meta) {
+        if let Circuit::Labels(stack) = outer.circuit {
+            assert!(stack.labels(frame).count() >= 1);
+            assert!(usize::from(outer.inner) >= stack.len());
+        }
+        let _ = black_box(parse_ip(frame, outer.inner.into()));
+        let _ = black_box(parse_at(frame, outer.inner.into()));
+    }
     let bytes = packet.bytes_mut();
     rewrite::decrement_ttl(bytes, meta);
     rewrite::set_macs(bytes, meta.l2(), mac, mac);
     checksum::fill_transport(bytes, meta);
-    let _ = ecn::apply(bytes, meta, 3);
+    let _ = ecn::apply(bytes, meta, 3, crate::Model::Uniform);
+    rewrite::limit_ttl(bytes, meta, 9);
     arp::reply(bytes, meta.l2(), mac);
     let _ = icmp::echo_reply(&mut packet, meta);
     let _ = rewrite::pop_vlan(&mut packet);
@@ -188,6 +195,14 @@ fn views(frame: &[u8]) {
         }
         if let Ok((header, _)) = VxlanHeader::split(bytes) {
             black_box((header.flags(), header.vni()));
+        }
+        if let Ok((header, _)) = GreHeader::split(bytes) {
+            black_box((header.flags(), header.protocol(), header.has_checksum()));
+            let _ = black_box((header.header_len(), header.check()));
+        }
+        if let Ok((entry, _)) = LabelEntry::split(bytes) {
+            black_box((entry.label(), entry.traffic_class()));
+            black_box((entry.is_bottom(), entry.ttl()));
         }
     }
 }

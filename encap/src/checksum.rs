@@ -10,9 +10,8 @@ use core::ops::Range;
 
 /// A one's complement sum in progress.
 ///
-/// It adds words as they lie in memory, whatever the machine's byte order, and swaps once at the
-/// end (RFC 1071 §2(B)); folding waits until then too (§2(C)). 2^32 additions fit before it could
-/// overflow.
+/// It adds 64-bit words as a little-endian machine loads them (RFC 1071 §2(C): wider words carry less
+/// often), and folds and swaps once at the end (§2(B)). It never overflows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum(u64);
 
@@ -42,18 +41,24 @@ impl Sum {
     }
 
     /// Adds bytes from an even offset. Only the last piece of what is summed may have odd length.
+    #[inline]
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
-        let (words, tail) = bytes.as_chunks::<4>();
-        let mut total = self.0;
-        for word in words {
-            total += u64::from(u32::from_ne_bytes(*word));
+        // In 128 bits, what words carry is counted apart: they need not wait for each other. Powers
+        // of two, as a loop over the words of a small packet would cost more than the words.
+        let mut total = u128::from(self.0);
+        let (rows, rest) = bytes.as_chunks::<64>();
+        for row in rows {
+            total += words(row);
         }
-        let mut last = [0; 4];
-        for (to, from) in last.iter_mut().zip(tail) {
-            *to = *from;
-        }
-        Self(total + u64::from(u32::from_ne_bytes(last)))
+        let (row, rest) = split_if::<32>(rest);
+        total += words(row);
+        let (row, rest) = split_if::<16>(rest);
+        total += words(row);
+        let (row, tail) = split_if::<8>(rest);
+        total += words(row);
+        total += u128::from(last(bytes, tail));
+        Self(add_around(total as u64, (total >> 64) as u64))
     }
 
     /// [`bytes`](Self::bytes) for a length known when compiling, unrolled by the compiler.
@@ -64,8 +69,19 @@ impl Sum {
 
     /// Adds a range of a packet's bytes, in whatever pieces they lie; what is beyond the packet's
     /// end counts as zero. As with [`bytes`](Self::bytes), only the last range may have odd length.
+    #[inline]
     #[must_use]
     pub fn packet<B: Buffer>(self, packet: &B, range: Range<usize>) -> Self {
+        if !packet.is_chained()
+            && let Some(bytes) = packet.bytes().get(range.clone())
+        {
+            return self.bytes(bytes);
+        }
+        self.pieces(packet, range)
+    }
+
+    #[cold]
+    fn pieces<B: Buffer>(self, packet: &B, range: Range<usize>) -> Self {
         let mut total = self;
         let mut at = 0;
         let mut is_odd = false;
@@ -78,7 +94,7 @@ impl Sum {
             // A piece from an odd offset has its bytes in the other halves of the words
             // (RFC 1071 §2(B)).
             let sum = if is_odd { sum.swapped() } else { sum };
-            total = Self(total.0 + sum.0);
+            total = total.plus(sum);
             is_odd ^= !piece.len().is_multiple_of(2);
         });
         total
@@ -86,31 +102,38 @@ impl Sum {
 
     /// The sum of the same bytes shifted by one.
     const fn swapped(self) -> Self {
-        Self((!self.finish().to_be()).swap_bytes() as u64)
+        Self(!self.finish() as u64)
+    }
+
+    /// Adds another sum.
+    #[inline]
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(add_around(self.0, other.0))
     }
 
     /// Adds one 16-bit field.
+    #[inline]
     #[must_use]
     pub const fn u16(self, field: u16) -> Self {
-        Self(self.0 + field.to_be() as u64)
+        Self(add_around(self.0, field.swap_bytes() as u64))
     }
 
     /// Adds one 32-bit field.
+    #[inline]
     #[must_use]
     pub const fn u32(self, field: u32) -> Self {
-        Self(self.0 + field.to_be() as u64)
+        Self(add_around(self.0, field.swap_bytes() as u64))
     }
 
     /// The checksum of what was added: zero if that included a correct checksum.
+    #[inline]
     #[must_use]
     pub const fn finish(self) -> u16 {
-        let mut sum = self.0;
-        sum = (sum & 0xffff_ffff) + (sum >> 32);
-        sum = (sum & 0xffff_ffff) + (sum >> 32);
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum = (sum & 0xffff) + (sum >> 16);
-        !u16::from_be(sum as u16)
+        // Adding the halves to each other leaves their sum, and what it carried, in the upper one.
+        let sum = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
+        let sum = (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16;
+        !sum.swap_bytes()
     }
 }
 
@@ -300,6 +323,21 @@ impl Covered {
     }
 }
 
+/// The sum of an IP packet's pseudo-header, of all that its IP header carries; `None` if it is no IP
+/// packet.
+#[inline]
+pub(crate) fn pseudo(head: &[u8], meta: &Meta) -> Option<Sum> {
+    let len = meta.end.saturating_sub(meta.l4);
+    let fields = Sum::new().u16(u16::from(meta.protocol)).u16(len);
+    // The addresses lie side by side.
+    let l3 = usize::from(meta.l3);
+    match meta.network {
+        Network::Ipv4 => Some(fields.array::<8>(head.get(l3 + 12..)?.first_chunk()?)),
+        Network::Ipv6 => Some(fields.array::<32>(head.get(l3 + 8..)?.first_chunk()?)),
+        Network::Arp | Network::Other => None,
+    }
+}
+
 /// UDP's other spelling of a computed zero.
 pub(crate) const fn never_zero(checksum: u16) -> u16 {
     match checksum {
@@ -311,6 +349,44 @@ pub(crate) const fn never_zero(checksum: u16) -> u16 {
 fn field(bytes: &[u8], at: usize) -> Option<u16> {
     let field = bytes.get(at..)?.first_chunk()?;
     Some(u16::from_be_bytes(*field))
+}
+
+/// The sum of a row's words.
+#[inline]
+fn words(row: &[u8]) -> u128 {
+    let words = row.as_chunks::<8>().0.iter();
+    words
+        .map(|word| u128::from(u64::from_le_bytes(*word)))
+        .sum()
+}
+
+/// The first `N` bytes, if there are so many, and the rest.
+#[inline]
+fn split_if<const N: usize>(bytes: &[u8]) -> (&[u8], &[u8]) {
+    match bytes.split_first_chunk::<N>() {
+        Some((row, rest)) => (row, rest),
+        None => (&[], bytes),
+    }
+}
+
+/// The last bytes, fewer than eight, as a word that is zero behind them.
+#[inline]
+fn last(bytes: &[u8], tail: &[u8]) -> u64 {
+    match bytes.last_chunk::<8>() {
+        _ if tail.is_empty() => 0,
+        // One load, of which the bytes that are counted already are shifted out.
+        Some(word) => u64::from_le_bytes(*word) >> (64 - 8 * tail.len() as u32),
+        None => tail
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
+}
+
+/// One's complement addition: what carries out of the top comes in at the bottom.
+const fn add_around(a: u64, b: u64) -> u64 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + carry as u64
 }
 
 const fn complement(field: u16) -> u32 {

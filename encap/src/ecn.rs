@@ -1,9 +1,8 @@
-//! Explicit congestion notification through a tunnel (RFC 6040).
+//! Explicit congestion notification through a tunnel (RFC 6040), and the DSCP beside it (RFC 2983).
 //!
-//! Arguments are traffic class bytes, of which only the two ECN bits count; the DSCP is not touched
-//! here (RFC 2983 pipe model).
+//! Arguments are traffic class bytes, of which the two ECN bits count.
 
-use crate::{Error, Meta, Network, checksum, ipv4, ipv6};
+use crate::{Error, Meta, Model, rewrite};
 
 /// The transport does not use ECN.
 pub const NOT_ECT: u8 = 0b00;
@@ -47,31 +46,28 @@ pub const fn is_dubious(inner: u8, outer: u8) -> bool {
 }
 
 /// Combines the outer ECN field into the inner IP header, in place; `meta` is that of the inner
-/// packet. The IPv4 checksum stays right. Frames that are not IP stay as they are.
+/// packet. The DSCP stays in a tunnel of the pipe model, and becomes the outer one in a uniform one
+/// (RFC 2983 §3). The IPv4 checksum stays right. Frames that are not IP stay as they are.
 ///
 /// # Errors
 /// [`Error::EcnNotCapable`] as [`decapsulate`]; the packet is unchanged.
-pub fn apply(frame: &mut [u8], meta: &Meta, outer_traffic_class: u8) -> Result<(), Error> {
+pub fn apply(
+    frame: &mut [u8],
+    meta: &Meta,
+    outer_traffic_class: u8,
+    dscp: Model,
+) -> Result<(), Error> {
     if !meta.is_ip() {
         return Ok(());
     }
     let ecn = decapsulate(meta.traffic_class, outer_traffic_class)?;
-    let traffic_class = meta.traffic_class & !MASK | ecn;
-    if traffic_class == meta.traffic_class {
-        return Ok(());
+    let dscp = match dscp {
+        Model::Pipe => meta.traffic_class & !MASK,
+        Model::Uniform => outer_traffic_class & !MASK,
+    };
+    if dscp | ecn != meta.traffic_class {
+        rewrite::set_traffic_class(frame, meta, dscp | ecn);
     }
-    let packet = frame.get_mut(usize::from(meta.l3)..).unwrap_or_default();
-    if meta.network == Network::Ipv6 {
-        let (mut header, _) = ipv6::Header::split_mut(packet)?;
-        header.set_traffic_class(traffic_class);
-        return Ok(());
-    }
-    let (mut header, _) = ipv4::Header::split_mut(packet)?;
-    let old = u16::from(header.traffic_class());
-    header.set_traffic_class(traffic_class);
-    // The other half of this 16-bit word does not change, so its value does not matter.
-    let new = u16::from(traffic_class);
-    header.set_checksum(checksum::update_u16(header.checksum(), old, new));
     Ok(())
 }
 

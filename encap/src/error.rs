@@ -89,6 +89,23 @@ pub enum Error {
 
     /// The I flag of a VXLAN header is not set; carries the flags byte (RFC 7348 §5).
     VxlanFlags(u8),
+    /// Bit 1, 4 or 5 of a GRE header is set; carries its first 16 bits (RFC 2784 §2.3).
+    GreFlags(u16),
+    /// A GRE version other than 0 (RFC 2784 §2.3.1).
+    GreVersion(u8),
+    /// GRE with something else than an MPLS label stack; carries the EtherType (RFC 2784 §2.4).
+    GreProtocol(u16),
+    /// Wrong GRE checksum.
+    GreChecksum,
+    /// No bottom of the label stack within [`crate::mpls::MAX_DEPTH`] entries, or before the packet's
+    /// end.
+    LabelStack,
+    /// A label below 16 that nothing here handles (RFC 3032 §2.1).
+    ReservedLabel(u8),
+    /// An entropy label that is missing or reserved, or entropy labels and nothing else (RFC 6790 §4.2).
+    EntropyLabel,
+    /// The TTL of a label ran out (RFC 3032 §2.4.2).
+    LabelTtl,
     /// A tunnel packet in fragments (RFC 7348 §4.3).
     FragmentedOuter,
     /// A tunnel's two addresses are of different IP versions.
@@ -173,6 +190,14 @@ impl fmt::Display for Error {
             Self::IcmpChecksum => f.write_str("wrong ICMP checksum"),
             Self::FragmentedIcmp => f.write_str("ICMP message in fragments"),
             Self::VxlanFlags(flags) => write!(f, "VXLAN flags {flags:#04x} without the I flag"),
+            Self::GreFlags(flags) => write!(f, "reserved bits in GRE flags {flags:#06x}"),
+            Self::GreVersion(version) => write!(f, "GRE version {version}"),
+            Self::GreProtocol(protocol) => write!(f, "GRE with protocol type {protocol:#06x}"),
+            Self::GreChecksum => f.write_str("wrong GRE checksum"),
+            Self::LabelStack => f.write_str("label stack without a bottom, or too deep"),
+            Self::ReservedLabel(label) => write!(f, "reserved label {label}"),
+            Self::EntropyLabel => f.write_str("misplaced or malformed entropy label"),
+            Self::LabelTtl => f.write_str("label TTL ran out"),
             Self::FragmentedOuter => f.write_str("tunnel packet in fragments"),
             Self::AddressFamily => f.write_str("tunnel addresses of different IP versions"),
             Self::EcnNotCapable => f.write_str("congestion marked on a packet without ECN"),

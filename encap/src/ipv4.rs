@@ -75,6 +75,11 @@ impl<B: Deref<Target = [u8; LEN]>> Header<B> {
         self.0[6] & 0x20 != 0
     }
 
+    /// Whether this is part of a datagram only.
+    pub fn is_fragment(&self) -> bool {
+        u16::from_be_bytes([self.0[6], self.0[7]]) & 0x3fff != 0
+    }
+
     /// Where the payload belongs in its datagram, in bytes.
     pub fn fragment_offset(&self) -> u16 {
         u16::from_be_bytes([self.0[6] & 0x1f, self.0[7]]) * 8

@@ -113,6 +113,12 @@ impl<B: DerefMut<Target = [u8; LEN]>> Header<B> {
         self.0[3] = low;
     }
 
+    /// Sets the first four bytes: version 6, DSCP and ECN, and the low 20 bits of `label` as flow label.
+    pub fn set_class_and_label(&mut self, traffic_class: u8, label: u32) {
+        let word = 6 << 28 | u32::from(traffic_class) << 20 | label & 0xf_ffff;
+        self.0[..4].copy_from_slice(&word.to_be_bytes());
+    }
+
     /// Sets the length of what follows, in bytes.
     pub fn set_payload_len(&mut self, len: u16) {
         self.0[4..6].copy_from_slice(&len.to_be_bytes());

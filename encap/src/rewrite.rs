@@ -14,6 +14,13 @@ pub fn increment_ttl(frame: &mut [u8], meta: &Meta) {
     change_ttl(frame, meta, |ttl| ttl.wrapping_add(1));
 }
 
+/// Lowers the TTL or hop limit to at most `ttl`, keeping the IPv4 checksum right: what leaves a tunnel
+/// of the uniform model has no more hops left than its label had, and never more than it came with
+/// (RFC 3443 §3.6.1, RFC 4023 §5.2). What is not IP stays as it is.
+pub fn limit_ttl(frame: &mut [u8], meta: &Meta, ttl: u8) {
+    change_ttl(frame, meta, |old| old.min(ttl));
+}
+
 #[inline]
 fn change_ttl(frame: &mut [u8], meta: &Meta, change: impl FnOnce(u8) -> u8) {
     let packet = frame.get_mut(usize::from(meta.l3)..).unwrap_or_default();
@@ -31,6 +38,29 @@ fn change_ttl(frame: &mut [u8], meta: &Meta, change: impl FnOnce(u8) -> u8) {
         Network::Ipv6 => {
             if let Ok((mut header, _)) = ipv6::Header::split_mut(packet) {
                 header.set_hop_limit(change(header.hop_limit()));
+            }
+        }
+        Network::Arp | Network::Other => {}
+    }
+}
+
+/// Sets DSCP and ECN, keeping the IPv4 checksum right; what is not IP stays as it is.
+pub fn set_traffic_class(frame: &mut [u8], meta: &Meta, traffic_class: u8) {
+    let packet = frame.get_mut(usize::from(meta.l3)..).unwrap_or_default();
+    match meta.network {
+        Network::Ipv4 => {
+            let Ok((mut header, _)) = ipv4::Header::split_mut(packet) else {
+                return;
+            };
+            let old = u16::from(header.traffic_class());
+            header.set_traffic_class(traffic_class);
+            // The other half of this 16-bit word does not change, so its value does not matter.
+            let new = u16::from(traffic_class);
+            header.set_checksum(checksum::update_u16(header.checksum(), old, new));
+        }
+        Network::Ipv6 => {
+            if let Ok((mut header, _)) = ipv6::Header::split_mut(packet) {
+                header.set_traffic_class(traffic_class);
             }
         }
         Network::Arp | Network::Other => {}

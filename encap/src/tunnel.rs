@@ -1,18 +1,27 @@
-//! Tunnel headers, prebuilt once per nexthop and pushed with one copy and a few fix-ups.
+//! Tunnel headers, prebuilt once per nexthop and pushed with one copy and at most six fix-ups.
+//! [`crate::decap`] is the way out.
 //!
-//! The outer header of every packet to one nexthop is the same but for lengths, what balances load
-//! (source port, flow label), what marks traffic (DSCP, ECN), and the neighbour's MAC address.
+//! The outer header of every packet to one nexthop is the same but for lengths and the checksum over
+//! them, what balances load (source port, flow label), what marks traffic (DSCP, ECN), the label's
+//! class and TTL, and the neighbour's MAC address.
 
-use crate::checksum::Sum;
+use crate::checksum::{self, Sum};
 use crate::ethernet::{IPV4, IPV6, VLAN};
-use crate::protocol::UDP;
+use crate::protocol::{GRE, UDP};
 use crate::{
-    Buffer, Error, MacAddr, VXLAN_PORT, VlanId, Vni, ecn, ethernet, ipv4, ipv6, udp, vlan, vxlan,
+    Buffer, Error, Label, MPLS_UDP_PORT, MacAddr, VXLAN_PORT, VlanId, Vni, ecn, ethernet, gre,
+    ipv4, ipv6, mpls, udp, vlan, vxlan,
 };
 use core::net::IpAddr;
 
 /// Ethernet, tag, IPv6, UDP, VXLAN.
 const MAX_LEN: usize = ethernet::LEN + vlan::LEN + ipv6::LEN + udp::LEN + vxlan::LEN;
+
+/// Length of each of the two pieces a header is copied in. They overlap, and cover every length
+/// there is: copying a known number of bytes takes a few instructions, any number takes a call.
+const PIECE: usize = 40;
+const _: () =
+    assert!(PIECE <= ethernet::LEN + ipv4::LEN + gre::LEN + mpls::LEN && MAX_LEN <= 2 * PIECE);
 
 /// What a tunnel's outer headers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,85 +40,118 @@ pub struct Outer {
     pub ttl: u8,
 }
 
+/// How packets travel: the encapsulation, and the number that tells the other end whose they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encap {
+    /// VXLAN (RFC 7348), around Ethernet frames.
+    Vxlan(Vni),
+    /// MPLS over UDP (RFC 7510), around Ethernet or IP.
+    MplsUdp(Label),
+    /// MPLS over GRE (RFC 4023), around Ethernet or IP.
+    MplsGre(Label),
+}
+
+/// Whether a tunnel is part of the path a packet sees, for its DSCP (RFC 2983) or its TTL (RFC 3443).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Model {
+    /// The inner field stays as it is, and the outer one says nothing of it.
+    #[default]
+    Pipe,
+    /// The outer field is the inner one on the way in, and goes back on the way out.
+    Uniform,
+}
+
+/// What outer headers take from the packet they go in front of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inner {
+    /// A hash of the flow, the same for all its packets and fragments.
+    pub entropy: u32,
+    /// DSCP and ECN; 0 for frames that are not IP.
+    pub traffic_class: u8,
+    /// TTL or hop limit as the packet is sent; 0 where a packet has none or was not routed.
+    pub ttl: u8,
+}
+
 /// The headers of a tunnel, ready to be put in front of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TunnelHeader {
-    bytes: [u8; MAX_LEN],
+    first: [u8; PIECE],
+    last: [u8; PIECE],
     len: u8,
     l3: u8,
     is_ipv6: bool,
-    copies_dscp: bool,
-    /// Sum of the prebuilt IPv4 header, in which what `push` fixes up is zero.
+    sums_payload: bool,
+    encap: Encap,
+    dscp: Model,
+    ttl: Model,
+    /// Sum of what does not change: of the IPv4 header, or over IPv6 of what a UDP checksum covers.
     sum: Sum,
 }
 
 impl TunnelHeader {
-    /// Ethernet, IP, UDP and VXLAN headers (RFC 7348 §5).
+    /// Ethernet, IP and the headers of the encapsulation.
     ///
     /// The IPv4 header is that of an atomic datagram, DF set and id 0 (RFC 6864 §4.1): a tunnel packet
-    /// must not be fragmented (RFC 7348 §4.3).
+    /// must not be fragmented (RFC 7348 §4.3, RFC 4023 §5.1). GRE goes without optional fields
+    /// (RFC 4023 §4). Over IPv6 there is a UDP checksum (RFC 7510 §3.1), over IPv4 there is none.
     ///
     /// # Errors
-    /// [`Error::AddressFamily`] if one end is IPv4 and the other IPv6.
-    pub fn vxlan(outer: &Outer, vni: Vni) -> Result<Self, Error> {
+    /// [`Error::AddressFamily`] if one end is IPv4 and the other IPv6; [`Error::ReservedLabel`] for a
+    /// label below 16: implicit null is never sent, and the explicit nulls name no network.
+    pub fn new(outer: &Outer, encap: Encap) -> Result<Self, Error> {
+        if let Encap::MplsUdp(label) | Encap::MplsGre(label) = encap
+            && label.is_reserved()
+        {
+            return Err(Error::ReservedLabel(label.get() as u8));
+        }
         let mut bytes = [0; MAX_LEN];
-        let (mut link, mut rest) = ethernet::Header::split_mut(&mut bytes)?;
-        link.set_dst(outer.dst_mac);
-        link.set_src(outer.src_mac);
-        let ether_type = match outer.src {
-            IpAddr::V4(_) => IPV4,
-            IpAddr::V6(_) => IPV6,
+        let (l3, rest) = set_link(outer, &mut bytes)?;
+        let (l4, sum, rest) = set_network(outer, encap.protocol(), rest)?;
+        let len = l3 + l4 + set_transport(encap, rest)?;
+        let is_ipv6 = outer.src.is_ipv6();
+        let sums_payload = is_ipv6 && encap.protocol() == UDP;
+        let sum = if sums_payload {
+            sum.bytes(&bytes[l3 + l4..len])
+        } else {
+            sum
         };
-        let mut l3 = ethernet::LEN;
-        match outer.vlan {
-            None => link.set_ether_type(ether_type),
-            Some(id) => {
-                link.set_ether_type(VLAN);
-                let mut tag;
-                (tag, rest) = vlan::Tag::split_mut(rest)?;
-                tag.set_id(id);
-                tag.set_ether_type(ether_type);
-                l3 += vlan::LEN;
-            }
-        }
-        let mut sum = Sum::new();
-        let l4;
-        match (outer.src, outer.dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                let mut header;
-                (header, rest) = ipv4::Header::split_mut(rest)?;
-                header.set(UDP, src, dst, outer.ttl, 0, 0);
-                sum = header.sum();
-                l4 = l3 + ipv4::LEN;
-            }
-            (IpAddr::V6(src), IpAddr::V6(dst)) => {
-                let mut header;
-                (header, rest) = ipv6::Header::split_mut(rest)?;
-                header.set(UDP, src, dst, outer.ttl, 0, 0);
-                l4 = l3 + ipv6::LEN;
-            }
-            _ => return Err(Error::AddressFamily),
-        }
-        let (mut udp, rest) = udp::Header::split_mut(rest)?;
-        udp.set_dst_port(VXLAN_PORT);
-        let (mut header, _) = vxlan::Header::split_mut(rest)?;
-        header.set(vni);
+        let bytes = &bytes[..len];
+        let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) else {
+            unreachable!("a piece is no longer than the shortest header");
+        };
         Ok(Self {
-            bytes,
-            len: (l4 + udp::LEN + vxlan::LEN) as u8,
+            first: *first,
+            last: *last,
+            len: len as u8,
             l3: l3 as u8,
-            is_ipv6: outer.src.is_ipv6(),
-            copies_dscp: false,
+            is_ipv6,
+            sums_payload,
+            encap,
+            dscp: Model::Pipe,
+            ttl: Model::Pipe,
             sum,
         })
     }
 
-    /// Has the inner DSCP copied to the outer header: the uniform model of RFC 2983 §3. Without, the
-    /// outer DSCP is 0, the pipe model.
+    /// Has the inner DSCP copied to the outer header (RFC 2983 §3, uniform), or not: then the outer
+    /// DSCP is 0, which is how a new header is.
     #[must_use]
-    pub fn with_inner_dscp(self) -> Self {
+    pub fn with_dscp(self, dscp: Model) -> Self {
+        Self { dscp, ..self }
+    }
+
+    /// Has the inner TTL copied to the label (RFC 3443 §3.4, uniform), or not: then the label's is 255,
+    /// which is how a new header is. VXLAN has no such field.
+    #[must_use]
+    pub fn with_ttl(self, ttl: Model) -> Self {
+        Self { ttl, ..self }
+    }
+
+    /// Leaves the UDP checksum zero over IPv6, too (RFC 6935 §5), which the other end must expect.
+    #[must_use]
+    pub fn without_checksum(self) -> Self {
         Self {
-            copies_dscp: true,
+            sums_payload: false,
             ..self
         }
     }
@@ -121,43 +163,47 @@ impl TunnelHeader {
         usize::from(self.len)
     }
 
-    /// Puts the headers in front of an inner Ethernet frame.
+    /// Puts the headers in front of a packet: an Ethernet frame, or for MPLS a bare IP packet.
     ///
-    /// `entropy` is a hash of the inner flow: it chooses the source port among 49152 to 65535
-    /// (RFC 7348 §5) and, over IPv6, the flow label (RFC 6438 §3). The outer ECN is that of
-    /// `inner_traffic_class` (RFC 6040 §4.1, normal mode), which is 0 for frames that are not IP. The
-    /// UDP checksum is zero over both IP versions (RFC 7348 §5, RFC 6935 §5).
+    /// `inner.entropy` chooses the source port among 49152 to 65535 (RFC 7348 §5, RFC 7510 §3) and,
+    /// over IPv6, the flow label (RFC 6438 §3). The outer ECN is the inner one (RFC 6040 §4.1, normal
+    /// mode). A label's traffic class is the class selector of the inner DSCP, its upper three bits.
     ///
     /// # Errors
     /// [`Error::NoRoom`] if the headroom is shorter than [`len`](Self::len); [`Error::TooLong`] if
     /// the outer datagram would not fit its length field. The packet is unchanged.
+    #[inline]
     pub fn push<B: Buffer>(
         &self,
         packet: &mut B,
         dst_mac: MacAddr,
-        entropy: u32,
-        inner_traffic_class: u8,
+        inner: &Inner,
     ) -> Result<(), Error> {
         let l3 = usize::from(self.l3);
         let frame_len = self.len() + packet.len();
         let Ok(datagram_len) = u16::try_from(frame_len - l3) else {
             return Err(Error::too_long(frame_len - l3));
         };
+        let payload = if self.sums_payload {
+            self.sum.packet(packet, 0..packet.len())
+        } else {
+            Sum::new()
+        };
         packet.prepend(self.len())?;
         let frame = &mut packet.bytes_mut()[..self.len()];
-        frame.copy_from_slice(&self.bytes[..self.len()]);
+        frame[..PIECE].copy_from_slice(&self.first);
+        frame[self.len() - PIECE..].copy_from_slice(&self.last);
         frame[..6].copy_from_slice(&dst_mac.0);
 
-        let mut traffic_class = ecn::encapsulate(inner_traffic_class);
-        if self.copies_dscp {
-            traffic_class = inner_traffic_class;
+        let mut traffic_class = ecn::encapsulate(inner.traffic_class);
+        if self.dscp == Model::Uniform {
+            traffic_class = inner.traffic_class;
         }
-        let (udp_len, rest) = if self.is_ipv6 {
+        let (len, rest) = if self.is_ipv6 {
             let (mut header, rest) = ipv6::Header::split_mut(&mut frame[l3..])?;
             let payload_len = datagram_len - ipv6::LEN as u16;
             header.set_payload_len(payload_len);
-            header.set_traffic_class(traffic_class);
-            header.set_flow_label(flow_label(entropy));
+            header.set_class_and_label(traffic_class, flow_label(inner.entropy));
             (payload_len, rest)
         } else {
             let (mut header, rest) = ipv4::Header::split_mut(&mut frame[l3..])?;
@@ -167,11 +213,110 @@ impl TunnelHeader {
             header.set_checksum(sum.finish());
             (datagram_len - ipv4::LEN as u16, rest)
         };
-        let (mut udp, _) = udp::Header::split_mut(rest)?;
-        udp.set_src_port(src_port(entropy));
-        udp.set_len_field(udp_len);
+        let (label, rest) = match self.encap {
+            Encap::MplsGre(label) => {
+                let (_, rest) = gre::Header::split_mut(rest)?;
+                let (mut entry, _) = mpls::Entry::split_mut(rest)?;
+                entry.set(label, inner.traffic_class >> 5, true, self.label_ttl(inner));
+                return Ok(());
+            }
+            Encap::MplsUdp(label) => (Some(label), rest),
+            Encap::Vxlan(_) => (None, rest),
+        };
+        let (mut udp, rest) = udp::Header::split_mut(rest)?;
+        let src_port = src_port(inner.entropy);
+        udp.set_src_port(src_port);
+        udp.set_len_field(len);
+        let mut sum = Sum::new().u16(src_port).u16(len).u16(len);
+        if let Some(label) = label {
+            let entry = mpls::entry(label, inner.traffic_class >> 5, true, self.label_ttl(inner));
+            let (field, _) = crate::split_mut(rest)?;
+            *field = entry.to_be_bytes();
+            sum = sum.u32(entry);
+        }
+        if self.sums_payload {
+            udp.set_checksum(checksum::never_zero(sum.plus(payload).finish()));
+        }
         Ok(())
     }
+
+    const fn label_ttl(&self, inner: &Inner) -> u8 {
+        match (self.ttl, inner.ttl) {
+            (Model::Pipe, _) | (_, 0) => u8::MAX,
+            (Model::Uniform, ttl) => ttl,
+        }
+    }
+}
+
+impl Encap {
+    /// The IP protocol it travels in.
+    #[must_use]
+    pub const fn protocol(self) -> u8 {
+        match self {
+            Self::Vxlan(_) | Self::MplsUdp(_) => UDP,
+            Self::MplsGre(_) => GRE,
+        }
+    }
+}
+
+/// Writes the link layer's header, and returns its length and the bytes behind it.
+fn set_link<'a>(outer: &Outer, bytes: &'a mut [u8]) -> Result<(usize, &'a mut [u8]), Error> {
+    let ether_type = match outer.src {
+        IpAddr::V4(_) => IPV4,
+        IpAddr::V6(_) => IPV6,
+    };
+    let (mut link, rest) = ethernet::Header::split_mut(bytes)?;
+    link.set_dst(outer.dst_mac);
+    link.set_src(outer.src_mac);
+    let Some(id) = outer.vlan else {
+        link.set_ether_type(ether_type);
+        return Ok((ethernet::LEN, rest));
+    };
+    link.set_ether_type(VLAN);
+    let (mut tag, rest) = vlan::Tag::split_mut(rest)?;
+    tag.set_id(id);
+    tag.set_ether_type(ether_type);
+    Ok((ethernet::LEN + vlan::LEN, rest))
+}
+
+/// Writes the IP header. Returns its length, the sum of it (IPv4) or of its part in the pseudo-header
+/// (IPv6), in both without lengths, and the bytes behind it.
+fn set_network<'a>(
+    outer: &Outer,
+    protocol: u8,
+    bytes: &'a mut [u8],
+) -> Result<(usize, Sum, &'a mut [u8]), Error> {
+    match (outer.src, outer.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            let (mut header, rest) = ipv4::Header::split_mut(bytes)?;
+            header.set(protocol, src, dst, outer.ttl, 0, 0);
+            Ok((ipv4::LEN, header.sum(), rest))
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            let (mut header, rest) = ipv6::Header::split_mut(bytes)?;
+            header.set(protocol, src, dst, outer.ttl, 0, 0);
+            let sum = Sum::new().ipv6_pseudo(src, dst, protocol, 0);
+            Ok((ipv6::LEN, sum, rest))
+        }
+        _ => Err(Error::AddressFamily),
+    }
+}
+
+/// Writes what follows the IP header, but for what [`TunnelHeader::push`] fixes up, and returns its
+/// length. A label is left out, being among that.
+fn set_transport(encap: Encap, bytes: &mut [u8]) -> Result<usize, Error> {
+    if let Encap::MplsGre(_) = encap {
+        gre::Header::split_mut(bytes)?.0.set_mpls();
+        return Ok(gre::LEN + mpls::LEN);
+    }
+    let (mut udp, rest) = udp::Header::split_mut(bytes)?;
+    if let Encap::Vxlan(vni) = encap {
+        udp.set_dst_port(VXLAN_PORT);
+        vxlan::Header::split_mut(rest)?.0.set(vni);
+        return Ok(udp::LEN + vxlan::LEN);
+    }
+    udp.set_dst_port(MPLS_UDP_PORT);
+    Ok(udp::LEN + mpls::LEN)
 }
 
 /// Maps a flow's hash to a source port in the dynamic range, 14 bits wide. All of the hash counts,

@@ -1,7 +1,6 @@
-//! VXLAN header (RFC 7348 §5), and the way out of a VXLAN packet. [`crate::tunnel`] is the way in.
+//! VXLAN header (RFC 7348 §5).
 
-use crate::{Buffer, Error, Fragment, Meta, Vni, checksum, ethernet, ipv4, split, split_mut, udp};
-use core::net::IpAddr;
+use crate::{Error, Vni, split, split_mut};
 use core::ops::{Deref, DerefMut};
 
 /// The UDP destination port VXLAN listens on (RFC 7348 §5).
@@ -63,74 +62,6 @@ impl<B: DerefMut<Target = [u8; LEN]>> Header<B> {
         let [a, b, c] = vni.to_be_bytes();
         *self.0 = [FLAG_VNI, 0, 0, 0, a, b, c, 0];
     }
-}
-
-/// What a VXLAN packet said before its inner frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decap {
-    /// The network.
-    pub vni: Vni,
-    /// Offset of the inner Ethernet frame from the frame's start, for [`crate::parse_at`]. The inner
-    /// frame ends with the outer UDP datagram, at the outer [`Meta::end`]: cut the packet there
-    /// first, so that padding of the outer frame does not become part of the inner one.
-    pub inner: usize,
-    /// The tunnel's other end.
-    pub outer_src: IpAddr,
-    /// This end.
-    pub outer_dst: IpAddr,
-    /// Outer DSCP and ECN, for [`crate::ecn::apply`].
-    pub outer_traffic_class: u8,
-}
-
-/// Reads the VXLAN header of a parsed UDP packet. The caller has matched the destination address and
-/// port.
-///
-/// A UDP checksum of zero is accepted over both IP versions (RFC 7348 §5, RFC 6935); any other is
-/// verified over the whole packet.
-///
-/// # Errors
-/// * [`Error::FragmentedOuter`] for any fragment (RFC 7348 §4.3);
-/// * [`Error::UdpLen`] if the UDP datagram does not fill the IP datagram;
-/// * [`Error::UdpChecksum`] if there is one, and it is wrong;
-/// * [`Error::VxlanFlags`] without the I flag;
-/// * [`Error::Truncated`] if there is no room for the header and an inner Ethernet header.
-pub fn vxlan_decap<B: Buffer>(packet: &B, meta: &Meta) -> Result<Decap, Error> {
-    if meta.fragment != Fragment::Whole {
-        return Err(Error::FragmentedOuter);
-    }
-    // All that is read of the datagram but for the checksum is in the first piece.
-    let frame = packet.bytes();
-    let (l4, end) = (usize::from(meta.l4), usize::from(meta.end));
-    let datagram = frame.get(l4..end.min(frame.len())).unwrap_or_default();
-    let (header, payload) = udp::Header::split(datagram)?;
-    let have = meta.end.saturating_sub(meta.l4);
-    if header.len_field() != have {
-        return Err(Error::UdpLen {
-            len_field: header.len_field(),
-            have,
-        });
-    }
-    let Some((outer_src, outer_dst)) = meta.addrs(frame) else {
-        // Only with a `meta` of another frame.
-        return Err(Error::truncated(ipv4::LEN, frame.len()));
-    };
-    if !checksum::packet_is_right(packet, meta) {
-        return Err(Error::UdpChecksum);
-    }
-    let (header, inner) = Header::split(payload)?;
-    let Some(vni) = header.vni() else {
-        return Err(Error::VxlanFlags(header.flags()));
-    };
-    if inner.len() < ethernet::LEN {
-        return Err(Error::truncated(ethernet::LEN, inner.len()));
-    }
-    Ok(Decap {
-        vni,
-        inner: l4 + udp::LEN + LEN,
-        outer_src,
-        outer_dst,
-        outer_traffic_class: meta.traffic_class,
-    })
 }
 
 #[cfg(test)]

@@ -16,9 +16,9 @@ use std::num::NonZeroU32;
 
 use dataplane::tables::path_mtu::{MIN_IPV4, MIN_IPV6};
 use dataplane::tables::spec::{
-    self, ForwardingMode, FragmentMode, Key, NexthopAction, Object, Role,
+    self, Arrival, ForwardingMode, FragmentMode, Key, NexthopAction, Object, Payload, Role,
 };
-use encap::{MacAddr, VlanId, Vni};
+use encap::{Encap, MacAddr, Model, VlanId};
 
 pub use problems::Problem;
 pub(crate) use text::quoted;
@@ -42,6 +42,7 @@ pub fn object(written: &proto::Object) -> Result<Object, Vec<Problem>> {
         Some(Written::Route(w)) => route(w, p).map(Object::Route),
         Some(Written::Mac(w)) => mac(w, p).map(Object::Mac),
         Some(Written::Vni(w)) => vni(w, p).map(Object::Vni),
+        Some(Written::Label(w)) => label(w, p).map(Object::Label),
         None => p.missing("", "an object of some kind"),
     };
     problems.finish(object)
@@ -70,6 +71,7 @@ pub fn key(written: &proto::Key) -> Result<Key, Vec<Problem>> {
             vrf.zip(mac).map(|(vrf, mac)| Key::Mac(vrf, mac))
         }
         Some(Written::Vni(number)) => p.vni("vni", *number).map(Key::Vni),
+        Some(Written::Label(number)) => p.label("label", *number).map(Key::Label),
         None => p.missing("", "a key of some kind"),
     };
     problems.finish(key)
@@ -93,6 +95,7 @@ pub fn key_of(written: &proto::Object) -> Option<Key> {
             mac: w.mac.clone(),
         }),
         O::Vni(w) => K::Vni(w.vni?),
+        O::Label(w) => K::Label(w.label?),
     };
     key(&proto::Key { key: Some(as_key) }).ok()
 }
@@ -257,11 +260,6 @@ fn nexthop(w: &proto::Nexthop, p: &mut Problems) -> Option<spec::Nexthop> {
 }
 
 fn tunnel(w: &proto::Tunnel, p: &mut Problems) -> Option<spec::Tunnel> {
-    let encap = match proto::Encap::try_from(w.encap) {
-        Ok(proto::Encap::Vxlan) => Some(()),
-        Ok(proto::Encap::Unspecified) => p.missing("tunnel.encap", "vxlan"),
-        Err(_) => p.invalid("tunnel.encap", format!("{} is no encapsulation", w.encap)),
-    };
     let local = p.optional("tunnel.local", w.local.as_ref(), |p, field, addr| {
         p.text(field, addr, text::ip)
     });
@@ -274,13 +272,33 @@ fn tunnel(w: &proto::Tunnel, p: &mut Problems) -> Option<spec::Tunnel> {
             format!("{local} and the remote {remote} are of different IP versions"),
         );
     }
-    let vni = match w.vni {
-        Some(vni) => p.vni("tunnel.vni", vni),
-        None => p.missing("tunnel.vni", "the VXLAN network id, 0 to 16777215"),
-    };
+    let encap = encap(w, p);
     let inner_mac = p.optional("tunnel.inner_mac", w.inner_mac.as_ref(), |p, field, mac| {
         p.text(field, mac, text::mac)
     });
+    let is_vxlan = matches!(encap, Some(Encap::Vxlan(_)));
+    let payload = match payload("tunnel.payload", w.payload, p) {
+        Some(Some(Payload::Ip)) if is_vxlan => {
+            p.invalid("tunnel.payload", "vxlan carries ethernet".into())
+        }
+        Some(None) if is_vxlan => Some(Payload::Ethernet),
+        payload => payload.map(Option::unwrap_or_default),
+    };
+    if payload == Some(Payload::Ip) && w.inner_mac.is_some() {
+        let reason = "only goes with payload ethernet; leave it out";
+        p.invalid::<()>("tunnel.inner_mac", reason.into());
+    }
+    let dscp = model("tunnel.dscp", w.dscp, p);
+    let ttl = model("tunnel.ttl", w.ttl, p);
+    if is_vxlan && ttl == Some(Model::Uniform) {
+        let reason = "vxlan has no label; uniform goes with mpls_udp and mpls_gre";
+        p.invalid::<()>("tunnel.ttl", reason.into());
+    }
+    let over_udp = !matches!(encap, Some(Encap::MplsGre(_)));
+    if w.udp_zero_checksum && (!over_udp || remote.is_some_and(|addr| addr.is_ipv4())) {
+        let reason = "only goes with vxlan or mpls_udp to a remote of IPv6";
+        p.invalid::<()>("tunnel.udp_zero_checksum", reason.into());
+    }
     let fragment = match proto::FragmentMode::try_from(w.fragment) {
         Ok(proto::FragmentMode::Inner | proto::FragmentMode::Unspecified) => {
             Some(FragmentMode::Inner)
@@ -295,15 +313,74 @@ fn tunnel(w: &proto::Tunnel, p: &mut Problems) -> Option<spec::Tunnel> {
         };
         in_range(p, field, mtu, least..=u16::MAX, "this path MTU")
     });
-    encap?;
     Some(spec::Tunnel {
+        encap: encap?,
+        payload: payload?,
         local: local?,
         remote: remote?,
-        vni: vni?,
         inner_mac: inner_mac?,
         fragment: fragment?,
         mtu: mtu?,
+        dscp: dscp?,
+        ttl: ttl?,
+        udp_zero_checksum: w.udp_zero_checksum,
     })
+}
+
+/// The encapsulation with its number; the other number must not be there.
+fn encap(w: &proto::Tunnel, p: &mut Problems) -> Option<Encap> {
+    let is_vxlan = match proto::Encap::try_from(w.encap) {
+        Ok(proto::Encap::Vxlan) => true,
+        Ok(proto::Encap::MplsUdp | proto::Encap::MplsGre) => false,
+        Ok(proto::Encap::Unspecified) => {
+            return p.missing("tunnel.encap", "one of vxlan, mpls_udp, mpls_gre");
+        }
+        Err(_) => return p.invalid("tunnel.encap", format!("{} is no encapsulation", w.encap)),
+    };
+    if is_vxlan {
+        if w.label.is_some() {
+            let reason = "only goes with mpls_udp and mpls_gre; leave it out";
+            p.invalid::<()>("tunnel.label", reason.into());
+        }
+        let Some(vni) = w.vni else {
+            return p.missing("tunnel.vni", "the VXLAN network id, 0 to 16777215");
+        };
+        return p.vni("tunnel.vni", vni).map(Encap::Vxlan);
+    }
+    if w.vni.is_some() {
+        p.invalid::<()>("tunnel.vni", "only goes with vxlan; leave it out".into());
+    }
+    let Some(label) = w.label else {
+        return p.missing("tunnel.label", "the MPLS label, 16 to 1048575");
+    };
+    let label = p.label("tunnel.label", label)?;
+    if label.is_reserved() {
+        // RFC 3032 §2.1: implicit null is never sent, and the explicit nulls name no network.
+        let reason = format!("{label} is reserved; a label is 16 to 1048575");
+        return p.invalid("tunnel.label", reason);
+    }
+    Some(match w.encap() {
+        proto::Encap::MplsUdp => Encap::MplsUdp(label),
+        _ => Encap::MplsGre(label),
+    })
+}
+
+/// `Some(None)` when it is left out.
+fn payload(field: &str, written: i32, p: &mut Problems) -> Option<Option<Payload>> {
+    match proto::Payload::try_from(written) {
+        Ok(proto::Payload::Unspecified) => Some(None),
+        Ok(proto::Payload::Ip) => Some(Some(Payload::Ip)),
+        Ok(proto::Payload::Ethernet) => Some(Some(Payload::Ethernet)),
+        Err(_) => p.invalid(field, format!("{written} is no payload")),
+    }
+}
+
+fn model(field: &str, written: i32, p: &mut Problems) -> Option<Model> {
+    match proto::Model::try_from(written) {
+        Ok(proto::Model::Unspecified | proto::Model::Pipe) => Some(Model::Pipe),
+        Ok(proto::Model::Uniform) => Some(Model::Uniform),
+        Err(_) => p.invalid(field, format!("{written} is no model")),
+    }
 }
 
 fn route(w: &proto::Route, p: &mut Problems) -> Option<spec::Route> {
@@ -333,13 +410,47 @@ fn mac(w: &proto::Mac, p: &mut Problems) -> Option<spec::Mac> {
 }
 
 fn vni(w: &proto::Vni, p: &mut Problems) -> Option<spec::VniEntry> {
-    let vni: Option<Vni> = match w.vni {
+    let vni = match w.vni {
         Some(vni) => p.vni("vni", vni),
         None => p.missing("vni", "the VXLAN network id, 0 to 16777215"),
     };
-    let vrf = p.text("vrf", &w.vrf, text::name);
-    Some(spec::VniEntry {
-        vni: vni?,
-        vrf: vrf?,
+    let to = arrival(&w.vrf, w.nexthop.as_ref(), p);
+    Some(spec::VniEntry { vni: vni?, to: to? })
+}
+
+fn label(w: &proto::Label, p: &mut Problems) -> Option<spec::LabelEntry> {
+    let label = match w.label {
+        Some(label) => p.label("label", label),
+        None => p.missing("label", "the MPLS label, 16 to 1048575"),
+    };
+    let payload = payload("payload", w.payload, p).map(Option::unwrap_or_default);
+    if let Some(label) = label {
+        let is_null = matches!(label.get(), 0 | 2);
+        if label.is_reserved() && !is_null {
+            let reason = format!(
+                "{label} is reserved; a label is 16 to 1048575, or an explicit null, 0 or 2"
+            );
+            p.invalid::<()>("label", reason);
+        } else if is_null && payload == Some(Payload::Ethernet) {
+            p.invalid::<()>("payload", "behind an explicit null there is ip".into());
+        }
+    }
+    let to = arrival(&w.vrf, w.nexthop.as_ref(), p);
+    Some(spec::LabelEntry {
+        label: label?,
+        to: to?,
+        payload: payload?,
     })
+}
+
+/// Where packets go that arrived from the fabric: one of two fields says.
+fn arrival(vrf: &str, nexthop: Option<&String>, p: &mut Problems) -> Option<Arrival> {
+    match (vrf, nexthop) {
+        (vrf, None) => p.text("vrf", vrf, text::name).map(Arrival::Vrf),
+        ("", Some(nexthop)) => {
+            let name = p.text("nexthop", nexthop, text::name);
+            name.map(Arrival::Nexthop)
+        }
+        (_, Some(_)) => p.invalid("nexthop", "does not go with `vrf`; leave one out".into()),
+    }
 }

@@ -1,6 +1,6 @@
 //! Collecting what is wrong with one object, field by field.
 
-use encap::Vni;
+use encap::{Label, Vni};
 
 use crate::proto::refusal::Code;
 
@@ -83,6 +83,14 @@ impl Problems {
     pub(super) fn vni(&mut self, field: &str, vni: u32) -> Option<Vni> {
         Vni::new(vni).or_else(|| {
             let reason = format!("{vni} is out of range; a VNI is 0 to {}", Vni::MAX);
+            self.invalid(field, reason)
+        })
+    }
+
+    /// An MPLS label, reserved ones included.
+    pub(super) fn label(&mut self, field: &str, label: u32) -> Option<Label> {
+        Label::new(label).or_else(|| {
+            let reason = format!("{label} is out of range; a label is 16 to {}", Label::MAX);
             self.invalid(field, reason)
         })
     }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 
 use dataplane::tables::spec::*;
-use encap::{MacAddr, VlanId, Vni};
+use encap::{Label, MacAddr, VlanId, Vni};
 use ipnet::IpNet;
 use proptest::collection::vec;
 use proptest::option;
@@ -140,26 +140,65 @@ fn vif() -> impl Strategy<Value = Vif> {
         )
 }
 
+fn label() -> impl Strategy<Value = Label> {
+    (16u32..1 << 20).prop_map(|label| Label::new(label).unwrap())
+}
+
+fn encap() -> impl Strategy<Value = Encap> {
+    prop_oneof![
+        vni().prop_map(Encap::Vxlan),
+        label().prop_map(Encap::MplsUdp),
+        label().prop_map(Encap::MplsGre),
+    ]
+}
+
+fn arrival() -> impl Strategy<Value = Arrival> {
+    prop_oneof![
+        name().prop_map(Arrival::Vrf),
+        name().prop_map(Arrival::Nexthop),
+    ]
+}
+
 fn nexthop() -> impl Strategy<Value = Nexthop> {
     let fragment = prop::sample::select(vec![FragmentMode::Inner, FragmentMode::Outer]);
     let size = (fragment, option::of(1280u16..));
     let tunnel = (
-        any::<bool>(),
-        host_addr(),
-        vni(),
-        option::of(station()),
+        (any::<bool>(), host_addr(), encap()),
+        (option::of(station()), any::<bool>()),
+        [any::<bool>(), any::<bool>(), any::<bool>()],
         size,
     )
-        .prop_map(|(local, remote, vni, inner_mac, (fragment, mtu))| {
-            NexthopAction::Tunnel(Tunnel {
-                local: local.then_some(remote),
-                remote,
-                vni,
-                inner_mac,
-                fragment,
-                mtu,
-            })
-        });
+        .prop_map(
+            |(
+                (local, remote, encap),
+                (inner_mac, ethernet),
+                [dscp, ttl, zero],
+                (fragment, mtu),
+            )| {
+                let is_vxlan = matches!(encap, Encap::Vxlan(_));
+                let is_gre = matches!(encap, Encap::MplsGre(_));
+                let model = |uniform| match uniform {
+                    true => Model::Uniform,
+                    false => Model::Pipe,
+                };
+                let payload = match is_vxlan || ethernet {
+                    true => Payload::Ethernet,
+                    false => Payload::Ip,
+                };
+                NexthopAction::Tunnel(Tunnel {
+                    encap,
+                    payload,
+                    local: local.then_some(remote),
+                    remote,
+                    inner_mac: inner_mac.filter(|_| payload == Payload::Ethernet),
+                    dscp: model(dscp),
+                    ttl: model(ttl && !is_vxlan),
+                    udp_zero_checksum: zero && !is_gre && remote.is_ipv6(),
+                    fragment,
+                    mtu,
+                })
+            },
+        );
     let action = prop_oneof![
         (name(), option::of(host_addr()))
             .prop_map(|(vif, address)| NexthopAction::Vif { vif, address }),
@@ -198,7 +237,11 @@ pub(crate) fn any_object() -> impl Strategy<Value = Object> {
                     ip,
                 })
             }),
-        (vni(), name()).prop_map(|(vni, vrf)| Object::Vni(VniEntry { vni, vrf })),
+        (vni(), arrival()).prop_map(|(vni, to)| Object::Vni(VniEntry { vni, to })),
+        (label(), arrival(), any::<bool>()).prop_map(|(label, to, ip)| {
+            let payload = if ip { Payload::Ip } else { Payload::Ethernet };
+            Object::Label(LabelEntry { label, to, payload })
+        }),
     ]
 }
 

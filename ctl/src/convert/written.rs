@@ -3,8 +3,9 @@
 use dataplane::tables::Stored;
 use dataplane::tables::change::Refusal;
 use dataplane::tables::spec::{
-    self, ForwardingMode, FragmentMode, Key, NexthopAction, Object, Role,
+    self, Arrival, ForwardingMode, FragmentMode, Key, NexthopAction, Object, Payload, Role,
 };
+use encap::{Encap, Model};
 
 use super::{bridge, text};
 use crate::proto;
@@ -47,6 +48,7 @@ pub fn kind(key: &Key) -> proto::Kind {
         Key::Route(..) => proto::Kind::Route,
         Key::Mac(..) => proto::Kind::Mac,
         Key::Vni(_) => proto::Kind::Vni,
+        Key::Label(_) => proto::Kind::Label,
     }
 }
 
@@ -77,10 +79,23 @@ impl From<&Object> for proto::Object {
                 nexthop: mac.nexthop.to_string(),
                 ip: mac.ip.map(|ip| ip.to_string()),
             }),
-            Object::Vni(entry) => Written::Vni(proto::Vni {
-                vni: Some(entry.vni.get()),
-                vrf: entry.vrf.to_string(),
-            }),
+            Object::Vni(entry) => {
+                let (vrf, nexthop) = arrival(&entry.to);
+                Written::Vni(proto::Vni {
+                    vni: Some(entry.vni.get()),
+                    vrf,
+                    nexthop,
+                })
+            }
+            Object::Label(entry) => {
+                let (vrf, nexthop) = arrival(&entry.to);
+                Written::Label(proto::Label {
+                    label: Some(entry.label.get()),
+                    vrf,
+                    nexthop,
+                    payload: payload(entry.payload).into(),
+                })
+            }
         };
         proto::Object {
             object: Some(object),
@@ -135,18 +150,7 @@ impl From<&spec::Nexthop> for proto::Nexthop {
                 address = to.map(|addr| addr.to_string());
                 Action::Vif(vif.to_string())
             }
-            NexthopAction::Tunnel(tunnel) => Action::Tunnel(proto::Tunnel {
-                encap: proto::Encap::Vxlan.into(),
-                local: tunnel.local.map(|addr| addr.to_string()),
-                remote: tunnel.remote.to_string(),
-                vni: Some(tunnel.vni.get()),
-                inner_mac: tunnel.inner_mac.map(|mac| mac.to_string()),
-                fragment: match tunnel.fragment {
-                    FragmentMode::Inner => proto::FragmentMode::Inner.into(),
-                    FragmentMode::Outer => proto::FragmentMode::Outer.into(),
-                },
-                mtu: tunnel.mtu.map(u32::from),
-            }),
+            NexthopAction::Tunnel(tunnel) => Action::Tunnel(tunnel.into()),
             NexthopAction::Host => Action::Host(Host {}),
             NexthopAction::Discard => Action::Discard(Discard {}),
             NexthopAction::Replicate(members) => Action::Replicate(Replicate {
@@ -159,6 +163,55 @@ impl From<&spec::Nexthop> for proto::Nexthop {
             action: Some(action),
             address,
         }
+    }
+}
+
+impl From<&spec::Tunnel> for proto::Tunnel {
+    fn from(tunnel: &spec::Tunnel) -> Self {
+        let (encap, vni, label) = match tunnel.encap {
+            Encap::Vxlan(vni) => (proto::Encap::Vxlan, Some(vni.get()), None),
+            Encap::MplsUdp(label) => (proto::Encap::MplsUdp, None, Some(label.get())),
+            Encap::MplsGre(label) => (proto::Encap::MplsGre, None, Some(label.get())),
+        };
+        proto::Tunnel {
+            encap: encap.into(),
+            local: tunnel.local.map(|addr| addr.to_string()),
+            remote: tunnel.remote.to_string(),
+            vni,
+            inner_mac: tunnel.inner_mac.map(|mac| mac.to_string()),
+            label,
+            payload: payload(tunnel.payload).into(),
+            dscp: model(tunnel.dscp).into(),
+            ttl: model(tunnel.ttl).into(),
+            udp_zero_checksum: tunnel.udp_zero_checksum,
+            fragment: match tunnel.fragment {
+                FragmentMode::Inner => proto::FragmentMode::Inner.into(),
+                FragmentMode::Outer => proto::FragmentMode::Outer.into(),
+            },
+            mtu: tunnel.mtu.map(u32::from),
+        }
+    }
+}
+
+fn payload(payload: Payload) -> proto::Payload {
+    match payload {
+        Payload::Ip => proto::Payload::Ip,
+        Payload::Ethernet => proto::Payload::Ethernet,
+    }
+}
+
+fn model(model: Model) -> proto::Model {
+    match model {
+        Model::Pipe => proto::Model::Pipe,
+        Model::Uniform => proto::Model::Uniform,
+    }
+}
+
+/// The fields `vrf` and `nexthop`.
+fn arrival(to: &Arrival) -> (String, Option<String>) {
+    match to {
+        Arrival::Vrf(name) => (name.to_string(), None),
+        Arrival::Nexthop(name) => (String::new(), Some(name.to_string())),
     }
 }
 
@@ -178,6 +231,7 @@ impl From<&Key> for proto::Key {
                 mac: mac.to_string(),
             }),
             Key::Vni(vni) => Written::Vni(vni.get()),
+            Key::Label(label) => Written::Label(label.get()),
         };
         proto::Key { key: Some(key) }
     }

@@ -280,6 +280,10 @@ impl ObjectFiles {
             Some(Written::Route(w)) => ("route", format!("{} {}", w.vrf, w.prefix)),
             Some(Written::Mac(w)) => ("mac", format!("{} {}", w.vrf, w.mac)),
             Some(Written::Vni(w)) => ("vni", w.vni.map(|v| v.to_string()).unwrap_or_default()),
+            Some(Written::Label(w)) => {
+                let number = w.label.map(|label| label.to_string());
+                ("label", number.unwrap_or_default())
+            }
             None => ("object", String::new()),
         };
         match key.trim() {
@@ -320,6 +324,7 @@ fn written(list: &str, item: &ProtoValue) -> proto::Object {
         "routes" => Written::Route(typed(message)),
         "macs" => Written::Mac(typed(message)),
         "vnis" => Written::Vni(typed(message)),
+        "labels" => Written::Label(typed(message)),
         other => unreachable!("Objects has no list {other}"),
     };
     proto::Object {

@@ -15,6 +15,7 @@ pub fn to_data(objects: &[proto::Object]) -> serde_json::Value {
             Some(Written::Route(w)) => lists.routes.push(w),
             Some(Written::Mac(w)) => lists.macs.push(w),
             Some(Written::Vni(w)) => lists.vnis.push(w),
+            Some(Written::Label(w)) => lists.labels.push(w),
             None => {}
         }
     }

@@ -36,6 +36,8 @@ pub struct Headers {
     pub src_port: u16,
     /// Destination port, or the ICMP query identifier.
     pub dst_port: u16,
+    /// The nexthop, if a label or VNI has named it: no route is asked.
+    pub direct: Option<NexthopId>,
 }
 
 /// What becomes of both directions of an allowed flow.

@@ -19,10 +19,10 @@ pub(super) fn decide(
             return Err(DropReason::LinkLocal);
         }
     }
-    let forward = match vrf.routes.lookup(headers.dst_addr) {
-        Some(Target::Nexthop(nexthop)) => nexthop,
-        Some(Target::Gateway) => return Err(DropReason::ToGateway),
-        Some(Target::Connected(_)) | None => return Err(DropReason::NoRoute),
+    let forward = match (headers.direct, vrf.routes.lookup(headers.dst_addr)) {
+        (Some(nexthop), _) | (None, Some(Target::Nexthop(nexthop))) => nexthop,
+        (None, Some(Target::Gateway)) => return Err(DropReason::ToGateway),
+        (None, Some(Target::Connected(_)) | None) => return Err(DropReason::NoRoute),
     };
     bridge::check_horizon(tables, forward, ingress)?;
     let back = match (ingress.as_vif(), ingress.as_peer()) {

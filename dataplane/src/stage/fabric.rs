@@ -1,11 +1,11 @@
 //! Frames from the fabric: tunnel packets for this node are opened, neighbours
 //! are heard and answered, everything else is the kernel's.
 
-use encap::{ArpPacket, Buffer, EthernetHeader, MacAddr, Network, VXLAN_PORT, protocol};
-use encap::{arp, ecn, icmp, nd, rewrite};
+use encap::{ArpPacket, Buffer, EthernetHeader, MacAddr, Network, protocol};
+use encap::{arp, icmp, nd, rewrite};
 use std::net::IpAddr;
 
-use super::{Burst, Context, Ingress, Lane, Next, host, overlay, path_mtu};
+use super::{Burst, Context, Lane, Next, decap, host, path_mtu};
 use crate::reason::DropReason;
 
 /// Says for every packet whose it is.
@@ -41,8 +41,8 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
             to_host => to_host,
         });
     }
-    if meta.protocol == protocol::UDP && meta.dst_port == VXLAN_PORT {
-        return decap(context, lane, packet);
+    if let Some(outer) = encap::decap(packet, meta)? {
+        return decap::open(context, lane, packet, &outer);
     }
     if let Some(heard) = path_mtu::hear(context, meta, packet.bytes()) {
         return heard;
@@ -62,34 +62,6 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
         return Ok(Next::Emit(context.vif.id));
     }
     Ok(host::deliver(context.tables))
-}
-
-/// Opens a tunnel packet (RFC 7348 §4.1): what is inside goes on in its own vrf.
-fn decap<B: Buffer>(
-    context: &Context,
-    lane: &mut Lane,
-    packet: &mut B,
-) -> Result<Next, DropReason> {
-    let outer = encap::vxlan_decap(packet, &lane.meta)?;
-    let vrf = context
-        .tables
-        .vni(outer.vni)
-        .ok_or(DropReason::UnknownVni)?;
-    let peer = context
-        .tables
-        .underlay()
-        .peer(outer.outer_src)
-        .ok_or(DropReason::UnknownTunnelSource)?;
-    packet.truncate(lane.meta.end.into());
-    packet.trim_front(outer.inner)?;
-    lane.meta = encap::parse_packet(packet)?;
-    lane.vrf = vrf;
-    lane.ingress = Ingress::peer(peer);
-    if lane.meta.tagged {
-        return Err(DropReason::VlanUnexpected); // RFC 7348 §6.1
-    }
-    ecn::apply(packet.bytes_mut(), &lane.meta, outer.outer_traffic_class)?;
-    Ok(overlay::classify(context, lane, packet))
 }
 
 fn arp<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<Next, DropReason> {

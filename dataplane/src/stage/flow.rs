@@ -125,7 +125,10 @@ pub fn vrf_of(zone: Zone) -> (VrfId, Layer) {
 
 fn is_fresh(context: &Context, lane: &Lane, hit: &Hit) -> bool {
     let vrf = context.tables.vrf(lane.vrf);
-    hit.ingress() == lane.ingress.to_bits() && vrf.is_some_and(|vrf| !hit.is_stale(vrf.epoch))
+    let is_there = |nexthop: NexthopId| hit.nexthop() == nexthop.0;
+    hit.ingress() == lane.ingress.to_bits()
+        && lane.direct.is_none_or(is_there)
+        && vrf.is_some_and(|vrf| !hit.is_stale(vrf.epoch))
 }
 
 fn follow(hit: &Hit) -> Next {
@@ -162,6 +165,7 @@ fn miss(
         protocol: key.protocol(),
         src_port: key.src_port(),
         dst_port: key.dst_port(),
+        direct: lane.direct,
     };
     let decision = decide(context.tables, &headers, lane.ingress)?;
     let forward = action(&decision.forward, &decision, layer);

@@ -1,6 +1,6 @@
 //! The nexthop: deliver to a vif, push a tunnel, hand to the kernel.
 
-use encap::Buffer;
+use encap::{Buffer, Inner};
 
 use super::error_rate::ErrorRate;
 use super::outbox::Outbox;
@@ -8,6 +8,7 @@ use super::waiting::Waiting;
 use super::{Burst, Context, Lane, Layer, Next, errors, host, replicate, size};
 use crate::io::Pool;
 use crate::reason::DropReason;
+use crate::tables::spec::Payload;
 use crate::tables::{Nexthop, Tables, Tunnel, Vif, VifId};
 
 /// A worker's ways out.
@@ -132,28 +133,40 @@ fn through_tunnel<B: Buffer>(
     mut packet: B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
-    if packet.len() > tunnel.max_frame {
+    if tunnel.payload == Payload::Ip {
+        // Padding is no part of the packet; the header goes once it is not needed any more.
+        if !lane.meta.is_ip() {
+            return Err(DropReason::ForwardingMode);
+        }
+        packet.truncate(lane.meta.end.into());
+    }
+    if packet.len() > tunnel.inner_mtu + encap::ethernet::LEN {
         return Err(DropReason::TooBig);
     }
-    if layer == Layer::Routed {
+    if tunnel.payload == Payload::Ip {
+        packet.trim_front(lane.meta.l3.into())?;
+    } else if layer == Layer::Routed {
         let vrf = context.tables.vrf(lane.vrf).ok_or(DropReason::VifGone)?;
         let dst = tunnel.inner_mac.unwrap_or(vrf.mac);
         encap::rewrite::set_macs(packet.bytes_mut(), 0, dst, vrf.mac);
     }
-    let class = lane.meta.traffic_class;
+    let inner = Inner {
+        entropy: lane.entropy,
+        traffic_class: lane.meta.traffic_class,
+        // As it is sent: stage `rewrite` has lowered it since it was read.
+        ttl: match layer {
+            Layer::Routed => lane.meta.ttl.saturating_sub(1),
+            Layer::Bridged => 0,
+        },
+    };
     match tunnel.neighbour.mac() {
         Some(mac) => {
-            tunnel.header.push(&mut packet, mac, lane.entropy, class)?;
+            tunnel.header.push(&mut packet, mac, &inner)?;
             emit(context.tables, tunnel.egress, packet, exits)
         }
-        None => exits.waiting.hold(
-            packet,
-            context.vif,
-            tunnel,
-            lane.entropy,
-            class,
-            context.now,
-        ),
+        None => exits
+            .waiting
+            .hold(packet, context.vif, tunnel, inner, context.now),
     }
 }
 

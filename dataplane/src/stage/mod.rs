@@ -3,6 +3,7 @@
 
 pub mod announce;
 pub mod bridge;
+pub mod decap;
 pub mod error_rate;
 pub mod errors;
 pub mod fabric;
@@ -66,6 +67,8 @@ pub struct Lane {
     pub ingress: Ingress,
     /// Tells flows apart: tunnel source ports and flow labels come from it.
     pub entropy: u32,
+    /// Where it goes whatever routes and bridge entries say, if a label or VNI said so.
+    pub direct: Option<NexthopId>,
     /// What becomes of it, as far as decided.
     pub next: Next,
 }
@@ -107,6 +110,9 @@ pub enum Layer {
 pub struct Ingress(u32);
 
 const PEER: u32 = 1 << 31;
+/// Under a label or VNI that leads straight to a nexthop. Part of where a packet came from, so that
+/// a flow decided by a route is none for it, and the other way round.
+const DIRECT: u32 = 1 << 30;
 
 impl Ingress {
     /// From a vif.
@@ -119,6 +125,11 @@ impl Ingress {
         Ingress(id.0 | PEER)
     }
 
+    /// The same, straight to a nexthop.
+    pub fn direct(self) -> Ingress {
+        Ingress(self.0 | DIRECT)
+    }
+
     /// The vif, unless it came out of a tunnel.
     pub fn as_vif(self) -> Option<VifId> {
         (self.0 & PEER == 0).then_some(VifId(self.0))
@@ -126,7 +137,7 @@ impl Ingress {
 
     /// The tunnel remote, if it came out of a tunnel.
     pub fn as_peer(self) -> Option<PeerId> {
-        (self.0 & PEER != 0).then_some(PeerId(self.0 & !PEER))
+        (self.0 & PEER != 0).then_some(PeerId(self.0 & !(PEER | DIRECT)))
     }
 
     /// As flow entries keep it.

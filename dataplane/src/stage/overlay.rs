@@ -33,9 +33,7 @@ pub fn classify<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -
             // No answer would find it.
             _ if is_bridged_only(context, lane) => Next::Drop(DropReason::ForwardingMode),
             _ if !is_ip => Next::Drop(DropReason::ToGateway),
-            _ if lane.meta.source_route => Next::Drop(DropReason::SourceRoute),
-            _ if lane.meta.ttl <= 1 => Next::Drop(last_hop(vrf, lane, packet.bytes())),
-            _ => Next::Flow(Layer::Routed),
+            _ => routed(vrf, lane, packet.bytes()),
         };
     }
     match vrf.mode {
@@ -45,6 +43,17 @@ pub fn classify<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -
         _ if is_ip && bridge::is_unicast(context.tables, vrf, dst) => Next::Flow(Layer::Bridged),
         _ => Next::Bridge,
     }
+}
+
+/// What becomes of an IP packet to the router MAC.
+pub fn routed(vrf: &Vrf, lane: &Lane, frame: &[u8]) -> Next {
+    if lane.meta.source_route {
+        return Next::Drop(DropReason::SourceRoute);
+    }
+    if lane.meta.ttl <= 1 {
+        return Next::Drop(last_hop(vrf, lane, frame));
+    }
+    Next::Flow(Layer::Routed)
 }
 
 fn is_bridged_only(context: &Context, lane: &Lane) -> bool {

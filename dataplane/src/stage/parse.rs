@@ -20,13 +20,17 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
             vrf: context.vif.vrf,
             ingress: Ingress::vif(context.vif.id),
             entropy: 0,
+            direct: None,
             next,
         });
     }
 }
 
 fn headers<B: Buffer>(context: &Context, packet: &mut B) -> Result<Meta, DropReason> {
-    let meta = encap::parse_packet(packet)?;
+    let meta = match context.vif.role {
+        Role::Fabric => encap::parse_outer(packet)?,
+        Role::Tenant | Role::Host => encap::parse_packet(packet)?,
+    };
     if !meta.tagged && context.vif.vlan.is_none() {
         return Ok(meta);
     }

@@ -7,7 +7,8 @@
 //! VNI or label as far as the quote reaches, a source port that we choose, and
 //! longer than the MTU it reports. What is reported is bounded.
 
-use encap::{Meta, Quote, VxlanHeader, icmp_error, protocol, udp, vxlan};
+use encap::{MPLS_UDP_PORT, Meta, Quote, VXLAN_PORT, VxlanHeader};
+use encap::{gre, icmp_error, mpls, protocol, udp};
 
 use super::{Context, Next};
 use crate::reason::DropReason;
@@ -42,22 +43,37 @@ pub fn hear(context: &Context, meta: &Meta, frame: &[u8]) -> Option<Result<Next,
     }
 }
 
-/// The UDP destination port of a quoted tunnel packet; `None` if this is no kind of tunnel's.
+/// The UDP destination port of a quoted tunnel packet, 0 for GRE; `None` if this is no kind of tunnel's.
 fn tunnel_port(quote: &Quote) -> Option<u16> {
-    let is_tunnel = quote.protocol == protocol::UDP
-        && !quote.is_later_fragment
-        && quote.dst_port == encap::VXLAN_PORT;
-    is_tunnel.then_some(quote.dst_port)
+    match (quote.protocol, quote.dst_port) {
+        _ if quote.is_later_fragment => None,
+        (protocol::UDP, port @ (VXLAN_PORT | MPLS_UDP_PORT)) => Some(port),
+        (protocol::GRE, _) => Some(0),
+        _ => None,
+    }
 }
 
 fn is_ours(path: &Path, port: u16, quote: &Quote, frame: &[u8]) -> bool {
-    quote.src_port >= FIRST_SOURCE_PORT
-        && path.has(quote.protocol, port, number(quote.transport(frame)))
+    let has_our_port = quote.protocol != protocol::UDP || quote.src_port >= FIRST_SOURCE_PORT;
+    has_our_port
+        && path.has(
+            quote.protocol,
+            port,
+            number(quote.transport(frame), quote.protocol, port),
+        )
 }
 
-/// The VNI, if the quote reaches that far.
-fn number(transport: &[u8]) -> Option<u32> {
-    let header = transport.get(udp::LEN..udp::LEN + vxlan::LEN)?;
-    let (header, _) = VxlanHeader::split(header).ok()?;
-    header.vni().map(|vni| vni.get())
+/// The VNI or label, if the quote reaches that far.
+fn number(transport: &[u8], protocol: u8, port: u16) -> Option<u32> {
+    let header_len = match protocol {
+        protocol::GRE => gre::LEN,
+        _ => udp::LEN,
+    };
+    let inner = transport.get(header_len..)?;
+    if port == VXLAN_PORT {
+        let (header, _) = VxlanHeader::split(inner).ok()?;
+        return header.vni().map(|vni| vni.get());
+    }
+    let (entry, _) = mpls::Entry::split(inner).ok()?;
+    Some(entry.label().get())
 }

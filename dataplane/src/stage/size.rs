@@ -6,7 +6,7 @@
 //! from the vrf's gateway, as is a bridged packet, which has no router but whose
 //! sender must know all the same. Frames that are not IP are only dropped.
 
-use encap::{Buffer, Ipv4Header, L4Checksum, Meta, Network, Pieces, ethernet, icmp_error};
+use encap::{Buffer, Ipv4Header, L4Checksum, Meta, Network, Pieces, icmp_error};
 use flowtable::Ticks;
 
 use super::forward::{Exits, by_nexthop};
@@ -39,7 +39,7 @@ pub fn exceeded(context: &Context, nexthop: &Nexthop, meta: &Meta) -> Option<usi
 /// Largest inner IP packet that fits through a tunnel now, in bytes.
 #[inline]
 pub fn inner_mtu(tunnel: &Tunnel, now: Ticks) -> usize {
-    let by_link = tunnel.max_frame.saturating_sub(ethernet::LEN);
+    let by_link = tunnel.inner_mtu;
     match tunnel.path_mtu.mtu(now) {
         Some(path_mtu) if !tunnel.mtu_is_fixed => {
             let less = tunnel.link_mtu.saturating_sub(path_mtu);

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use encap::Buffer;
+use encap::{Buffer, Inner};
 use flowtable::Ticks;
 
 use super::outbox::Outbox;
@@ -30,8 +30,7 @@ struct Held<B> {
     /// Of the vif it came from.
     counters: Arc<VifCounters>,
     tunnel: Arc<Tunnel>,
-    entropy: u32,
-    traffic_class: u8,
+    inner: Inner,
     since: Ticks,
 }
 
@@ -52,8 +51,7 @@ impl<B: Buffer> Waiting<B> {
         packet: B,
         from: &Vif,
         tunnel: &Arc<Tunnel>,
-        entropy: u32,
-        traffic_class: u8,
+        inner: Inner,
         now: Ticks,
     ) -> Result<(), DropReason> {
         let neighbour = &tunnel.neighbour;
@@ -68,8 +66,7 @@ impl<B: Buffer> Waiting<B> {
             packet,
             counters: from.counters.clone(),
             tunnel: tunnel.clone(),
-            entropy,
-            traffic_class,
+            inner,
             since: now,
         });
         Ok(())
@@ -102,7 +99,7 @@ impl<B: Buffer> Waiting<B> {
                 Some(mac) => {
                     let header = &held.tunnel.header;
                     header
-                        .push(&mut held.packet, mac, held.entropy, held.traffic_class)
+                        .push(&mut held.packet, mac, &held.inner)
                         .map_err(DropReason::from)
                         .and_then(|()| {
                             let pushed = outbox.push(tables, uplink.id, held.packet);

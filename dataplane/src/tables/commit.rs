@@ -10,6 +10,7 @@ mod bridge;
 mod checks;
 mod claims;
 mod effects;
+mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -90,6 +91,7 @@ impl Tables {
         draft.check_router_macs(&steps, &mut refusals);
         draft.check_standing_tunnels(&steps, &mut refusals);
         draft.check_bridging(&steps, &mut refusals);
+        draft.check_uses(&steps, &mut refusals);
         if refusals.is_empty() {
             Ok(draft)
         } else {

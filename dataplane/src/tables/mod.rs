@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use encap::{MacAddr, VlanId, Vni};
+use encap::{Label, MacAddr, VlanId, Vni};
 use ipnet::IpNet;
 
 use crate::counters::VifCounters;
@@ -34,8 +34,8 @@ use path_mtu::Paths;
 use replicate::Group;
 use router::Advertised;
 use slab::Slab;
-use spec::{ForwardingMode, Key, Name, Object, Role};
-pub use tunnel::Tunnel;
+use spec::{ForwardingMode, Key, Name, Object, Payload, Role};
+pub use tunnel::{Terms, Tunnel};
 
 /// Index of a vrf in a snapshot; stays the same while the vrf lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,7 +77,8 @@ pub struct Tables {
     vrfs: Slab<Vrf>,
     vifs: Slab<Vif>,
     nexthops: Slab<Nexthop>,
-    vnis: Arc<FastMap<Vni, VrfId>>,
+    vnis: Arc<FastMap<Vni, Arrival>>,
+    labels: Arc<FastMap<Label, LabelEntry>>,
     underlay: Arc<Underlay>,
     /// Shared by all snapshots: learning is no commit.
     learned: Arc<Learned>,
@@ -132,6 +133,24 @@ pub enum Target {
     Gateway,
     /// On the link of a fabric vif.
     Connected(VifId),
+}
+
+/// Where packets from the fabric go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Into a network.
+    Vrf(VrfId),
+    /// Straight to a nexthop, which delivers to a tenant vif.
+    Nexthop(NexthopId),
+}
+
+/// A label of ours, resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LabelEntry {
+    /// Where its packets go.
+    pub to: Arrival,
+    /// What they are.
+    pub payload: Payload,
 }
 
 /// A port, resolved.
@@ -196,6 +215,8 @@ pub struct Underlay {
     /// The ways that tunnels take.
     pub paths: Paths,
     peers: FastMap<IpAddr, PeerId>,
+    /// Only of peers with which anything but the default was agreed.
+    terms: FastMap<IpAddr, Terms>,
     next_peer: u32,
 }
 
@@ -222,6 +243,7 @@ impl Tables {
             vifs: Slab::new(),
             nexthops: Slab::new(),
             vnis: Arc::default(),
+            labels: Arc::default(),
             underlay: Arc::default(),
             learned: Arc::default(),
         };
@@ -305,10 +327,16 @@ impl Tables {
         self.nexthops.get(id.0).map(|nexthop| &**nexthop)
     }
 
-    /// The vrf that a network id from the fabric belongs to.
+    /// Where a network id from the fabric leads.
     #[inline]
-    pub fn vni(&self, vni: Vni) -> Option<VrfId> {
+    pub fn vni(&self, vni: Vni) -> Option<Arrival> {
         self.vnis.get(&vni).copied()
+    }
+
+    /// Where a label from the fabric leads.
+    #[inline]
+    pub fn label(&self, label: Label) -> Option<LabelEntry> {
+        self.labels.get(&label).copied()
     }
 
     /// The name of a nexthop, for people: its own, or that of the vif it delivers to.
@@ -337,6 +365,12 @@ impl Underlay {
     #[inline]
     pub fn peer(&self, addr: IpAddr) -> Option<PeerId> {
         self.peers.get(&addr).copied()
+    }
+
+    /// What was agreed with the tunnel remote at this address.
+    #[inline]
+    pub fn terms(&self, addr: IpAddr) -> Terms {
+        self.terms.get(&addr).copied().unwrap_or_default()
     }
 
     /// The address of a tunnel remote.

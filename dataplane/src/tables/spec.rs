@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use encap::{MacAddr, VlanId, Vni};
+use encap::{Encap, Label, MacAddr, Model, VlanId, Vni};
 use ipnet::IpNet;
 
 /// A caller-chosen name; cheap to clone.
@@ -34,6 +34,8 @@ pub enum Object {
     Mac(Mac),
     /// What a VXLAN network id from the fabric leads to.
     Vni(VniEntry),
+    /// What an MPLS label from the fabric leads to.
+    Label(LabelEntry),
 }
 
 /// What an object is found by. Displays as `kind name`, e.g. `route front 10.1.0.9/32`.
@@ -51,6 +53,8 @@ pub enum Key {
     Mac(Name, MacAddr),
     /// By number.
     Vni(Vni),
+    /// By number.
+    Label(Label),
 }
 
 /// A tenant network.
@@ -207,17 +211,26 @@ pub enum NexthopAction {
     Reject,
 }
 
-/// A VXLAN tunnel to another node (RFC 7348).
+/// A tunnel to another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tunnel {
+    /// How packets are wrapped, and the network id or label sent.
+    pub encap: Encap,
+    /// What is wrapped.
+    pub payload: Payload,
     /// Outer source. `None`: the address of the fabric vif that leads to `remote`.
     pub local: Option<IpAddr>,
     /// Outer destination.
     pub remote: IpAddr,
-    /// The network id sent.
-    pub vni: Vni,
     /// Inner destination MAC of routed packets. `None`: the vrf's router MAC.
     pub inner_mac: Option<MacAddr>,
+    /// What the outer DSCP is (RFC 2983), and what becomes of it at the end.
+    pub dscp: Model,
+    /// What the label's TTL is (RFC 3443), and what becomes of it at the end.
+    pub ttl: Model,
+    /// Over IPv6: UDP checksums are sent as zero (RFC 6935), and MPLS over UDP without them is taken
+    /// from this remote.
+    pub udp_zero_checksum: bool,
     /// What is cut when a packet is too big.
     pub fragment: FragmentMode,
     /// The path MTU, in bytes of the outer IP packet, instead of the one heard of. `None`: the
@@ -233,6 +246,16 @@ pub enum FragmentMode {
     Inner,
     /// The tunnel's; the other node must put it together again. Not for VXLAN (RFC 7348 §4.3).
     Outer,
+}
+
+/// What a tunnel or a label wraps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Payload {
+    /// IP packets, without a link layer's header.
+    #[default]
+    Ip,
+    /// Ethernet frames.
+    Ethernet,
 }
 
 /// A prefix in a vrf.
@@ -267,8 +290,59 @@ pub struct Mac {
 pub struct VniEntry {
     /// The network id.
     pub vni: Vni,
-    /// The network its frames belong to.
-    pub vrf: Name,
+    /// Where its frames go.
+    pub to: Arrival,
+}
+
+/// What arrives from the fabric under an MPLS label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelEntry {
+    /// The label.
+    pub label: Label,
+    /// Where its packets go.
+    pub to: Arrival,
+    /// What is behind the label stack.
+    pub payload: Payload,
+}
+
+/// Where packets go that arrived from the fabric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Into this network, whose routes and bridge entries say more.
+    Vrf(Name),
+    /// Straight to this nexthop, which delivers to a tenant vif.
+    Nexthop(Name),
+}
+
+impl Tunnel {
+    /// A tunnel to `remote` of which nothing else was said.
+    pub fn new(remote: IpAddr, encap: Encap) -> Tunnel {
+        Tunnel {
+            encap,
+            payload: match encap {
+                Encap::Vxlan(_) => Payload::Ethernet,
+                Encap::MplsUdp(_) | Encap::MplsGre(_) => Payload::Ip,
+            },
+            local: None,
+            remote,
+            inner_mac: None,
+            dscp: Model::Pipe,
+            ttl: Model::Pipe,
+            udp_zero_checksum: false,
+            fragment: FragmentMode::Inner,
+            mtu: None,
+        }
+    }
+}
+
+impl Arrival {
+    /// The object this mentions, with the field that does.
+    fn reference(&self) -> (&'static str, Key) {
+        match self {
+            Arrival::Vrf(vrf) => ("vrf", Key::Vrf(vrf.clone())),
+            Arrival::Nexthop(nexthop) => ("nexthop", Key::Nexthop(nexthop.clone())),
+        }
+    }
 }
 
 impl Vrf {
@@ -297,6 +371,7 @@ impl Object {
             Object::Route(route) => Key::Route(route.vrf.clone(), route.prefix),
             Object::Mac(mac) => Key::Mac(mac.vrf.clone(), mac.mac),
             Object::Vni(entry) => Key::Vni(entry.vni),
+            Object::Label(entry) => Key::Label(entry.label),
         }
     }
 }
@@ -324,7 +399,9 @@ impl Object {
                     ("nexthop", Key::Nexthop(nexthop.clone())),
                 ]
             }
-            Object::Vni(entry) => vec![("vrf", Key::Vrf(entry.vrf.clone()))],
+            Object::Vni(VniEntry { to, .. }) | Object::Label(LabelEntry { to, .. }) => {
+                vec![to.reference()]
+            }
         }
     }
 }
@@ -339,6 +416,7 @@ impl Key {
             Key::Route(..) => "route",
             Key::Mac(..) => "mac",
             Key::Vni(_) => "vni",
+            Key::Label(_) => "label",
         }
     }
 
@@ -349,6 +427,7 @@ impl Key {
             Key::Route(vrf, prefix) => format!("{vrf} {prefix}"),
             Key::Mac(vrf, mac) => format!("{vrf} {mac}"),
             Key::Vni(vni) => vni.get().to_string(),
+            Key::Label(label) => label.get().to_string(),
         }
     }
 }

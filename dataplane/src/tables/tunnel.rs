@@ -4,11 +4,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use encap::{MacAddr, Outer, TunnelHeader};
+use encap::{MacAddr, Model, Outer, TunnelHeader};
 
 use super::neighbour::Neighbour;
 use super::path_mtu::{PathMtu, Paths, TunnelId};
-use super::{Nexthop, PeerId, Tables, Target, UNDERLAY, Underlay, VifId, spec};
+use super::spec::{self, Payload};
+use super::{Nexthop, PeerId, Tables, Target, UNDERLAY, Underlay, Vif, VifId};
 
 /// TTL or hop limit of outer headers (RFC 1700's default, RFC 3443 pipe model).
 const OUTER_TTL: u8 = 64;
@@ -26,16 +27,29 @@ pub struct Tunnel {
     pub peer: PeerId,
     /// Inner destination of routed packets; `None`: the vrf's router MAC.
     pub inner_mac: Option<MacAddr>,
-    /// Largest inner Ethernet frame, in bytes.
-    pub max_frame: usize,
+    /// What it wraps.
+    pub payload: Payload,
+    /// Largest inner IP packet, in bytes: what `link_mtu` leaves without the headers between.
+    pub inner_mtu: usize,
     /// What is cut when a packet is too big.
     pub fragment: spec::FragmentMode,
-    /// The MTU that `max_frame` comes from: the uplink's, or the configured one.
+    /// The MTU that `inner_mtu` comes from: the uplink's, or the configured one.
     pub link_mtu: u16,
     /// What is known of the way to the other end.
     pub path_mtu: Arc<PathMtu>,
     /// Whether configuration fixes the MTU, whatever is heard.
     pub mtu_is_fixed: bool,
+}
+
+/// What was agreed with the node at the other end of tunnels: what any tunnel to it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// MPLS over UDP over IPv6 may come without a checksum (RFC 7510 §3.1).
+    pub udp_zero_checksum: bool,
+    /// Whether the outer DSCP becomes the inner one.
+    pub dscp: Model,
+    /// Whether the label's TTL becomes the inner one, if that is lower.
+    pub ttl: Model,
 }
 
 /// Where underlay packets to an address go: the uplink and the neighbour on it.
@@ -126,44 +140,51 @@ impl Tables {
     ) -> Option<Tunnel> {
         // A peer is one even while there is no way to it: what it sends may arrive.
         let peer = peer_id(tunnel.remote, old, next);
+        agree(tunnel, next);
         let path = self.underlay_path(tunnel.remote)?;
         let uplink = self.vif(path.egress)?;
         let local = tunnel.local.or_else(|| {
             let mut own = uplink.addresses.iter().map(|net| net.addr());
             own.find(|addr| addr.is_ipv4() == tunnel.remote.is_ipv4())
         })?;
-        let header = TunnelHeader::vxlan(
-            &Outer {
-                src_mac: uplink.mac,
-                dst_mac: MacAddr::ZERO,
-                vlan: None,
-                src: local,
-                dst: tunnel.remote,
-                ttl: OUTER_TTL,
-            },
-            tunnel.vni,
-        )
-        .ok()?;
+        let header = self.header(tunnel, uplink, local)?;
         let link_mtu = tunnel.mtu.unwrap_or(uplink.mtu).min(uplink.mtu);
-        let id = TunnelId::vxlan(tunnel.vni);
         let path_mtu = Paths::enter(
             (&old.paths, &mut next.paths),
             (local, tunnel.remote),
-            id,
+            TunnelId::of(tunnel.encap),
             uplink.mtu,
         );
-        let overhead = header.len().saturating_sub(encap::ethernet::LEN);
         Some(Tunnel {
             egress: path.egress,
             neighbour: self.neighbour_cell(path.egress, path.neighbour, old, next),
             peer,
             inner_mac: tunnel.inner_mac,
-            max_frame: usize::from(link_mtu).saturating_sub(overhead),
+            payload: tunnel.payload,
+            inner_mtu: inner_mtu(link_mtu, &header, tunnel.payload),
             fragment: tunnel.fragment,
             link_mtu,
             path_mtu,
             mtu_is_fixed: tunnel.mtu.is_some(),
             header,
+        })
+    }
+
+    /// The outer header of a tunnel that leaves by `uplink`.
+    fn header(&self, spec: &spec::Tunnel, uplink: &Vif, local: IpAddr) -> Option<TunnelHeader> {
+        let outer = Outer {
+            src_mac: uplink.mac,
+            dst_mac: MacAddr::ZERO,
+            vlan: None,
+            src: local,
+            dst: spec.remote,
+            ttl: OUTER_TTL,
+        };
+        let header = TunnelHeader::new(&outer, spec.encap).ok()?;
+        let header = header.with_dscp(spec.dscp).with_ttl(spec.ttl);
+        Some(match spec.udp_zero_checksum {
+            true => header.without_checksum(),
+            false => header,
         })
     }
 
@@ -236,6 +257,36 @@ impl Tables {
             }
         }
         links
+    }
+}
+
+/// Largest inner IP packet behind `header` on a link that takes IP packets of `mtu` bytes.
+fn inner_mtu(mtu: u16, header: &TunnelHeader, payload: Payload) -> usize {
+    let inner_link = match payload {
+        Payload::Ip => 0,
+        Payload::Ethernet => encap::ethernet::LEN,
+    };
+    let between = header.len() - encap::ethernet::LEN + inner_link;
+    usize::from(mtu).saturating_sub(between)
+}
+
+/// Adds what a tunnel says to what was agreed with its remote.
+fn agree(tunnel: &spec::Tunnel, next: &mut Underlay) {
+    let said = Terms {
+        udp_zero_checksum: tunnel.udp_zero_checksum,
+        dscp: tunnel.dscp,
+        ttl: tunnel.ttl,
+    };
+    if said == Terms::default() {
+        return;
+    }
+    let terms = next.terms.entry(tunnel.remote).or_default();
+    terms.udp_zero_checksum |= said.udp_zero_checksum;
+    if said.dscp == Model::Uniform {
+        terms.dscp = said.dscp;
+    }
+    if said.ttl == Model::Uniform {
+        terms.ttl = said.ttl;
     }
 }
 

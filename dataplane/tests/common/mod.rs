@@ -14,7 +14,7 @@ use dataplane::tables::change::{Change, Refusal, Request};
 use dataplane::tables::spec::*;
 use dataplane::worker::Worker;
 use dataplane::{DropReason, accounts};
-use encap::{MacAddr, MemBuffer, Vni};
+use encap::{Encap, MacAddr, MemBuffer, Vni};
 use etherparse::PacketBuilder;
 use flowtable::{FlowTable, Ticks, Timeouts};
 
@@ -281,12 +281,10 @@ pub fn tunnel(name: &str, remote: &str, vni: u32, inner_mac: Option<MacAddr>) ->
     Object::Nexthop(Nexthop {
         name: name.into(),
         action: NexthopAction::Tunnel(Tunnel {
-            local: None,
-            remote: ip(remote),
-            vni: Vni::new(vni).expect("24 bits"),
             inner_mac,
             fragment: FragmentMode::Inner,
             mtu: None,
+            ..Tunnel::new(ip(remote), Encap::Vxlan(Vni::new(vni).expect("24 bits")))
         }),
     })
 }
@@ -311,7 +309,7 @@ pub fn mac(vrf: &str, mac: MacAddr, nexthop: &str, addr: Option<&str>) -> Object
 pub fn vni(number: u32, vrf: &str) -> Object {
     Object::Vni(VniEntry {
         vni: Vni::new(number).expect("24 bits"),
-        vrf: vrf.into(),
+        to: Arrival::Vrf(vrf.into()),
     })
 }
 

@@ -1,6 +1,6 @@
 use super::*;
-use crate::parse;
 use crate::samples::{self, PING, PING6, hex};
+use crate::{ipv6, parse};
 
 /// An inner field, and what becomes of it under each outer one (Not-ECT, ECT(0), ECT(1), CE); `None`
 /// drops. The flag says the figure marks the pair.
@@ -76,12 +76,12 @@ fn all_sixteen_pairs_are_applied_and_checksums_stay_right() {
                 let before = frame.clone();
                 let meta = parse(&frame).unwrap();
                 let Some(expected) = expected else {
-                    let refused = apply(&mut frame, &meta, outer);
+                    let refused = apply(&mut frame, &meta, outer, Model::Pipe);
                     assert_eq!(refused, Err(Error::EcnNotCapable));
                     assert_eq!(frame, before);
                     continue;
                 };
-                apply(&mut frame, &meta, outer).unwrap();
+                apply(&mut frame, &meta, outer, Model::Pipe).unwrap();
                 // Built anew with the field expected, checksum and all.
                 assert_eq!(frame, with_traffic_class(template, expected | DSCP));
             }
@@ -89,11 +89,25 @@ fn all_sixteen_pairs_are_applied_and_checksums_stay_right() {
     }
 }
 
+// RFC 2983 §3: what became of the class on the way comes out of a uniform tunnel.
+#[test]
+fn outer_dscp_comes_out_of_a_uniform_tunnel() {
+    for template in [PING, PING6] {
+        let mut frame = with_traffic_class(template, DSCP | ECT0);
+        let meta = parse(&frame).unwrap();
+        apply(&mut frame, &meta, 0x40 | CE, Model::Uniform).unwrap();
+        assert_eq!(frame, with_traffic_class(template, 0x40 | CE));
+        let meta = parse(&frame).unwrap();
+        apply(&mut frame, &meta, 0x20, Model::Uniform).unwrap();
+        assert_eq!(frame, with_traffic_class(template, 0x20 | CE));
+    }
+}
+
 #[test]
 fn frames_without_ip_pass_through_congestion() {
     let mut frame = hex(samples::ARP_REQUEST);
     let meta = parse(&frame).unwrap();
-    assert_eq!(apply(&mut frame, &meta, CE), Ok(()));
+    assert_eq!(apply(&mut frame, &meta, CE, Model::Uniform), Ok(()));
     assert_eq!(frame, hex(samples::ARP_REQUEST));
 }
 

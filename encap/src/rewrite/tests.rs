@@ -44,6 +44,24 @@ fn hop_limit_goes_down_in_a_tagged_frame() {
     assert_eq!(frame, expected);
 }
 
+// RFC 3443 §3.6.1, and never up (RFC 4023 §5.2).
+#[test]
+fn ttl_is_lowered_and_never_raised() {
+    for (template, at) in [(PING, 22), (PING6, 21)] {
+        for (limit, expected) in [(255, 64), (64, 64), (63, 63), (2, 2)] {
+            let mut frame = hex(template);
+            let meta = parse(&frame).unwrap();
+            limit_ttl(&mut frame, &meta, limit);
+            let mut built = hex(template);
+            built[at] = expected;
+            if at == 22 {
+                samples::fix_ipv4(&mut built[14..]);
+            }
+            assert_eq!(frame, built);
+        }
+    }
+}
+
 #[test]
 fn frames_without_ip_have_no_ttl() {
     let mut frame = hex(ARP_REQUEST);

@@ -96,7 +96,7 @@ Examples:
   vrctl get route front 10.1.0.9/32
   vrctl get all --owner vrctl -o yaml > backup.yaml")]
 pub(crate) struct GetArgs {
-    /// vrf, vif, nexthop, route, mac, vni (or their plurals), or all
+    /// vrf, vif, nexthop, route, mac, vni, label (or their plurals), or all
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// The object's name; for a route VRF PREFIX, for a mac VRF MAC
@@ -118,7 +118,7 @@ Examples:
   vrctl delete route front 10.1.0.9/32
   vrctl delete vni 5001 --owner boot")]
 pub(crate) struct DeleteArgs {
-    /// vrf, vif, nexthop, route, mac or vni
+    /// vrf, vif, nexthop, route, mac, vni or label
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// The object's name; for a route VRF PREFIX, for a mac VRF MAC
@@ -223,5 +223,7 @@ pub(crate) enum Kind {
     Mac,
     #[value(alias = "vnis")]
     Vni,
+    #[value(alias = "labels")]
+    Label,
     All,
 }

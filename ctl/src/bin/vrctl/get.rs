@@ -115,6 +115,10 @@ impl Wanted {
                 Ok(number) => Key::Vni(number),
                 Err(_) => return Err(usage(&format!("`{number}` is not a VNI; write a number"))),
             },
+            (Kind::Label, [number]) => match number.parse() {
+                Ok(number) => Key::Label(number),
+                Err(_) => return Err(usage(&format!("`{number}` is not a label; write a number"))),
+            },
             (_, [_, more, ..]) => return Err(usage(&format!("`{more}` is one name too many"))),
         };
         let key = proto::Key { key: Some(key) };
@@ -139,6 +143,7 @@ impl Kind {
             Kind::Route => proto::Kind::Route,
             Kind::Mac => proto::Kind::Mac,
             Kind::Vni => proto::Kind::Vni,
+            Kind::Label => proto::Kind::Label,
             Kind::All => proto::Kind::Unspecified,
         }
     }

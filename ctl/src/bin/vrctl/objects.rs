@@ -9,13 +9,14 @@ use crate::Failure;
 use crate::cli::Kind;
 use crate::table::{Table, count};
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind::Vrf,
     Kind::Vif,
     Kind::Nexthop,
     Kind::Route,
     Kind::Mac,
     Kind::Vni,
+    Kind::Label,
 ];
 
 /// Writes objects of one kind as a table, of all kinds as a table each.
@@ -54,6 +55,7 @@ impl Kind {
             Kind::Route => "route",
             Kind::Mac => "mac",
             Kind::Vni => "vni",
+            Kind::Label => "label",
             Kind::All => "object",
         }
     }
@@ -76,7 +78,8 @@ impl Kind {
             Kind::Nexthop => &["NEXTHOP", "ACTION", "OWNER"],
             Kind::Route => &["VRF", "PREFIX", "NEXTHOP", "OWNER"],
             Kind::Mac => &["VRF", "MAC", "IP", "NEXTHOP", "OWNER"],
-            Kind::Vni => &["VNI>", "VRF", "OWNER"],
+            Kind::Vni => &["VNI>", "VRF", "NEXTHOP", "OWNER"],
+            Kind::Label => &["LABEL>", "PAYLOAD", "VRF", "NEXTHOP", "OWNER"],
             Kind::All => &[],
         }
     }
@@ -140,7 +143,15 @@ fn cells(kind: Kind, object: &Object) -> Option<Vec<String>> {
             text(&mac.ip),
             mac.nexthop.clone(),
         ],
-        (Kind::Vni, Object::Vni(vni)) => vec![number(vni.vni), vni.vrf.clone()],
+        (Kind::Vni, Object::Vni(vni)) => {
+            vec![number(vni.vni), vni.vrf.clone(), text(&vni.nexthop)]
+        }
+        (Kind::Label, Object::Label(label)) => vec![
+            number(label.label),
+            files::short_name("Payload", label.payload().as_str_name()),
+            label.vrf.clone(),
+            text(&label.nexthop),
+        ],
         _ => return None,
     })
 }
@@ -161,6 +172,11 @@ fn action(nexthop: &proto::Nexthop) -> String {
             let with = [("from", &tunnel.local), ("inner mac", &tunnel.inner_mac)];
             if let Some(vni) = tunnel.vni {
                 text.push_str(&format!(" vni {vni}"));
+            }
+            if let Some(label) = tunnel.label {
+                text.push_str(&format!(" label {label}"));
+                let payload = files::short_name("Payload", tunnel.payload().as_str_name());
+                text.push_str(&format!(" payload {payload}"));
             }
             for (word, value) in with {
                 if let Some(value) = value {

@@ -3,7 +3,7 @@
 
 use super::{Draft, Steps};
 use crate::tables::change::Refusal;
-use crate::tables::spec::{self, Key, Mac, NexthopAction, Object, Role};
+use crate::tables::spec::{self, Key, Mac, NexthopAction, Object, Payload, Role};
 
 impl Draft {
     /// Everything about bridging that depends on more than one object, with the
@@ -121,7 +121,7 @@ impl Draft {
     /// Whether a frame can be sent there as it is.
     fn is_place(&self, action: &NexthopAction) -> bool {
         match action {
-            NexthopAction::Tunnel(_) => true,
+            NexthopAction::Tunnel(tunnel) => tunnel.payload == Payload::Ethernet,
             NexthopAction::Vif { vif, address } => {
                 address.is_none() && self.vif_spec(vif).is_some_and(|it| it.role == Role::Tenant)
             }
@@ -191,7 +191,7 @@ impl Draft {
         matches!(stored.map(|it| &it.object), Some(Object::Vrf(vrf)) if vrf.learning)
     }
 
-    fn action(&self, nexthop: &spec::Name) -> Option<&NexthopAction> {
+    pub(super) fn action(&self, nexthop: &spec::Name) -> Option<&NexthopAction> {
         let stored = self.tables.objects.get(&Key::Nexthop(nexthop.clone()))?;
         match &stored.object {
             Object::Nexthop(nexthop) => Some(&nexthop.action),

@@ -12,7 +12,8 @@ use crate::tables::change::Refusal;
 use crate::tables::router::Advertised;
 use crate::tables::spec::{self, Key, NexthopAction, Object, Role};
 use crate::tables::{
-    MAX_VIFS, MAX_VRFS, Nexthop, NexthopId, Tables, Target, Vif, VifId, Vrf, VrfId,
+    Arrival, LabelEntry, MAX_VIFS, MAX_VRFS, Nexthop, NexthopId, Tables, Target, Vif, VifId, Vrf,
+    VrfId,
 };
 use encap::MacAddr;
 
@@ -43,9 +44,25 @@ impl Draft {
                     }
                 }
                 Object::Vni(entry) => {
-                    self.touch(&entry.vrf);
+                    self.arrival(&entry.to);
                     Arc::make_mut(&mut self.tables.vnis).remove(&entry.vni);
                 }
+                Object::Label(entry) => {
+                    self.arrival(&entry.to);
+                    Arc::make_mut(&mut self.tables.labels).remove(&entry.label);
+                }
+            }
+        }
+    }
+
+    /// Where packets from the fabric go, or went: decisions about them will be made again.
+    fn arrival(&mut self, to: &spec::Arrival) -> Option<Arrival> {
+        match to {
+            spec::Arrival::Vrf(name) => self.touch(name).map(|vrf| Arrival::Vrf(vrf.id)),
+            spec::Arrival::Nexthop(name) => {
+                self.all_touched = true; // whichever network its vif is in
+                let id = self.tables.names.nexthops.get(name).copied();
+                id.map(Arrival::Nexthop)
             }
         }
     }
@@ -123,9 +140,15 @@ impl Draft {
                 Object::Route(route) => self.install_route(route, refusals),
                 Object::Mac(mac) => self.install_mac(mac, refusals),
                 Object::Vni(entry) => {
-                    self.touch(&entry.vrf);
-                    if let Some(vrf) = self.tables.names.vrfs.get(&entry.vrf).copied() {
-                        Arc::make_mut(&mut self.tables.vnis).insert(entry.vni, vrf);
+                    if let Some(to) = self.arrival(&entry.to) {
+                        Arc::make_mut(&mut self.tables.vnis).insert(entry.vni, to);
+                    }
+                }
+                Object::Label(entry) => {
+                    if let Some(to) = self.arrival(&entry.to) {
+                        let payload = entry.payload;
+                        let entry_of = LabelEntry { to, payload };
+                        Arc::make_mut(&mut self.tables.labels).insert(entry.label, entry_of);
                     }
                 }
             }
