@@ -260,7 +260,6 @@ fn any_nexthop(random: &mut Random) -> Object {
                 .one_in(3)
                 .then(|| ip(random.pick(&["192.0.2.1", "192.0.2.7", "fd01::1"]))),
             inner_mac: random.one_in(2).then(|| MACS[3]),
-            fragment: FragmentMode::Inner,
             mtu: random.one_in(3).then_some(1400),
             ..Tunnel::new(
                 ip(random.pick(&REMOTES)),

@@ -51,10 +51,13 @@ fn plain_ipv4(packet: &[u8]) -> Option<Meta> {
     let headers = packet.first_chunk::<{ ipv4::LEN + udp::LEN }>()?;
     let (header, transport) = ipv4::Header::split(headers).ok()?;
     let total_len = header.total_len();
-    let plain = headers[0] == VERSION_AND_LEN
-        && !header.is_fragment()
-        && usize::from(total_len) <= packet.len()
-        && header.sum().finish() == 0;
+    if headers[0] != VERSION_AND_LEN
+        || header.is_fragment()
+        || usize::from(total_len) > packet.len()
+        || header.sum().finish() != 0
+    {
+        return None;
+    }
     let mut meta = Meta::new(ethernet::LEN as u16, ethernet::LEN as u16 + total_len);
     meta.ether_type = IPV4;
     meta.network = Network::Ipv4;
@@ -64,11 +67,7 @@ fn plain_ipv4(packet: &[u8]) -> Option<Meta> {
     meta.ttl = header.ttl();
     meta.traffic_class = header.traffic_class();
     let payload_len = total_len.checked_sub(ipv4::LEN as u16)?;
-    if plain {
-        with_transport(meta, transport, payload_len)
-    } else {
-        None
-    }
+    with_transport(meta, transport, payload_len)
 }
 
 #[inline]
@@ -122,6 +121,9 @@ mod tests {
                     frame[at] = random.next() as u8;
                 }
                 frame.truncate(frame.len() - random.below(2) * random.below(frame.len()));
+                if round % 5 == 0 && frame.len() > 18 {
+                    frame[16..18].fill(0xff); // the largest total length there is
+                }
                 if random.below(2) == 0 && frame.len() > 14 + 60 {
                     samples::fix_ipv4(&mut frame[14..]);
                 }

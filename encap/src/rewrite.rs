@@ -9,16 +9,16 @@ pub fn decrement_ttl(frame: &mut [u8], meta: &Meta) {
     change_ttl(frame, meta, |ttl| ttl.wrapping_sub(1));
 }
 
-/// Undoes [`decrement_ttl`], for an error that quotes the packet as it came.
-pub fn increment_ttl(frame: &mut [u8], meta: &Meta) {
-    change_ttl(frame, meta, |ttl| ttl.wrapping_add(1));
-}
-
 /// Lowers the TTL or hop limit to at most `ttl`, keeping the IPv4 checksum right: what leaves a tunnel
 /// of the uniform model has no more hops left than its label had, and never more than it came with
 /// (RFC 3443 §3.6.1, RFC 4023 §5.2). What is not IP stays as it is.
 pub fn limit_ttl(frame: &mut [u8], meta: &Meta, ttl: u8) {
     change_ttl(frame, meta, |old| old.min(ttl));
+}
+
+/// Undoes [`decrement_ttl`], for an error that quotes the packet as it came.
+pub fn increment_ttl(frame: &mut [u8], meta: &Meta) {
+    change_ttl(frame, meta, |ttl| ttl.wrapping_add(1));
 }
 
 #[inline]

@@ -319,11 +319,11 @@ fn tunnel(w: &proto::Tunnel, p: &mut Problems) -> Option<spec::Tunnel> {
         local: local?,
         remote: remote?,
         inner_mac: inner_mac?,
-        fragment: fragment?,
-        mtu: mtu?,
         dscp: dscp?,
         ttl: ttl?,
         udp_zero_checksum: w.udp_zero_checksum,
+        fragment: fragment?,
+        mtu: mtu?,
     })
 }
 

@@ -161,12 +161,11 @@ fn arrival() -> impl Strategy<Value = Arrival> {
 
 fn nexthop() -> impl Strategy<Value = Nexthop> {
     let fragment = prop::sample::select(vec![FragmentMode::Inner, FragmentMode::Outer]);
-    let size = (fragment, option::of(1280u16..));
     let tunnel = (
         (any::<bool>(), host_addr(), encap()),
         (option::of(station()), any::<bool>()),
         [any::<bool>(), any::<bool>(), any::<bool>()],
-        size,
+        (fragment, option::of(1280u16..)),
     )
         .prop_map(
             |(
@@ -193,9 +192,9 @@ fn nexthop() -> impl Strategy<Value = Nexthop> {
                     inner_mac: inner_mac.filter(|_| payload == Payload::Ethernet),
                     dscp: model(dscp),
                     ttl: model(ttl && !is_vxlan),
-                    udp_zero_checksum: zero && !is_gre && remote.is_ipv6(),
                     fragment,
                     mtu,
+                    udp_zero_checksum: zero && !is_gre && remote.is_ipv6(),
                 })
             },
         );
@@ -421,8 +420,7 @@ fn a_tunnel_needs_one_ip_version() {
                 local: Some("fd00::1".into()),
                 remote: "192.0.2.2".into(),
                 vni: Some(1 << 24),
-                inner_mac: None,
-                ..Default::default()
+                ..proto::Tunnel::default()
             })),
         })),
     };

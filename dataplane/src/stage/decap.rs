@@ -58,8 +58,8 @@ pub fn open<B: Buffer>(
         check_inner(lane, packet, &outer.circuit, remote)?;
     }
     ecn::apply(packet.bytes_mut(), &lane.meta, traffic_class, terms.dscp)?;
-    if let (Circuit::Labels(stack), Payload::Ip, Model::Uniform) =
-        (&outer.circuit, entry.payload, terms.ttl)
+    if let (Circuit::Labels(stack), Payload::Ip) = (&outer.circuit, entry.payload)
+        && terms.ttl == Model::Uniform
     {
         rewrite::limit_ttl(packet.bytes_mut(), &lane.meta, stack.ttl);
         lane.meta.ttl = lane.meta.ttl.min(stack.ttl);

@@ -7,8 +7,9 @@
 //! VNI or label as far as the quote reaches, a source port that we choose, and
 //! longer than the MTU it reports. What is reported is bounded.
 
-use encap::{MPLS_UDP_PORT, Meta, Quote, VXLAN_PORT, VxlanHeader};
-use encap::{gre, icmp_error, mpls, protocol, udp};
+use encap::{
+    LabelEntry, MPLS_UDP_PORT, Meta, Quote, VXLAN_PORT, VxlanHeader, gre, icmp_error, protocol, udp,
+};
 
 use super::{Context, Next};
 use crate::reason::DropReason;
@@ -43,10 +44,13 @@ pub fn hear(context: &Context, meta: &Meta, frame: &[u8]) -> Option<Result<Next,
     }
 }
 
-/// The UDP destination port of a quoted tunnel packet, 0 for GRE; `None` if this is no kind of tunnel's.
+/// The UDP destination port of a quoted tunnel packet, 0 for GRE; `None` if this is no kind of
+/// tunnel's.
 fn tunnel_port(quote: &Quote) -> Option<u16> {
+    if quote.is_later_fragment {
+        return None;
+    }
     match (quote.protocol, quote.dst_port) {
-        _ if quote.is_later_fragment => None,
         (protocol::UDP, port @ (VXLAN_PORT | MPLS_UDP_PORT)) => Some(port),
         (protocol::GRE, _) => Some(0),
         _ => None,
@@ -54,26 +58,22 @@ fn tunnel_port(quote: &Quote) -> Option<u16> {
 }
 
 fn is_ours(path: &Path, port: u16, quote: &Quote, frame: &[u8]) -> bool {
-    let has_our_port = quote.protocol != protocol::UDP || quote.src_port >= FIRST_SOURCE_PORT;
-    has_our_port
-        && path.has(
-            quote.protocol,
-            port,
-            number(quote.transport(frame), quote.protocol, port),
-        )
+    let is_our_port = quote.protocol != protocol::UDP || quote.src_port >= FIRST_SOURCE_PORT;
+    is_our_port && path.has(quote.protocol, port, number(port, quote.transport(frame)))
 }
 
 /// The VNI or label, if the quote reaches that far.
-fn number(transport: &[u8], protocol: u8, port: u16) -> Option<u32> {
-    let header_len = match protocol {
-        protocol::GRE => gre::LEN,
-        _ => udp::LEN,
-    };
-    let inner = transport.get(header_len..)?;
+fn number(port: u16, transport: &[u8]) -> Option<u32> {
     if port == VXLAN_PORT {
-        let (header, _) = VxlanHeader::split(inner).ok()?;
+        let (header, _) = VxlanHeader::split(transport.get(udp::LEN..)?).ok()?;
         return header.vni().map(|vni| vni.get());
     }
-    let (entry, _) = mpls::Entry::split(inner).ok()?;
+    // Our GRE headers have no optional fields.
+    let before = if port == MPLS_UDP_PORT {
+        udp::LEN
+    } else {
+        gre::LEN
+    };
+    let (entry, _) = LabelEntry::split(transport.get(before..)?).ok()?;
     Some(entry.label().get())
 }

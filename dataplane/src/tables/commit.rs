@@ -90,8 +90,8 @@ impl Tables {
         checks::check_devices(&steps, &mut refusals);
         draft.check_router_macs(&steps, &mut refusals);
         draft.check_standing_tunnels(&steps, &mut refusals);
-        draft.check_bridging(&steps, &mut refusals);
         draft.check_uses(&steps, &mut refusals);
+        draft.check_bridging(&steps, &mut refusals);
         if refusals.is_empty() {
             Ok(draft)
         } else {

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use encap::{Encap, MPLS_UDP_PORT, VXLAN_PORT, protocol};
+use encap::{Encap, MPLS_UDP_PORT, VXLAN_PORT};
 use flowtable::Ticks;
 
 /// How long a path MTU is believed (RFC 1191 §6.3, RFC 8201 §4).
@@ -88,15 +88,15 @@ pub struct TunnelId {
 }
 
 impl TunnelId {
-    /// Of an encapsulation with its network id or label.
+    /// Of a tunnel with this encapsulation.
     pub fn of(encap: Encap) -> TunnelId {
-        let (protocol, port, number) = match encap {
-            Encap::Vxlan(vni) => (protocol::UDP, VXLAN_PORT, vni.get()),
-            Encap::MplsUdp(label) => (protocol::UDP, MPLS_UDP_PORT, label.get()),
-            Encap::MplsGre(label) => (protocol::GRE, 0, label.get()),
+        let (port, number) = match encap {
+            Encap::Vxlan(vni) => (VXLAN_PORT, vni.get()),
+            Encap::MplsUdp(label) => (MPLS_UDP_PORT, label.get()),
+            Encap::MplsGre(label) => (0, label.get()),
         };
         TunnelId {
-            protocol,
+            protocol: encap.protocol(),
             port,
             number,
         }
@@ -170,7 +170,6 @@ impl Path {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use encap::Vni;
 
     #[test]
     fn a_smaller_mtu_is_taken_and_forgotten_in_ten_minutes() {
@@ -220,7 +219,7 @@ mod tests {
     fn a_short_quote_matches_any_tunnel_of_its_kind() {
         let ends = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let mut paths = Paths::default();
-        let id = TunnelId::of(Encap::Vxlan(Vni::new(5001).unwrap()));
+        let id = TunnelId::of(Encap::Vxlan(encap::Vni::new(5001).unwrap()));
         Paths::enter((&Paths::default(), &mut paths), ends, id, 1500);
         let path = paths.get(ends).unwrap();
         assert!(path.has(17, 4789, Some(5001)) && path.has(17, 4789, None));

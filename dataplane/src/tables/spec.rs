@@ -238,16 +238,6 @@ pub struct Tunnel {
     pub mtu: Option<u16>,
 }
 
-/// Which packet is cut in pieces when a tunnel cannot carry it whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FragmentMode {
-    /// The tenant's, unless it asks not to be; its receiver puts it together again.
-    #[default]
-    Inner,
-    /// The tunnel's; the other node must put it together again. Not for VXLAN (RFC 7348 §4.3).
-    Outer,
-}
-
 /// What a tunnel or a label wraps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Payload {
@@ -256,6 +246,16 @@ pub enum Payload {
     Ip,
     /// Ethernet frames.
     Ethernet,
+}
+
+/// Which packet is cut in pieces when a tunnel cannot carry it whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FragmentMode {
+    /// The tenant's, unless it asks not to be; its receiver puts it together again.
+    #[default]
+    Inner,
+    /// The tunnel's; the other node must put it together again. Not for VXLAN (RFC 7348 §4.3).
+    Outer,
 }
 
 /// A prefix in a vrf.

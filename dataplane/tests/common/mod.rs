@@ -282,8 +282,6 @@ pub fn tunnel(name: &str, remote: &str, vni: u32, inner_mac: Option<MacAddr>) ->
         name: name.into(),
         action: NexthopAction::Tunnel(Tunnel {
             inner_mac,
-            fragment: FragmentMode::Inner,
-            mtu: None,
             ..Tunnel::new(ip(remote), Encap::Vxlan(Vni::new(vni).expect("24 bits")))
         }),
     })

@@ -105,8 +105,13 @@ impl Draft {
             }
         }
         if tunnel.fragment == spec::FragmentMode::Outer {
-            let reason = "`outer` does not go with vxlan, whose packets must not be fragmented \
-                          (RFC 7348 section 4.3); leave it out, or take an MPLS encapsulation";
+            let reason = match tunnel.encap {
+                encap::Encap::Vxlan(_) => {
+                    "`outer` does not go with vxlan, whose packets must not be fragmented (RFC \
+                     7348 section 4.3); leave it out"
+                }
+                _ => "tunnel packets cannot be fragmented yet; leave it out",
+            };
             refusals.push(Refusal::field(key.clone(), "tunnel.fragment", reason));
         }
         if is_local(tunnel.remote) {

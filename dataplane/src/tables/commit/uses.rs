@@ -30,6 +30,8 @@ impl Draft {
 
     fn check_use(&self, key: &Key, object: &Object, refusals: &mut Vec<Refusal>) {
         let (nexthop, reason) = match object {
+            // Groups have rules of their own.
+            Object::Mac(mac) if mac.mac.is_multicast() => return,
             Object::Mac(spec::Mac { nexthop, .. }) => (nexthop, self.no_bridging(nexthop)),
             Object::Vni(spec::VniEntry { to, .. }) | Object::Label(spec::LabelEntry { to, .. }) => {
                 match to {
