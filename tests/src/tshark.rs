@@ -38,8 +38,15 @@ impl Capture {
         }
         // Legal for tunnels (RFC 6935 §5); whether it was meant is checked elsewhere.
         command.args(["-o", "udp.ignore_ipv6_zero_checksum:TRUE"]);
-        // The captures are of many conversations that never were.
-        command.args(["-o", "tcp.analyze_sequence_numbers:FALSE"]);
+        // The captures are of many conversations that never were, with the same
+        // ports and fragment ids.
+        for follows in [
+            "tcp.analyze_sequence_numbers",
+            "ip.defragment",
+            "ipv6.defragment",
+        ] {
+            command.args(["-o", &format!("{follows}:FALSE")]);
+        }
         command.args(["-d", "udp.port==6635,mpls"]);
         command.args(["-Y", filter, "-T", "fields", "-E", "occurrence=f"]);
         for field in fields {

@@ -19,7 +19,6 @@ pub const KERNEL: MacAddr = MacAddr([2, 0, 0, 0, 1, 4]);
 
 /// How a frame is carried between nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "MPLS when the engine has it")]
 pub enum Shim {
     Vxlan,
     MplsUdp,
@@ -37,9 +36,17 @@ pub struct Way {
     pub ethernet: bool,
 }
 
-pub const WAYS: [Way; 2] = [
+pub const WAYS: [Way; 10] = [
     way(Shim::Vxlan, false, 40, 5001, true),
     way(Shim::Vxlan, true, 41, 5002, true),
+    way(Shim::MplsUdp, false, 42, 102, false),
+    way(Shim::MplsUdp, true, 43, 103, false),
+    way(Shim::MplsGre, false, 44, 104, false),
+    way(Shim::MplsGre, true, 45, 105, false),
+    way(Shim::MplsUdp, false, 46, 106, true),
+    way(Shim::MplsUdp, true, 47, 107, true),
+    way(Shim::MplsGre, false, 48, 108, true),
+    way(Shim::MplsGre, true, 49, 109, true),
 ];
 
 const fn way(shim: Shim, over_ipv6: bool, host: u8, number: u32, ethernet: bool) -> Way {

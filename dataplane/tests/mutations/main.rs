@@ -18,8 +18,8 @@ use std::{env, thread};
 
 use common::*;
 use dataplane::tables::spec::*;
-use encap::VlanId;
-use frames::{A, B, FAR, KERNEL, NODE2, NODE3, UPLINK, WAYS, Way};
+use encap::{Encap, Label, VlanId, Vni};
+use frames::{A, B, FAR, KERNEL, NODE2, NODE3, Shim, UPLINK, WAYS, Way};
 
 const VIFS: [&str; 4] = ["red-a", "red-b", "up0", "kernel"];
 
@@ -238,12 +238,41 @@ fn host(name: &str) -> Object {
 
 /// The nexthop at the near end.
 fn nexthop(name: &str, way: &Way) -> Object {
-    tunnel(name, remote(way), way.number, None)
+    let encap = match way.shim {
+        Shim::Vxlan => Encap::Vxlan(Vni::new(way.number).expect("24 bits")),
+        Shim::MplsUdp => Encap::MplsUdp(label(way)),
+        Shim::MplsGre => Encap::MplsGre(label(way)),
+    };
+    Object::Nexthop(Nexthop {
+        name: name.into(),
+        action: NexthopAction::Tunnel(Tunnel {
+            payload: payload(way),
+            ..Tunnel::new(ip(remote(way)), encap)
+        }),
+    })
 }
 
 /// What arrives from the far end.
 fn arrival(way: &Way) -> Object {
-    vni(way.number, "red")
+    match way.shim {
+        Shim::Vxlan => vni(way.number, "red"),
+        Shim::MplsUdp | Shim::MplsGre => Object::Label(LabelEntry {
+            label: label(way),
+            to: Arrival::Vrf("red".into()),
+            payload: payload(way),
+        }),
+    }
+}
+
+fn label(way: &Way) -> Label {
+    Label::new(way.number).expect("20 bits")
+}
+
+fn payload(way: &Way) -> Payload {
+    match way.ethernet {
+        true => Payload::Ethernet,
+        false => Payload::Ip,
+    }
 }
 
 fn remote(way: &Way) -> &'static str {

@@ -116,9 +116,9 @@ def protocols():
 def no_loop():
     inner = ipv4(RED_C, OTHER)
     packet = arrives("mpls_gre", 4, inner)
-    yield Case(CONFIG, [("up0", packet)], drops={("up0", "no_route"): 1})
+    yield Case(CONFIG, [("up0", packet)], drops={("up0", "tunnel_loop"): 1})
     back = {"routes": [{"vrf": "red", "prefix": OTHER.v4, "nexthop": "red-other"}]}
-    yield Case(node("mpls_gre", more=back), [("up0", packet)], drops={("up0", "split_horizon"): 1})
+    yield Case(node("mpls_gre", more=back), [("up0", packet)], drops={("up0", "tunnel_loop"): 1})
 
 
 @check(

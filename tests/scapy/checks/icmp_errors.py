@@ -197,7 +197,7 @@ def error_rate():
             yield f"{len(frames) - len(about)} of 10,000 other packets"
 
     return Case(
-        CONFIG, inputs, more=judge, judged=["red_a"], drops={("red_a", "ttl_expired"): 10_000}, originated=range(10, 1_101)
+        CONFIG, inputs, more=judge, judged=["red_a"], drops={("red_a", "ttl_expired"): 10_000}, originated=range(10, 1_101), withheld=range(8_900, 9_991)
     )
 
 
@@ -288,6 +288,7 @@ def token_bucket():
         overall=bursts,
         drops={("red_a", "ttl_expired"): 2000},
         originated=range(10, 401),
+        withheld=range(1_600, 1_991),
     )
 
 

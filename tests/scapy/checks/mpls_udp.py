@@ -1,11 +1,12 @@
 """MPLS in UDP, RFC 7510, 6935, 6936, 8085."""
 
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import IPv6
 
 from checklist import check
 from checks.gre import df
 from checks.world import (
+    GATEWAY,
     LABEL_IN,
     NODE,
     RED_A,
@@ -99,7 +100,7 @@ def without_checksum(packet):
 
 @check("U4", "6936 §4, 8200 §8.1", "over IPv6 a zero checksum is dropped, unless the tunnel says zero is meant")
 def zero_on_receipt():
-    yield refused(CONFIG6, "udp_checksum", without_checksum(arrives("mpls_udp", 6, COMING)))
+    yield refused(CONFIG6, "udp_checksum_missing", without_checksum(arrives("mpls_udp", 6, COMING)))
     packets = [arrives("mpls_udp", 6, COMING), without_checksum(arrives("mpls_udp", 6, COMING))]
     yield Case(ZERO, [("up0", p) for p in packets], [("red_a", delivered(RED_A, COMING))] * 2)
 
@@ -122,7 +123,7 @@ def zero_from_elsewhere():
     careful = without_checksum(arrives("mpls_udp", 6, COMING))
     careful[IPv6].src = "2001:db8::3"
     config = node("mpls_udp", 6, tunnel={"udp_zero_checksum": True}, more=third)
-    yield refused(config, "udp_checksum", careful)
+    yield refused(config, "udp_checksum_missing", careful)
 
 
 @check("U6", "7510 §4, 4023 §5", "MTU, TTL and DF as in GRE: too big is dropped and told, the outer TTL raises nothing")
@@ -150,9 +151,16 @@ def from_a_guest():
     yield Case(
         CONFIG,
         [("red_a", sent(RED_A, to_machine)), ("red_a", sent(RED_A, to_node))],
-        [("red_b", delivered(RED_B, to_machine))],
+        [("red_b", delivered(RED_B, to_machine)), ("red_a", IcmpError(to_node, RED_A, 3, 0))],
         drops={("red_a", "no_route"): 1},
+        originated=1,
     )
-    # Nor when it comes out of a tunnel.
-    again = ipv4(RED_C, NODE, shim)
-    yield Case(CONFIG, [("up0", arrives("mpls_udp", 4, again))], drops={("up0", "no_route"): 1})
+    # Nor when it comes out of a tunnel; its sender is told through the tunnel.
+    packet = arrives("mpls_udp", 4, ipv4(RED_C, NODE, shim))
+
+    def told(vif, frames):
+        inner = IP(frames[0][46:]) if frames else None
+        if len(frames) != 1 or (inner.src, inner.dst, inner[ICMP].type) != (GATEWAY.v4, RED_C.v4, 3):
+            yield f"{len(frames)} frames, and not one error"
+
+    yield Case(CONFIG, [("up0", packet)], None, more=told, drops={("up0", "no_route"): 1}, originated=1)
