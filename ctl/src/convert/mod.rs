@@ -11,7 +11,7 @@ mod written;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use dataplane::tables::spec::{self, ForwardingMode, Key, NexthopAction, Object, Role};
 use encap::{MacAddr, VlanId, Vni};
@@ -203,12 +203,39 @@ fn nexthop(w: &proto::Nexthop, p: &mut Problems) -> Option<spec::Nexthop> {
         Some(Action::Tunnel(w)) => tunnel(w, p).map(NexthopAction::Tunnel),
         Some(Action::Host(_)) => Some(NexthopAction::Host),
         Some(Action::Discard(_)) => Some(NexthopAction::Discard),
-        None => p.missing("", "what to do: one of vif, tunnel, host, discard"),
+        Some(Action::Group(w)) => group(w, p).map(NexthopAction::Group),
+        None => p.missing("", "what to do: one of vif, tunnel, host, discard, group"),
     };
     Some(spec::Nexthop {
         name: name?,
         action: action?,
     })
+}
+
+fn group(w: &proto::Group, p: &mut Problems) -> Option<spec::Group> {
+    let members = w.members.iter().enumerate().map(|(i, w)| {
+        let nexthop = p.text(
+            &format!("group.members[{i}].nexthop"),
+            &w.nexthop,
+            text::name,
+        );
+        let written = w.weight.unwrap_or(1);
+        let weight = u16::try_from(written).ok().and_then(NonZeroU16::new);
+        let weight = weight.or_else(|| {
+            let reason = format!("{written} is out of range; a weight is 1 to 65535");
+            p.invalid(&format!("group.members[{i}].weight"), reason)
+        });
+        Some(spec::Member {
+            nexthop: nexthop?,
+            weight: weight?,
+        })
+    });
+    let members: Vec<_> = members.collect();
+    if members.is_empty() {
+        return p.missing("group.members", "the nexthops to choose from");
+    }
+    let members: Option<_> = members.into_iter().collect();
+    members.map(|members| spec::Group { members })
 }
 
 fn tunnel(w: &proto::Tunnel, p: &mut Problems) -> Option<spec::Tunnel> {

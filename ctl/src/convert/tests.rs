@@ -1,7 +1,7 @@
 //! Round trips of every kind of object, and one refusal per rule.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use dataplane::tables::spec::*;
 use encap::{MacAddr, VlanId, Vni};
@@ -127,6 +127,14 @@ fn nexthop() -> impl Strategy<Value = Nexthop> {
         tunnel,
         Just(NexthopAction::Host),
         Just(NexthopAction::Discard),
+        vec((name(), 1u16..), 1..4).prop_map(|members| {
+            let member = |(nexthop, weight)| Member {
+                nexthop,
+                weight: NonZeroU16::new(weight).unwrap(),
+            };
+            let members = members.into_iter().map(member).collect();
+            NexthopAction::Group(Group { members })
+        }),
     ];
     (name(), action).prop_map(|(name, action)| Nexthop { name, action })
 }

@@ -137,11 +137,24 @@ impl From<&spec::Nexthop> for proto::Nexthop {
             }),
             NexthopAction::Host => Action::Host(Host {}),
             NexthopAction::Discard => Action::Discard(Discard {}),
+            NexthopAction::Group(group) => Action::Group(proto::Group {
+                members: group.members.iter().map(Into::into).collect(),
+            }),
         };
         proto::Nexthop {
             name: nexthop.name.to_string(),
             action: Some(action),
             address,
+        }
+    }
+}
+
+impl From<&spec::Member> for proto::Member {
+    fn from(member: &spec::Member) -> Self {
+        let weight = u32::from(member.weight.get());
+        proto::Member {
+            nexthop: member.nexthop.to_string(),
+            weight: (weight != 1).then_some(weight),
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn decide(
     let forward = match vrf.routes.lookup(headers.dst_addr) {
         Some(Target::Nexthop(nexthop)) => nexthop,
         Some(Target::Gateway) => return Err(DropReason::ToGateway),
-        Some(Target::Connected(_)) | None => return Err(DropReason::NoRoute),
+        Some(Target::Connected) | None => return Err(DropReason::NoRoute),
     };
     bridge::check_horizon(tables, forward, ingress)?;
     let back = match (ingress.as_vif(), ingress.as_peer()) {

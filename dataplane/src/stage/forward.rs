@@ -1,13 +1,15 @@
 //! The nexthop: deliver to a vif, push a tunnel, hand to the kernel.
 
+use std::sync::Arc;
+
 use encap::Buffer;
 
 use super::outbox::Outbox;
 use super::waiting::Waiting;
-use super::{Burst, Context, Lane, Layer, Next, host};
+use super::{Burst, Context, Lane, Layer, Next};
 use crate::io::Pool;
 use crate::reason::DropReason;
-use crate::tables::{Nexthop, Tables, Tunnel, Vif, VifId};
+use crate::tables::{Nexthop, NexthopId, Tables, Tunnel, Vif, VifId};
 
 /// A worker's ways out.
 pub struct Exits<'a, B> {
@@ -26,7 +28,7 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits
     for (packet, lane) in burst.packets.drain(..).zip(&burst.lanes) {
         let sent = match lane.next {
             Next::Forward(nexthop, layer) => match context.tables.nexthop(nexthop) {
-                Some(nexthop) => by_nexthop(context, lane, nexthop, layer, packet, exits),
+                Some(to) => by_nexthop(context, lane, (nexthop, to), layer, packet, exits),
                 None => Err(DropReason::NoRoute),
             },
             Next::Emit(vif) => emit(context.tables, vif, packet, exits),
@@ -48,7 +50,7 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits
 fn by_nexthop<B: Buffer>(
     context: &Context,
     lane: &Lane,
-    nexthop: &Nexthop,
+    (id, nexthop): (NexthopId, &Nexthop),
     layer: Layer,
     packet: B,
     exits: &mut Exits<B>,
@@ -58,14 +60,21 @@ fn by_nexthop<B: Buffer>(
             let vif = context.tables.vif(*id).ok_or(DropReason::VifGone)?;
             to_vif(context, lane, vif, layer, packet, exits)
         }
-        Nexthop::Tunnel(tunnel) => through_tunnel(context, lane, tunnel, layer, packet, exits),
-        Nexthop::Host => match host::deliver(context.tables) {
-            Next::Emit(id) => {
-                let vif = context.tables.vif(id).ok_or(DropReason::NoHost)?;
-                to_vif(context, lane, vif, layer, packet, exits)
-            }
-            _ => Err(DropReason::NoHost),
-        },
+        Nexthop::Tunnel(tunnel) => {
+            through_tunnel(context, lane, (id, tunnel), layer, packet, exits)
+        }
+        Nexthop::Host => {
+            let host = context.tables.underlay().host;
+            let vif = host.and_then(|host| context.tables.vif(host));
+            to_vif(
+                context,
+                lane,
+                vif.ok_or(DropReason::NoHost)?,
+                layer,
+                packet,
+                exits,
+            )
+        }
         // Tenant networks reach the fabric through tunnels only.
         Nexthop::Neighbour(_) => Err(DropReason::NoRoute),
         Nexthop::Unreachable => Err(DropReason::NoUnderlayRoute),
@@ -96,7 +105,7 @@ fn to_vif<B: Buffer>(
 fn through_tunnel<B: Buffer>(
     context: &Context,
     lane: &Lane,
-    tunnel: &std::sync::Arc<Tunnel>,
+    (id, tunnel): (NexthopId, &Arc<Tunnel>),
     layer: Layer,
     mut packet: B,
     exits: &mut Exits<B>,
@@ -110,19 +119,13 @@ fn through_tunnel<B: Buffer>(
         encap::rewrite::set_macs(packet.bytes_mut(), 0, dst, vrf.mac);
     }
     let class = lane.meta.traffic_class;
-    match tunnel.neighbour.mac() {
+    let path = tunnel.paths.choose(lane.entropy);
+    match path.neighbour.mac() {
         Some(mac) => {
-            tunnel.header.push(&mut packet, mac, lane.entropy, class)?;
-            emit(context.tables, tunnel.egress, packet, exits)
+            path.header.push(&mut packet, mac, lane.entropy, class)?;
+            emit(context.tables, path.egress, packet, exits)
         }
-        None => exits.waiting.hold(
-            packet,
-            context.vif,
-            tunnel,
-            lane.entropy,
-            class,
-            context.now,
-        ),
+        None => exits.waiting.hold(context, lane, id, layer, tunnel, packet),
     }
 }
 

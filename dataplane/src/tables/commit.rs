@@ -9,6 +9,7 @@
 mod checks;
 mod claims;
 mod effects;
+mod groups;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -88,6 +89,8 @@ impl Tables {
         checks::check_devices(&steps, &mut refusals);
         draft.check_router_macs(&steps, &mut refusals);
         draft.check_standing_tunnels(&steps, &mut refusals);
+        draft.check_groups(&steps, &mut refusals);
+        draft.check_local_addresses(&steps, &mut refusals);
         if refusals.is_empty() {
             Ok(draft)
         } else {

@@ -7,20 +7,25 @@
 
 pub mod change;
 pub mod commit;
+mod host;
+pub mod link;
 pub mod lpm;
 pub mod neighbour;
+pub mod path;
 pub mod slab;
 pub mod spec;
 mod tunnel;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use encap::{MacAddr, VlanId, Vni};
 use ipnet::IpNet;
 
 use crate::counters::VifCounters;
+use link::LinkState;
 use lpm::Lpm;
 use neighbour::Neighbour;
 use slab::Slab;
@@ -67,6 +72,10 @@ pub struct Tables {
     vrfs: Slab<Vrf>,
     vifs: Slab<Vif>,
     nexthops: Slab<Nexthop>,
+    /// The nexthops that underlay routes can lead to: neighbours and groups of them.
+    gateways: imbl::HashMap<NexthopId, spec::NexthopAction>,
+    /// How many fabric vifs have this address, or are on this link.
+    uplink_prefixes: imbl::HashMap<IpNet, u32>,
     vnis: Arc<FastMap<Vni, VrfId>>,
     underlay: Arc<Underlay>,
 }
@@ -108,8 +117,8 @@ pub enum Target {
     Nexthop(NexthopId),
     /// It is the vrouter's own in this vrf.
     Gateway,
-    /// On the link of a fabric vif.
-    Connected(VifId),
+    /// On the link of a fabric vif, or of several.
+    Connected,
 }
 
 /// A port, resolved.
@@ -135,6 +144,8 @@ pub struct Vif {
     pub nexthop: NexthopId,
     /// Its counters, one block per worker.
     pub counters: Arc<VifCounters>,
+    /// Whether its link carries packets.
+    pub link: Arc<LinkState>,
 }
 
 /// What to do with a packet, resolved.
@@ -146,7 +157,8 @@ pub enum Nexthop {
     Neighbour(Arc<Neighbour>),
     /// Send through a tunnel.
     Tunnel(Arc<Tunnel>),
-    /// A tunnel whose remote the underlay has no route to.
+    /// A tunnel whose remote the underlay has no route to; also a group, which
+    /// only the underlay's routes lead to.
     Unreachable,
     /// Deliver to the node's kernel.
     Host,
@@ -157,14 +169,19 @@ pub enum Nexthop {
 /// What the node has towards the fabric and its own kernel.
 #[derive(Clone, Debug, Default)]
 pub struct Underlay {
-    /// Fabric vifs, by name. What the host sends leaves by the first.
+    /// Fabric vifs, by name.
     pub fabrics: Vec<VifId>,
     /// The vif to the node's kernel; of several, the first by name.
     pub host: Option<VifId>,
+    /// Each fabric vif with the host vif that gets what it hears.
+    hosts: Vec<(VifId, VifId)>,
     /// Addresses of the fabric vifs.
     pub addresses: Vec<(IpAddr, VifId)>,
     /// In order, so that what is done to all of them is done in the same order in every run.
     neighbours: BTreeMap<(VifId, IpAddr), Arc<Neighbour>>,
+    /// Neighbours that are one of several ways to some tunnel's end: whether they
+    /// answer is looked after, traffic or not.
+    watched: BTreeSet<(VifId, IpAddr)>,
     peers: FastMap<IpAddr, PeerId>,
     next_peer: u32,
 }
@@ -191,6 +208,8 @@ impl Tables {
             vrfs: Slab::new(),
             vifs: Slab::new(),
             nexthops: Slab::new(),
+            gateways: imbl::HashMap::new(),
+            uplink_prefixes: imbl::HashMap::new(),
             vnis: Arc::default(),
             underlay: Arc::default(),
         };
@@ -305,6 +324,20 @@ impl Underlay {
     /// All neighbours that nexthops need, by vif and address.
     pub fn neighbours(&self) -> impl Iterator<Item = &Arc<Neighbour>> {
         self.neighbours.values()
+    }
+
+    /// Those after a vif and address, or all, in the same order.
+    pub fn neighbours_from(
+        &self,
+        from: Bound<(VifId, IpAddr)>,
+    ) -> impl Iterator<Item = &Arc<Neighbour>> {
+        let rest = self.neighbours.range((from, Bound::Unbounded));
+        rest.map(|(_, neighbour)| neighbour)
+    }
+
+    /// True if whether this neighbour answers decides which path flows take.
+    pub fn is_watched(&self, neighbour: &Neighbour) -> bool {
+        self.watched.contains(&(neighbour.vif, neighbour.addr))
     }
 
     /// True if a fabric vif has this address.

@@ -1,5 +1,5 @@
-//! Tunnels, resolved against the underlay: which uplink, which neighbour, and
-//! the outer header ready to be copied.
+//! Tunnels, resolved against the underlay: which uplinks, which neighbours
+//! ([`super::path`]), and the outer headers ready to be copied.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 use encap::{MacAddr, Outer, TunnelHeader};
 
 use super::neighbour::Neighbour;
-use super::{Nexthop, PeerId, Tables, Target, UNDERLAY, Underlay, VifId, spec};
+use super::path::{Path, Paths};
+use super::{Nexthop, PeerId, Tables, UNDERLAY, Underlay, Vif, VifId, spec};
 
 /// TTL or hop limit of outer headers (RFC 1700's default, RFC 3443 pipe model).
 const OUTER_TTL: u8 = 64;
@@ -15,24 +16,16 @@ const OUTER_TTL: u8 = 64;
 /// A tunnel to another node, ready to send through.
 #[derive(Debug)]
 pub struct Tunnel {
-    /// The outer header; only the neighbour's MAC is filled in per packet.
-    pub header: TunnelHeader,
-    /// The uplink.
-    pub egress: VifId,
-    /// Who takes it from the uplink.
-    pub neighbour: Arc<Neighbour>,
+    /// As configured.
+    pub spec: spec::Tunnel,
+    /// The ways to its end, with the outer headers.
+    pub paths: Paths,
     /// Where it ends.
     pub peer: PeerId,
     /// Inner destination of routed packets; `None`: the vrf's router MAC.
     pub inner_mac: Option<MacAddr>,
-    /// Largest inner Ethernet frame, in bytes.
+    /// Largest inner Ethernet frame that every path takes, in bytes.
     pub max_frame: usize,
-}
-
-/// Where underlay packets to an address go: the uplink and the neighbour on it.
-struct Path {
-    egress: VifId,
-    neighbour: IpAddr,
 }
 
 impl Tables {
@@ -43,26 +36,10 @@ impl Tables {
         let mut next = self.underlay_links();
         next.next_peer = old.next_peer;
         let objects = self.objects.clone();
-        let nexthops = || {
-            objects.values().filter_map(|stored| match &stored.object {
-                spec::Object::Nexthop(nexthop) => Some(nexthop),
-                _ => None,
-            })
-        };
-        // Gateways first: the way to a tunnel's remote may lead through one.
-        let is_tunnel =
-            |nexthop: &&spec::Nexthop| matches!(nexthop.action, spec::NexthopAction::Tunnel(_));
-        for nexthop in nexthops().filter(|nexthop| !is_tunnel(nexthop)) {
-            self.resolve_nexthop(nexthop, &old, &mut next);
-        }
-        // One that was a gateway until now is a way for nobody any more.
-        for nexthop in nexthops().filter(is_tunnel) {
-            if let Some(id) = self.names.nexthops.get(&nexthop.name) {
-                self.nexthops.set(id.0, Nexthop::Unreachable);
+        for stored in objects.values() {
+            if let spec::Object::Nexthop(nexthop) = &stored.object {
+                self.resolve_nexthop(nexthop, &old, &mut next);
             }
-        }
-        for nexthop in nexthops().filter(is_tunnel) {
-            self.resolve_nexthop(nexthop, &old, &mut next);
         }
         self.underlay = Arc::new(next);
     }
@@ -79,6 +56,7 @@ impl Tables {
         let resolved = match &nexthop.action {
             spec::NexthopAction::Host => Nexthop::Host,
             spec::NexthopAction::Discard => Nexthop::Discard,
+            spec::NexthopAction::Group(_) => Nexthop::Unreachable,
             spec::NexthopAction::Vif { vif, address } => {
                 match (self.names.vifs.get(vif), address) {
                     (Some(vif), Some(addr)) => {
@@ -107,50 +85,43 @@ impl Tables {
     ) -> Option<Tunnel> {
         // A peer is one even while there is no way to it: what it sends may arrive.
         let peer = peer_id(tunnel.remote, old, next);
-        let path = self.underlay_path(tunnel.remote)?;
-        let uplink = self.vif(path.egress)?;
-        let local = tunnel.local.or_else(|| {
-            let mut own = uplink.addresses.iter().map(|net| net.addr());
-            own.find(|addr| addr.is_ipv4() == tunnel.remote.is_ipv4())
-        })?;
-        let header = TunnelHeader::vxlan(
-            &Outer {
-                src_mac: uplink.mac,
-                dst_mac: MacAddr::ZERO,
-                vlan: None,
-                src: local,
-                dst: tunnel.remote,
-                ttl: OUTER_TTL,
-            },
-            tunnel.vni,
-        )
-        .ok()?;
-        let overhead = header.len().saturating_sub(encap::ethernet::LEN);
+        let ways = self.ways(tunnel.remote, &next.fabrics);
+        let local = tunnel
+            .local
+            .or_else(|| self.common_address(&ways, tunnel.remote))?;
+        let mut max_frame = usize::MAX;
+        let mut paths = Vec::new();
+        for way in &ways {
+            let uplink = self.vif(way.egress)?;
+            let header = self.header(tunnel, uplink, local)?;
+            let neighbour = self.neighbour_cell(way.egress, way.neighbour, old, next);
+            if ways.len() > 1 {
+                next.watched.insert((way.egress, way.neighbour));
+            }
+            let overhead = header.len().saturating_sub(encap::ethernet::LEN);
+            max_frame = max_frame.min(usize::from(uplink.mtu).saturating_sub(overhead));
+            paths.push(Path::new(header, uplink, neighbour, way.weight));
+        }
         Some(Tunnel {
-            egress: path.egress,
-            neighbour: self.neighbour_cell(path.egress, path.neighbour, old, next),
+            paths: Paths::new(paths)?,
             peer,
             inner_mac: tunnel.inner_mac,
-            max_frame: usize::from(uplink.mtu).saturating_sub(overhead),
-            header,
+            max_frame,
+            spec: tunnel.clone(),
         })
     }
 
-    fn underlay_path(&self, remote: IpAddr) -> Option<Path> {
-        match self.vrf(UNDERLAY)?.routes.lookup(remote)? {
-            Target::Connected(egress) => Some(Path {
-                egress,
-                neighbour: remote,
-            }),
-            Target::Nexthop(id) => match self.nexthop(id)? {
-                Nexthop::Neighbour(gateway) => Some(Path {
-                    egress: gateway.vif,
-                    neighbour: gateway.addr,
-                }),
-                _ => None,
-            },
-            Target::Gateway => None,
-        }
+    /// What goes in front of packets that take the tunnel over one uplink.
+    fn header(&self, tunnel: &spec::Tunnel, uplink: &Vif, local: IpAddr) -> Option<TunnelHeader> {
+        let outer = Outer {
+            src_mac: uplink.mac,
+            dst_mac: MacAddr::ZERO,
+            vlan: None,
+            src: local,
+            dst: tunnel.remote,
+            ttl: OUTER_TTL,
+        };
+        TunnelHeader::vxlan(&outer, tunnel.vni).ok()
     }
 
     fn neighbour_cell(
@@ -183,28 +154,22 @@ impl Tables {
         cell
     }
 
-    /// The vifs of the fabric side, without neighbours and peers. By name: which
-    /// uplink comes first must not depend on the order in which they were made,
-    /// or it would be another after a restart.
+    /// The vifs of the fabric side, without neighbours and peers.
     fn underlay_links(&self) -> Underlay {
-        let mut links = Underlay::default();
-        let mut vifs: Vec<_> = self
-            .vifs()
-            .filter(|vif| vif.role != spec::Role::Tenant)
+        let fabrics = self.fabrics();
+        let own = |id: &VifId| self.vif(*id).map_or(&[][..], |vif| &vif.addresses);
+        let addresses = fabrics
+            .iter()
+            .flat_map(|id| own(id).iter().map(|net| (net.addr(), *id)))
             .collect();
-        vifs.sort_by(|a, b| a.name.cmp(&b.name));
-        for vif in vifs {
-            match vif.role {
-                spec::Role::Fabric => {
-                    links.fabrics.push(vif.id);
-                    let own = vif.addresses.iter().map(|net| (net.addr(), vif.id));
-                    links.addresses.extend(own);
-                }
-                spec::Role::Host => links.host = links.host.or(Some(vif.id)),
-                spec::Role::Tenant => {}
-            }
+        let hosts = self.hosts();
+        Underlay {
+            host: hosts.first().copied(),
+            hosts: self.pair_hosts(&fabrics, &hosts),
+            addresses,
+            fabrics,
+            ..Underlay::default()
         }
-        links
     }
 }
 
