@@ -494,6 +494,9 @@ fn uplinks_share_links_and_addresses_with_each_other_only() {
         [
             "vif kernel: addresses: `192.0.2.1/32` already belongs to vif up0",
             "vif up1: addresses: `192.0.2.7` is named twice",
+            "nexthop far: tunnel.local: `192.0.2.2` is reached over up0 and up1, which have \
+             no address in common; give them one, or name the one that the other end knows \
+             this node by",
             "route underlay 192.0.2.0/24: prefix: `192.0.2.0/24` already belongs to vif up0",
         ]
     );

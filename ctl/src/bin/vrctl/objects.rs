@@ -171,6 +171,14 @@ fn action(nexthop: &proto::Nexthop) -> String {
         }
         Some(Action::Host(_)) => "host".into(),
         Some(Action::Discard(_)) => "discard".into(),
+        Some(Action::Group(group)) => {
+            let member = |member: &proto::Member| match member.weight {
+                Some(weight) => format!("{} x{weight}", member.nexthop),
+                None => member.nexthop.clone(),
+            };
+            let members: Vec<String> = group.members.iter().map(member).collect();
+            format!("group of {}", members.join(", "))
+        }
         None => String::new(),
     }
 }
