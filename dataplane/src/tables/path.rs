@@ -244,7 +244,7 @@ fn minus_log2(word: u32) -> u32 {
     let segment = (scaled >> 23 & 0xff) as usize;
     let within = u64::from(scaled & 0x7f_ffff);
     let (low, high) = (LOG2[segment], LOG2[segment + 1]);
-    let fraction = low + (u64::from(high - low) * within >> 23) as u32;
+    let fraction = low + ((u64::from(high - low) * within) >> 23) as u32;
     ((zeros + 1) << FRACTION) - fraction
 }
 
@@ -257,7 +257,7 @@ const LOG2: [u32; 257] = {
         let mut x: u64 = (256 + n as u64) << 23;
         let mut bit = 0;
         while bit < FRACTION {
-            x = x * x >> 31;
+            x = (x * x) >> 31;
             table[n] <<= 1;
             if x >= 1 << 32 {
                 x >>= 1;
