@@ -28,33 +28,42 @@ CONFIG6 = CONFIG.replace("addresses: [192.0.2.1/24]", f'addresses: ["{NODE6}/64"
 HOST = '  - {name: kernel, role: host, device: net_null9, mac: "02:00:00:00:00:01"}\n'
 WITH_HOST = KNOWN.replace("nexthops:\n", HOST + "nexthops:\n")
 
-# Two uplinks, each with a router, and the address 10.255.0.1 on both.
-SPINES = {0: ("02:00:00:00:03:00", "02:00:00:00:04:00"), 1: ("02:00:00:00:03:01", "02:00:00:00:04:01")}
-UPLINKS = "".join(
-    f'  - {{name: up{n}, role: fabric, device: net_null{n}, mac: "{own}", '
-    f"addresses: [198.51.{n}.1/24, 10.255.0.1/32]}}\n"
-    for n, (own, _) in SPINES.items()
-)
-ECMP = f"""\
-vrfs:
-  - {{name: red, gateways: [10.1.0.1/24]}}
-vifs:
-{UPLINKS}\
-  - {{name: red_a, role: tenant, device: net_null5, vrf: red, mac: "{RED_A.mac}", addresses: [10.1.0.5]}}
-nexthops:
-  - {{name: spine0, vif: up0, address: 198.51.0.254}}
-  - {{name: spine1, vif: up1, address: 198.51.1.254}}
-  - {{name: spines, group: {{members: [{{nexthop: spine0}}, {{nexthop: spine1, weight: 3}}]}}}}
-  - {{name: far, tunnel: {{encap: vxlan, remote: 203.0.113.9, vni: 5001}}}}
-routes:
-  - {{vrf: underlay, prefix: 203.0.113.0/24, nexthop: spines}}
-  - {{vrf: red, prefix: 10.1.0.9/32, nexthop: far}}
-macs:
-  - {{vrf: underlay, mac: "{SPINES[0][1]}", nexthop: spine0, ip: 198.51.0.254}}
-  - {{vrf: underlay, mac: "{SPINES[1][1]}", nexthop: spine1, ip: 198.51.1.254}}
-vnis:
-  - {{vni: 5001, vrf: red}}
-"""
+
+def ecmp(weights, members=None):
+    """An uplink and a router for each weight, and 10.255.0.1 on all uplinks."""
+    numbers = range(len(weights))
+    members = members or numbers
+    lines = ["vrfs:", "  - {name: red, gateways: [10.1.0.1/24]}", "vifs:"]
+    for n in numbers:
+        lines.append(
+            f'  - {{name: up{n}, role: fabric, device: net_null{n}, mac: "{uplink_mac(n)}", '
+            f"addresses: [198.51.{n}.1/24, 10.255.0.1/32]}}"
+        )
+    lines.append(
+        f'  - {{name: red_a, role: tenant, device: net_null{len(weights)}, vrf: red, '
+        f'mac: "{RED_A.mac}", addresses: [10.1.0.5]}}'
+    )
+    lines.append("nexthops:")
+    lines += [f"  - {{name: spine{n}, vif: up{n}, address: 198.51.{n}.254}}" for n in numbers]
+    group = ", ".join(f"{{nexthop: spine{n}, weight: {weights[n]}}}" for n in members)
+    lines.append(f"  - {{name: spines, group: {{members: [{group}]}}}}")
+    lines.append("  - {name: far, tunnel: {encap: vxlan, remote: 203.0.113.9, vni: 5001}}")
+    lines.append("routes:")
+    lines.append("  - {vrf: underlay, prefix: 203.0.113.0/24, nexthop: spines}")
+    lines.append("  - {vrf: red, prefix: 10.1.0.9/32, nexthop: far}")
+    lines.append("macs:")
+    for n in numbers:
+        lines.append(f'  - {{vrf: underlay, mac: "{spine_mac(n)}", nexthop: spine{n}, ip: 198.51.{n}.254}}')
+    lines += ["vnis:", "  - {vni: 5001, vrf: red}"]
+    return "\n".join(lines) + "\n"
+
+
+def uplink_mac(n):
+    return f"02:00:00:00:03:{n:02x}"
+
+
+def spine_mac(n):
+    return f"02:00:00:00:04:{n:02x}"
 
 
 def solicitation(target=NODE6, hlim=255, options=True, to=SOLICITED_NODE6):
@@ -218,29 +227,97 @@ def a_static_neighbour_neither_moves_nor_is_asked_for():
     )
 
 
+def flows(count):
+    """A frame of each of so many flows, by source port."""
+    frame = bytes(ether(RED_A, ROUTER) / IP(src=RED_A.v4, dst=RED_C.v4) / UDP(dport=45000, chksum=0) / b"up")
+    return [frame[:34] + port.to_bytes(2, "big") + frame[36:] for port in range(50000, 50000 + count)]
+
+
+class Taken:
+    """Which uplink each flow took, and whether the frames are as they should be."""
+
+    def __init__(self, sent, judge):
+        self.sent, self.judge = sent, judge
+        self.by_flow, self.frames, self.seen = {}, 0, set()
+
+    def __call__(self, vif, frames):
+        n = int(vif.removeprefix("up"))
+        addresses = bytes.fromhex((spine_mac(n) + uplink_mac(n)).replace(":", ""))
+        for frame in frames:
+            if frame[:12] != addresses or frame[26:34] != bytes([10, 255, 0, 1, 203, 0, 113, 9]):
+                yield f"{vif} sent {frame[:34].hex()}"
+            flow = int.from_bytes(frame[84:86], "big")
+            if self.by_flow.setdefault(flow, n) != n:
+                yield f"flow {flow} took two uplinks"
+        self.frames += len(frames)
+        if self.frames == len(self.sent):
+            yield from self.judge(self.by_flow)
+
+
 @case
-def flows_spread_over_uplinks_and_stay():
-    """RFC 2992 section 3: a flow has one path; weights 1 and 3."""
-    sent = [udp(port) for port in range(40000, 40400)] * 2
-    seen = {}
+def k1_a_flow_has_one_path():
+    """RFC 2992 section 3: in order, over one uplink, however many packets."""
+    sent = flows(1) * 5000
+    for number, frame in enumerate(sent):
+        # The IPv4 id numbers the packets; the checksum follows it (RFC 1624).
+        header = bytearray(frame[14:34])
+        header[4:6], header[10:12] = number.to_bytes(2, "big"), b"\0\0"
+        total = sum(int.from_bytes(header[at : at + 2], "big") for at in range(0, 20, 2))
+        total = (total & 0xFFFF) + (total >> 16)
+        header[10:12] = (0xFFFF - (total & 0xFFFF) - (total >> 16)).to_bytes(2, "big")
+        sent[number] = frame[:14] + bytes(header) + frame[34:]
 
-    def spread(vif, frames):
-        seen[vif] = [frame[14 + 20 + 8 + 8 :] for frame in frames]
-        if len(seen) < 2:
-            return
-        count = {name: len(frames) for name, frames in seen.items()}
-        if sum(count.values()) != len(sent) or not 0.65 < count["up1"] / len(sent) < 0.85:
-            yield f"uneven: {count}"
-        if set(seen["up0"]) & set(seen["up1"]):
-            yield "a flow took both uplinks"
-        for n, (own, spine) in SPINES.items():
-            addresses = bytes.fromhex((spine + own).replace(":", ""))
-            for frame in frames if vif == f"up{n}" else []:
-                if frame[:12] != addresses or frame[26:34] != bytes([10, 255, 0, 1, 203, 0, 113, 9]):
-                    yield f"{vif} sent {frame[:34].hex()}"
+    def ordered(vif, frames):
+        if [int.from_bytes(frame[68:70], "big") for frame in frames] != list(range(5000)):
+            yield f"{vif} sent {len(frames)} frames, or not in order"
 
-    # Which flow takes which is ours to choose.
-    return Case(ECMP, [("red_a", p) for p in sent], None, more=spread)
+    return Case(ecmp([1] * 8), [("red_a", p) for p in sent], None, more=ordered)
+
+
+@case
+def k2_flows_spread_by_weight():
+    """RFC 2992: 3,600 flows, each path within 15 % of its weight."""
+    weights, sent = [1, 2, 1, 4], flows(3600)
+
+    def spread(by_flow):
+        for n, weight in enumerate(weights):
+            share = sum(1 for path in by_flow.values() if path == n) / (3600 * weight / sum(weights))
+            if not 0.85 < share < 1.15:
+                yield f"up{n} has {share:.2f} of its weight"
+
+    return Case(ecmp(weights), [("red_a", p) for p in sent], None, more=Taken(sent, spread))
+
+
+K3_BEFORE = {}
+
+
+@case
+def k3_eight_paths():
+    """The first half of K3: where 3,600 flows go with eight paths."""
+    sent = flows(3600)
+
+    def remember(by_flow):
+        K3_BEFORE.update(by_flow)
+        if len(set(by_flow.values())) != 8:
+            yield "not all paths are used"
+
+    return Case(ecmp([1] * 8), [("red_a", p) for p in sent], None, more=Taken(sent, remember))
+
+
+@case
+def k3_one_path_less_moves_no_other_flow():
+    """RFC 2992 section 3: of the flows on the seven paths that stay, none moves."""
+    sent = flows(3600)
+
+    def stay(by_flow):
+        moved = [flow for flow, path in by_flow.items() if K3_BEFORE[flow] not in (3, path)]
+        if moved:
+            yield f"{len(moved)} flows moved that need not"
+        if 3 in by_flow.values():
+            yield "the path that is gone is used"
+
+    rest = [n for n in range(8) if n != 3]
+    return Case(ecmp([1] * 8, rest), [("red_a", p) for p in sent], None, more=Taken(sent, stay))
 
 
 @case
