@@ -7,6 +7,7 @@
 //! the queues back. At no moment does a worker see a vif it cannot send to, nor
 //! a queue of a vif that is gone.
 
+mod ports;
 mod thread;
 
 use std::any::Any;
@@ -29,6 +30,7 @@ use crate::tables::commit::{Changed, PortFacts};
 use crate::tables::spec::{Key, Name, Object, Role};
 use crate::tables::{Tables, UNDERLAY, Vif, VifId, Vrf};
 use crate::worker::Worker;
+use ports::Ports;
 use thread::{Command, Handle};
 
 /// Longest wait for the workers to pick up a snapshot. They do so between two
@@ -177,7 +179,7 @@ pub struct Engine<B> {
     workers: Vec<Handle<B>>,
     fragments: fragments::Limits,
     devices: Box<dyn Devices<B>>,
-    ports: HashMap<Name, Box<dyn PortControl>>,
+    ports: Ports,
     started: Instant,
 }
 
@@ -199,6 +201,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             "a pool for every worker"
         );
         let started = Instant::now();
+        let ports = Ports::new()?;
         let (flows, flow_memory) = flow_table(&config)?;
         let publisher = Publisher::new(Tables::new(config.cores.len()).with_secret(config.seed));
         let mut workers = Vec::new();
@@ -222,7 +225,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             workers,
             fragments: config.fragments,
             devices,
-            ports: HashMap::new(),
+            ports,
             started,
         })
     }
@@ -246,8 +249,8 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         let opened = self.open_devices(&draft.changed().created, draft.tables())?;
         let facts: HashMap<Name, PortFacts> = self
             .ports
-            .iter()
-            .map(|(name, port)| (name.clone(), facts(&**port)))
+            .facts()
+            .into_iter()
             .chain(
                 opened
                     .iter()
@@ -307,13 +310,13 @@ impl<B: Buffer + Send + 'static> Engine<B> {
     }
 
     fn vif_stats(&self, vif: &Vif) -> VifStats {
-        let port = self.ports.get(&vif.name);
+        let (link, device) = self.ports.state(&vif.name);
         VifStats {
             name: vif.name.clone(),
             role: vif.role,
             totals: vif.counters.totals(),
-            link: port.map(|port| port.link()).unwrap_or_default(),
-            device: port.map(|port| port.stats()).unwrap_or_default(),
+            link,
+            device,
             flows: self.flows.usage(accounts::vif(vif.id)),
         }
     }
@@ -334,8 +337,8 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             let Some(Object::Vif(vif)) = tables.object(key).map(|stored| &stored.object) else {
                 continue;
             };
-            if let (Some(mtu), Some(port)) = (vif.mtu, self.ports.get_mut(&vif.name))
-                && let Err(error) = port.raise_mtu(mtu)
+            if let Some(mtu) = vif.mtu
+                && let Err(error) = self.ports.raise_mtu(&vif.name, mtu)
             {
                 refusals.push(device_refusal(key, &error));
             }
@@ -387,7 +390,8 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             for (worker, queue) in self.workers.iter().zip(port.tx) {
                 worker.send(Command::AttachTx(vif.id, queue));
             }
-            self.ports.insert(name, port.control);
+            let link = (vif.role == Role::Fabric).then(|| vif.link.clone());
+            self.ports.insert(name, port.control, link);
             receivers.push((vif.clone(), port.rx));
         }
         self.workers.iter().for_each(Handle::wait);
@@ -439,9 +443,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         self.workers.iter().for_each(Handle::wait);
         accounts::close(&self.flows, before, changed);
         for (name, _) in removed {
-            if let Some(port) = self.ports.remove(name) {
-                port.close();
-            }
+            self.ports.close(name);
         }
     }
 
@@ -454,7 +456,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
 impl<B> Engine<B> {
     fn shut_down(&mut self) {
         self.workers.drain(..).for_each(Handle::stop);
-        self.ports.drain().for_each(|(_, port)| port.close());
+        self.ports.shut_down();
     }
 }
 

@@ -10,6 +10,7 @@ pub mod io;
 pub mod memory;
 pub mod reason;
 pub mod replay;
+pub mod resolver;
 pub mod snapshot;
 pub mod stage;
 pub mod tables;

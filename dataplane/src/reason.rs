@@ -178,6 +178,8 @@ reasons! {
     NeighbourUnresolved = "neighbour_unresolved",
     /// Too many packets already wait for a neighbour.
     NeighbourQueueFull = "neighbour_queue_full",
+    /// The configuration changed its way while it waited for a neighbour.
+    NexthopChanged = "nexthop_changed",
     /// Larger than the vif or tunnel takes.
     TooBig = "too_big",
     /// The port found the TCP or UDP checksum of a tenant's packet wrong.

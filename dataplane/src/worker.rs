@@ -4,15 +4,15 @@
 //! worker owns its queues and counters; it shares the snapshot (read) and the
 //! flow table (lock-free) with the others, and nothing else. Time is an argument.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use encap::{Buffer, arp, nd};
+use encap::Buffer;
 use flowtable::{AgeCursor, FlowTable, Ticks};
 
 use crate::counters::VifCounters;
-use crate::io::{BATCH, Pool, RxQueue, TxQueue};
+use crate::io::{Pool, RxQueue, TxQueue};
 use crate::reason::DropReason;
+use crate::resolver::{Asking, Rounds};
 use crate::snapshot::Reader;
 use crate::stage::announce::Announcer;
 use crate::stage::error_rate::{self, ErrorRate};
@@ -22,12 +22,8 @@ use crate::stage::learn::{self, Sweeper};
 use crate::stage::outbox::Outbox;
 use crate::stage::waiting::Waiting;
 use crate::stage::{self, Burst, Context};
-use crate::tables::neighbour::Neighbour;
 use crate::tables::spec::Role;
 use crate::tables::{Tables, VifId, VrfId};
-
-/// Known neighbours are looked after this often.
-const NEIGHBOUR_CARE_MS: u32 = 1_000;
 
 /// One worker's state, run by one thread.
 pub struct Worker<B> {
@@ -44,6 +40,8 @@ pub struct Worker<B> {
     ageing: Ageing,
     learned: Sweeper,
     announcer: Option<Announcer>,
+    rounds: Rounds,
+    /// When router advertisements and path MTUs were last looked after.
     cared: Ticks,
 }
 
@@ -71,6 +69,9 @@ const AGED_AT_ONCE: usize = 64;
 
 /// Buckets of learned MACs looked at between two batches: some 10 µs.
 const SWEPT_AT_ONCE: usize = 64;
+
+/// Router advertisements and path MTUs are looked after this often.
+const CARE_MS: u32 = 1_000;
 
 /// How long the ageing takes for the whole table, in milliseconds. With the
 /// rounding of due times that is 4.4 % of the shortest timeout, 10 s, but after a
@@ -108,6 +109,7 @@ impl<B: Buffer> Worker<B> {
             },
             learned: Sweeper::default(),
             announcer: None,
+            rounds: Rounds::default(),
             cared: Ticks(0),
         }
     }
@@ -236,7 +238,7 @@ impl<B: Buffer> Worker<B> {
         let tables = self.tables.pin();
         self.fragments.expire(tables, self.index, now);
         if !self.waiting.is_empty() {
-            self.resolve_waiting(now);
+            self.release_waiting(now);
         }
         let ageing = &mut self.ageing;
         let elapsed = now.since(ageing.last) as usize;
@@ -258,11 +260,13 @@ impl<B: Buffer> Worker<B> {
         };
         let tables = self.tables.pin();
         self.learned.run(tables, self.index, now, elapsed, at_most);
-        if self.index == 0 && now.since(self.cared) >= NEIGHBOUR_CARE_MS {
-            self.cared = now;
-            self.confirm_neighbours(now);
-            self.announce(now);
-            self.tables.pin().underlay().paths.forget(now);
+        if self.index == 0 {
+            self.look_after_neighbours(now);
+            if now.since(self.cared) >= CARE_MS {
+                self.cared = now;
+                self.announce(now);
+                self.tables.pin().underlay().path_mtus.forget(now);
+            }
         }
     }
 
@@ -275,58 +279,34 @@ impl<B: Buffer> Worker<B> {
         self.outbox.flush(tables);
     }
 
-    fn resolve_waiting(&mut self, now: Ticks) {
-        let tables = self.tables.pin().clone();
+    /// Sends what waited for neighbours that are known now, and asks for others.
+    fn release_waiting(&mut self, now: Ticks) {
+        let tables = self.tables.pin();
         self.waiting
-            .release(&tables, self.index, now, &mut self.outbox);
-        let mut due = arrayvec::ArrayVec::<Arc<Neighbour>, BATCH>::new();
-        due.extend(
-            self.waiting
-                .neighbours()
-                .filter(|n| n.probe_due(now))
-                .take(BATCH)
-                .cloned(),
-        );
-        for neighbour in due {
-            self.ask_for(&tables, &neighbour);
-        }
-        self.outbox.flush(&tables);
+            .release(tables, self.index, now, &mut self.outbox);
+        let mut asking = Asking {
+            tables,
+            worker: self.index,
+            now,
+            pool: &mut *self.pool,
+            outbox: &mut self.outbox,
+        };
+        asking.for_waiting(&self.waiting);
+        self.outbox.flush(tables);
     }
 
-    fn confirm_neighbours(&mut self, now: Ticks) {
-        let tables = self.tables.pin().clone();
-        for neighbour in tables.underlay().neighbours() {
-            if neighbour.mac().is_some() && neighbour.probe_due(now) {
-                self.ask_for(&tables, neighbour);
-            }
-        }
-        self.outbox.flush(&tables);
-    }
-
-    /// Sends an ARP request (RFC 826) or a neighbour solicitation (RFC 4861 §7.2.2).
-    fn ask_for(&mut self, tables: &Tables, neighbour: &Neighbour) {
-        let Some(vif) = tables.vif(neighbour.vif) else {
-            return;
+    /// Worker 0 only: looks after neighbours and links in turn.
+    fn look_after_neighbours(&mut self, now: Ticks) {
+        let tables = self.tables.pin();
+        let mut asking = Asking {
+            tables,
+            worker: self.index,
+            now,
+            pool: &mut *self.pool,
+            outbox: &mut self.outbox,
         };
-        let own = || vif.addresses.iter();
-        let same_link = own().find(|net| net.contains(&neighbour.addr));
-        let same_family = own().find(|net| net.addr().is_ipv4() == neighbour.addr.is_ipv4());
-        let Some(source) = same_link.or(same_family).map(|net| net.addr()) else {
-            return;
-        };
-        let Some(mut packet) = self.pool.alloc() else {
-            return; // asked again in a second
-        };
-        let built = match (source, neighbour.addr) {
-            (IpAddr::V4(src), IpAddr::V4(target)) => {
-                arp::request(&mut packet, vif.mac, src, target)
-            }
-            (IpAddr::V6(src), IpAddr::V6(target)) => nd::solicit(&mut packet, vif.mac, src, target),
-            _ => return,
-        };
-        if built.is_ok() && self.outbox.push(tables, vif.id, packet).is_ok() {
-            vif.counters.block(self.index).originated();
-        }
+        asking.in_turn(&mut self.rounds);
+        self.outbox.flush(tables);
     }
 
     /// True while packets wait, for a neighbour or for a first fragment.

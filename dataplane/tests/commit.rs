@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use common::*;
@@ -530,4 +530,195 @@ fn addresses_of_a_vif_without_a_mac_are_no_routes() {
     let (tables, _) = commit(&tables, &upserts(vec![again])).expect("none");
     let blue = tables.vrf_named("blue").expect("a vrf");
     assert!(blue.routes.get(net("10.1.0.5/32")).is_none() && blue.macs.get(&B).is_none());
+}
+
+fn neighbour(name: &str, vif: &str, addr: &str) -> Object {
+    Object::Nexthop(Nexthop {
+        name: name.into(),
+        action: NexthopAction::Vif {
+            vif: vif.into(),
+            address: Some(ip(addr)),
+        },
+    })
+}
+
+fn ecmp(name: &str, members: &[&str]) -> Object {
+    let member = |name: &&str| Member {
+        nexthop: (*name).into(),
+        weight: NonZeroU16::MIN,
+    };
+    let members = members.iter().map(member).collect();
+    Object::Nexthop(Nexthop {
+        name: name.into(),
+        action: NexthopAction::Group(Group { members }),
+    })
+}
+
+#[test]
+fn a_group_is_of_neighbours_and_for_the_underlay() {
+    let many: Vec<String> = (0..17).map(|n| format!("m{n}")).collect();
+    let many_names: Vec<&str> = many.iter().map(String::as_str).collect();
+    let mut wrong = vec![
+        neighbour("spine", "up0", "192.0.2.254"),
+        ecmp("good", &["spine"]),
+        ecmp("bad", &["spine", "far", "good", "spine"]),
+        ecmp("none", &[]),
+        ecmp("many", &many_names),
+        route("red", "10.2.0.0/16", "good"),
+        mac("red", B, "good", None),
+    ];
+    wrong.extend(many.iter().map(|name| neighbour(name, "up0", "192.0.2.9")));
+    assert_eq!(
+        refused(&start(), &upserts(wrong)),
+        [
+            "nexthop bad: group.members: `spine` is named twice",
+            "nexthop bad: group.members: `far` is no neighbour on a fabric vif's link",
+            "nexthop bad: group.members: `good` is no neighbour on a fabric vif's link",
+            "nexthop many: group.members: a group has at most 16 members",
+            "nexthop none: group.members: a group needs at least one member",
+            "route red 10.2.0.0/16: nexthop: `good` is a group; \
+             groups in tenant networks are not there yet",
+            "mac red 02:00:00:00:00:0b: nexthop: `good` is a group; \
+             groups in tenant networks are not there yet",
+        ]
+    );
+    // Nor by a change of what is there already.
+    let fine = upserts(vec![
+        neighbour("spine", "up0", "192.0.2.254"),
+        ecmp("good", &["spine"]),
+    ]);
+    let (tables, _) = commit(&start(), &fine).expect("a group");
+    let change = upserts(vec![
+        tunnel("spine", "192.0.2.3", 8, None),
+        ecmp("far", &["spine"]),
+    ]);
+    assert_eq!(
+        refused(&tables, &change),
+        [
+            "nexthop far: group.members: `spine` is no neighbour on a fabric vif's link",
+            "nexthop good: group.members: `spine` is no neighbour on a fabric vif's link",
+            "route red 10.1.0.9/32: nexthop: `far` is a group; \
+             groups in tenant networks are not there yet",
+        ]
+    );
+    let gone = request(vec![Change::Delete(Key::Nexthop("spine".into()))]);
+    assert_eq!(
+        refused(&tables, &gone),
+        ["nexthop spine: is still used by nexthop good"]
+    );
+}
+
+#[test]
+fn uplinks_share_links_and_addresses_with_each_other_only() {
+    let up1 = |addresses: &[&str]| fabric("up1", A, addresses);
+    let same_link = upserts(vec![up1(&["192.0.2.7/24", "192.0.2.1/32"])]);
+    let (tables, _) = commit(&start(), &same_link).expect("one link, one address in common");
+    let underlay = |tables: &Tables| tables.vrf_named("underlay").cloned().expect("it exists");
+    let routes = underlay(&tables).routes.len();
+    // Either may go, and what the other has stays.
+    for name in ["up0", "up1"] {
+        let gone = request(vec![Change::Delete(Key::Vif(name.into()))]);
+        let (after, _) = commit(&tables, &gone).expect("nothing mentions it");
+        let left = underlay(&after).routes;
+        assert_eq!(left.len(), if name == "up0" { routes } else { routes - 1 });
+        assert!(left.lookup(ip("192.0.2.2")).is_some());
+        let both = request(
+            ["up0", "up1"]
+                .map(|it| Change::Delete(Key::Vif(it.into())))
+                .into(),
+        );
+        let (after, _) = commit(&tables, &both).expect("both");
+        assert!(underlay(&after).routes.lookup(ip("192.0.2.2")).is_none());
+    }
+    // Both new at once, and both moved at once.
+    let moved = upserts(vec![
+        fabric("up0", B, &["198.51.100.1/24"]),
+        up1(&["198.51.100.1/24"]),
+    ]);
+    let (after, _) = commit(&tables, &moved).expect("elsewhere");
+    assert!(underlay(&after).routes.lookup(ip("192.0.2.2")).is_none());
+    assert!(underlay(&after).routes.lookup(ip("198.51.100.2")).is_some());
+    let mut kernel = fabric("kernel", A, &["192.0.2.1/32"]);
+    if let Object::Vif(vif) = &mut kernel {
+        vif.role = Role::Host;
+    }
+    assert_eq!(
+        refused(
+            &tables,
+            &upserts(vec![
+                kernel,
+                up1(&["192.0.2.7/24", "192.0.2.7/32"]),
+                neighbour("spine", "up0", "192.0.2.254"),
+                route("underlay", "192.0.2.0/24", "spine"),
+            ])
+        ),
+        [
+            "vif kernel: addresses: `192.0.2.1/32` already belongs to vif up0",
+            "vif up1: addresses: `192.0.2.7` is named twice",
+            "nexthop far: tunnel.local: `192.0.2.2` is reached over up0 and up1, which have \
+             no address in common; give them one, or name the one that the other end knows \
+             this node by",
+            "route underlay 192.0.2.0/24: prefix: `192.0.2.0/24` already belongs to vif up0",
+        ]
+    );
+}
+
+#[test]
+fn a_tunnel_over_several_uplinks_starts_from_one_address() {
+    let objects = |more: &[&str], local: Option<&str>| {
+        let mut far = tunnel("away", "203.0.113.9", 7, None);
+        if let Object::Nexthop(Nexthop {
+            action: NexthopAction::Tunnel(tunnel),
+            ..
+        }) = &mut far
+        {
+            tunnel.local = local.map(ip);
+        }
+        let up0 = [&["192.0.2.1/24"], more].concat();
+        let up1 = [&["198.51.100.1/24"], more].concat();
+        upserts(vec![
+            fabric("up0", B, &up0),
+            fabric("up1", A, &up1),
+            neighbour("left", "up0", "192.0.2.254"),
+            neighbour("right", "up1", "198.51.100.254"),
+            ecmp("both", &["left", "right"]),
+            route("underlay", "203.0.113.0/24", "both"),
+            far,
+        ])
+    };
+    let source = |tables: &Tables| {
+        let tunnels = tables.objects().filter_map(|(key, _)| match key {
+            Key::Nexthop(name) => Some(name.clone()),
+            _ => None,
+        });
+        let away = tunnels.into_iter().find(|name| &**name == "away");
+        let id = (0..20)
+            .map(dataplane::tables::NexthopId)
+            .find(|id| tables.nexthop_name(*id) == away);
+        let Some(dataplane::tables::Nexthop::Tunnel(tunnel)) =
+            tables.nexthop(id.expect("it is there"))
+        else {
+            panic!("it leads somewhere");
+        };
+        assert_eq!(tunnel.paths.iter().count(), 2);
+        let sources = tunnel.paths.iter().map(|path| {
+            let mut packet = encap::MemBuffer::default();
+            path.header
+                .push(&mut packet, A, &encap::Inner::default())
+                .expect("it fits");
+            encap::Buffer::bytes(&packet)[26..30].to_vec()
+        });
+        sources.collect::<Vec<_>>()
+    };
+    let refusal = "nexthop away: tunnel.local: `203.0.113.9` is reached over up0 and up1, which \
+                   have no address in common; give them one, or name the one that the other end \
+                   knows this node by";
+    assert_eq!(refused(&start(), &objects(&[], None)), [refusal]);
+    let (tables, _) = commit(&start(), &objects(&["10.255.0.1/32"], None)).expect("a common one");
+    assert_eq!(source(&tables), [[10, 255, 0, 1], [10, 255, 0, 1]]);
+    // The uplink loses it.
+    let moved = upserts(vec![fabric("up1", A, &["198.51.100.1/24"])]);
+    assert_eq!(refused(&tables, &moved), [refusal]);
+    let (tables, _) = commit(&start(), &objects(&[], Some("192.0.2.1"))).expect("a named one");
+    assert_eq!(source(&tables), [[192, 0, 2, 1], [192, 0, 2, 1]]);
 }

@@ -173,3 +173,57 @@ fn a_device_goes_to_another_vif_in_two_commits() {
             .expect("one after the other");
     }
 }
+
+#[test]
+fn the_loss_of_an_uplink_is_noticed_and_its_return_too() {
+    let devices = memory::Devices::new();
+    let [a, up0, up1] = ["a", "up0", "up1"].map(|name| devices.plug(&format!("memory:{name}"), 1));
+    let mut engine = start(&devices);
+    let neighbour = static_neighbour("192.0.2.2");
+    let mut objects = vec![
+        vrf("red", &["10.1.0.1/24"]),
+        tenant("a", "red", A, &["10.1.0.10"]),
+        fabric("up0", B, &["192.0.2.1/24"]),
+        fabric("up1", B, &["192.0.2.1/24"]),
+        tunnel("far", "192.0.2.2", 5001, None),
+        route("red", "10.1.0.9/32", "far"),
+    ];
+    objects.extend(neighbour);
+    let all = request(objects.into_iter().map(Change::Upsert).collect());
+    engine.apply(&all, false).expect("two uplinks");
+    // One flow, so it has one uplink.
+    let frame = udp((A, "10.1.0.10"), (ROUTER, "10.1.0.9"), 64);
+    let taken = |mut wanted: Option<bool>| {
+        let started = Instant::now();
+        wait_until("the flow's way", || {
+            a.send(&frame);
+            std::thread::sleep(Duration::from_millis(1));
+            let by_first = !up0.recv_all().is_empty();
+            let by_second = !up1.recv_all().is_empty();
+            let one = by_first != by_second;
+            one && *wanted.get_or_insert(by_first) == by_first
+        });
+        (wanted == Some(true), started.elapsed())
+    };
+    let (first, _) = taken(None);
+    let own = if first { &up0 } else { &up1 };
+    own.set_link(false);
+    let (_, moved) = taken(Some(!first));
+    own.set_link(true);
+    let (_, back) = taken(Some(first));
+    println!("moved after {moved:?}, back after {back:?}");
+    engine.stop();
+}
+
+/// What makes an address of the underlay a static neighbour.
+fn static_neighbour(addr: &str) -> Vec<dataplane::tables::spec::Object> {
+    use dataplane::tables::spec::{Nexthop, NexthopAction, Object};
+    let discard = Nexthop {
+        name: "discard".into(),
+        action: NexthopAction::Discard,
+    };
+    vec![
+        Object::Nexthop(discard),
+        mac("underlay", C, "discard", Some(addr)),
+    ]
+}

@@ -429,7 +429,7 @@ fn what_waits_for_an_uplink_that_goes_is_counted_where_it_came_from() {
     node.apply(vec![Change::Delete(Key::Vif("up0".into()))])
         .expect("nothing mentions it");
     node.pass(1);
-    assert_eq!(node.drops("red-a"), [(DropReason::VifGone, 1)]);
+    assert_eq!(node.drops("red-a"), [(DropReason::NoUnderlayRoute, 1)]);
     node.check_accounts();
 }
 

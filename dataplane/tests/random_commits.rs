@@ -8,6 +8,7 @@
 mod common;
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 
 use common::*;
 use dataplane::DropReason;
@@ -243,8 +244,17 @@ fn vif(random: &mut Random, name: &str, role: Role, vrf: &str, addresses: &[&str
 
 fn any_nexthop(random: &mut Random) -> Object {
     let action = match random.below(6) {
-        0 => NexthopAction::Host,
-        1 => [NexthopAction::Discard, NexthopAction::Reject][random.below(2)].clone(),
+        0 if random.one_in(2) => NexthopAction::Host,
+        0 => [NexthopAction::Discard, NexthopAction::Reject][random.below(2)].clone(),
+        1 => NexthopAction::Group(Group {
+            members: some(random, &NEXTHOPS)
+                .iter()
+                .map(|name| Member {
+                    nexthop: (*name).into(),
+                    weight: NonZeroU16::new(1 + random.below(3) as u16).expect("not zero"),
+                })
+                .collect(),
+        }),
         2 => NexthopAction::Vif {
             vif: random
                 .pick(&[TENANTS[0], TENANTS[1], HOST, FABRICS[0]])
@@ -371,6 +381,14 @@ fn describe_underlay(tables: &Tables) -> Vec<String> {
         .collect();
     vec![
         format!("fabrics {fabrics:?}, host {:?}", underlay.host.map(name)),
+        format!(
+            "hosts {:?}",
+            underlay
+                .fabrics
+                .iter()
+                .map(|id| underlay.host_of(*id).map(name))
+                .collect::<Vec<_>>()
+        ),
         format!("own {own:?}"),
         format!("neighbours {neighbours:?}"),
         format!("peers {peers:?}"),
@@ -389,7 +407,7 @@ fn target(tables: &Tables, target: Target) -> String {
     match target {
         Target::Nexthop(id) => nexthop(tables, id),
         Target::Gateway => "gateway".into(),
-        Target::Connected(id) => format!("link of {}", tables.vif(id).expect("it exists").name),
+        Target::Connected => "a link".into(),
     }
 }
 
@@ -407,11 +425,8 @@ fn nexthop(tables: &Tables, id: NexthopId) -> String {
             )
         }
         tables::Nexthop::Tunnel(tunnel) => format!(
-            "{name}: {:x?} out of {} to {} {:?}, peer {:?}, {:?}, {} bytes",
-            outer(tunnel),
-            vif(tunnel.egress),
-            tunnel.neighbour.addr,
-            tunnel.neighbour.mac(),
+            "{name}: {:?}, to peer {:?}, {:?}, {} bytes",
+            paths(tables, tunnel),
             tables.underlay().peer_addr(tunnel.peer),
             tunnel.inner_mac,
             tunnel.inner_mtu
@@ -420,10 +435,30 @@ fn nexthop(tables: &Tables, id: NexthopId) -> String {
     }
 }
 
-/// What the tunnel puts in front of an empty frame.
-fn outer(tunnel: &tables::Tunnel) -> Vec<u8> {
+/// The ways a tunnel takes, and which of them some flows do.
+fn paths(tables: &Tables, tunnel: &tables::Tunnel) -> Vec<String> {
+    let vif = |id| &tables.vif(id).expect("a path's uplink exists").name;
+    let chosen = (0..8).map(|flow| {
+        let path = tunnel.paths.choose(flow);
+        format!("flow {flow} {} {}", vif(path.egress), path.neighbour.addr)
+    });
+    let paths = tunnel.paths.iter().map(|path| {
+        format!(
+            "{:x?} out of {} to {} {:?}, watched {}",
+            outer(path),
+            vif(path.egress),
+            path.neighbour.addr,
+            path.neighbour.mac(),
+            tables.underlay().is_watched(&path.neighbour)
+        )
+    });
+    paths.chain(chosen).collect()
+}
+
+/// What a path puts in front of an empty frame.
+fn outer(path: &tables::path::Path) -> Vec<u8> {
     let mut packet = encap::MemBuffer::default();
-    let pushed = tunnel
+    let pushed = path
         .header
         .push(&mut packet, MacAddr::ZERO, &encap::Inner::default());
     pushed.expect("an empty frame fits");

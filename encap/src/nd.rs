@@ -192,6 +192,30 @@ pub fn solicit<B: Buffer>(
     write(rest, message, (src, group), target, src_mac)
 }
 
+/// Makes `packet` a frame that tells all nodes on the link that `addr` is at `our_mac` now, whatever
+/// they have cached (RFC 4861 §7.2.6), whatever it held before.
+///
+/// # Errors
+/// [`Error::MalformedNd`] if `addr` is not one node's; [`Error::NoRoom`] if the buffer cannot hold
+/// 86 bytes.
+pub fn announce<B: Buffer>(packet: &mut B, our_mac: MacAddr, addr: Ipv6Addr) -> Result<(), Error> {
+    if addr.is_unspecified() || addr.is_multicast() {
+        return Err(Error::MalformedNd);
+    }
+    let len = ethernet::LEN + ipv6::LEN + MESSAGE_LEN + OPTION_LEN;
+    buffer::clear(packet, len)?;
+    let (mut link, rest) = ethernet::Header::split_mut(packet.bytes_mut())?;
+    link.set_dst(MacAddr::ipv6_multicast(ALL_NODES));
+    link.set_src(our_mac);
+    link.set_ether_type(ethernet::IPV6);
+    let flags = Flags {
+        override_cache: true,
+        ..Flags::default()
+    };
+    let message = [NEIGHBOR_ADVERTISEMENT, flags.to_bits(), TARGET_LINK_LAYER];
+    write(rest, message, (addr, ALL_NODES), addr, our_mac)
+}
+
 /// Writes IPv6 header, message and one option over `packet`.
 fn write(
     packet: &mut [u8],

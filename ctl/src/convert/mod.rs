@@ -12,7 +12,7 @@ mod written;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use dataplane::io::MAX_MTU;
 use dataplane::tables::path_mtu::{MIN_IPV4, MIN_IPV6};
@@ -251,15 +251,42 @@ fn nexthop(w: &proto::Nexthop, p: &mut Problems) -> Option<spec::Nexthop> {
         Some(Action::Discard(_)) => Some(NexthopAction::Discard),
         Some(Action::Replicate(w)) => bridge::replicate(w, p).map(NexthopAction::Replicate),
         Some(Action::Reject(_)) => Some(NexthopAction::Reject),
+        Some(Action::Group(w)) => group(w, p).map(NexthopAction::Group),
         None => p.missing(
             "",
-            "what to do: one of vif, tunnel, host, discard, replicate, reject",
+            "what to do: one of vif, tunnel, host, discard, replicate, reject, group",
         ),
     };
     Some(spec::Nexthop {
         name: name?,
         action: action?,
     })
+}
+
+fn group(w: &proto::Group, p: &mut Problems) -> Option<spec::Group> {
+    let members = w.members.iter().enumerate().map(|(i, w)| {
+        let nexthop = p.text(
+            &format!("group.members[{i}].nexthop"),
+            &w.nexthop,
+            text::name,
+        );
+        let written = w.weight.unwrap_or(1);
+        let weight = u16::try_from(written).ok().and_then(NonZeroU16::new);
+        let weight = weight.or_else(|| {
+            let reason = format!("{written} is out of range; a weight is 1 to 65535");
+            p.invalid(&format!("group.members[{i}].weight"), reason)
+        });
+        Some(spec::Member {
+            nexthop: nexthop?,
+            weight: weight?,
+        })
+    });
+    let members: Vec<_> = members.collect();
+    if members.is_empty() {
+        return p.missing("group.members", "the nexthops to choose from");
+    }
+    let members: Option<_> = members.into_iter().collect();
+    members.map(|members| spec::Group { members })
 }
 
 fn tunnel(w: &proto::Tunnel, p: &mut Problems) -> Option<spec::Tunnel> {

@@ -1,7 +1,7 @@
 //! Round trips of every kind of object, and one refusal per rule.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use dataplane::tables::spec::*;
 use encap::{Label, MacAddr, VlanId, Vni};
@@ -207,6 +207,14 @@ fn nexthop() -> impl Strategy<Value = Nexthop> {
         prop::collection::btree_set(name(), 1..5)
             .prop_map(|members| NexthopAction::Replicate(members.into_iter().collect())),
         Just(NexthopAction::Reject),
+        vec((name(), 1u16..), 1..4).prop_map(|members| {
+            let member = |(nexthop, weight)| Member {
+                nexthop,
+                weight: NonZeroU16::new(weight).unwrap(),
+            };
+            let members = members.into_iter().map(member).collect();
+            NexthopAction::Group(Group { members })
+        }),
     ];
     (name(), action).prop_map(|(name, action)| Nexthop { name, action })
 }

@@ -157,6 +157,9 @@ impl From<&spec::Nexthop> for proto::Nexthop {
                 members: members.iter().map(ToString::to_string).collect(),
             }),
             NexthopAction::Reject => Action::Reject(Reject {}),
+            NexthopAction::Group(group) => Action::Group(proto::Group {
+                members: group.members.iter().map(Into::into).collect(),
+            }),
         };
         proto::Nexthop {
             name: nexthop.name.to_string(),
@@ -189,6 +192,16 @@ impl From<&spec::Tunnel> for proto::Tunnel {
                 FragmentMode::Outer => proto::FragmentMode::Outer.into(),
             },
             mtu: tunnel.mtu.map(u32::from),
+        }
+    }
+}
+
+impl From<&spec::Member> for proto::Member {
+    fn from(member: &spec::Member) -> Self {
+        let weight = u32::from(member.weight.get());
+        proto::Member {
+            nexthop: member.nexthop.to_string(),
+            weight: (weight != 1).then_some(weight),
         }
     }
 }

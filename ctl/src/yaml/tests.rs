@@ -137,12 +137,30 @@ fn doubles_are_named_with_both_lines() {
 }
 
 #[test]
+fn a_group_names_its_members() {
+    let spines = "nexthops:
+  - {name: spines, group: {members: [{nexthop: spine1}, {nexthop: spine2, weight: 3}]}}
+";
+    assert_eq!(read(spines).mistakes(), []);
+    assert_eq!(
+        said(
+            "nexthops:\n  - {name: n, group: {members: [{nexthop: a, weight: 0}, {weight: 2}]}}\n  - {name: m, group: {}}\n"
+        ),
+        [
+            "f.yaml:2: nexthop n: group.members[0].weight: 0 is out of range; a weight is 1 to 65535",
+            "f.yaml:2: nexthop n: group.members[1].nexthop: is missing",
+            "f.yaml:3: nexthop m: group.members: is missing; write the nexthops to choose from",
+        ]
+    );
+}
+
+#[test]
 fn a_nexthop_does_one_thing() {
     assert_eq!(
         said("nexthops:\n  - name: n\n    discard: {}\n    host: {}\n  - {name: m}\n"),
         [
             "f.yaml:4: nexthop n: host: excludes `discard` on line 3; keep one",
-            "f.yaml:5: nexthop m: is missing; write what to do: one of vif, tunnel, host, discard, replicate",
+            "f.yaml:5: nexthop m: is missing; write what to do: one of vif, tunnel, host, discard, replicate, reject, group",
         ]
     );
 }

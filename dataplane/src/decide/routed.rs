@@ -22,7 +22,7 @@ pub(super) fn decide(
     let forward = match (headers.direct, vrf.routes.lookup(headers.dst_addr)) {
         (Some(nexthop), _) | (None, Some(Target::Nexthop(nexthop))) => nexthop,
         (None, Some(Target::Gateway)) => return Err(DropReason::ToGateway),
-        (None, Some(Target::Connected(_)) | None) => return Err(DropReason::NoRoute),
+        (None, Some(Target::Connected) | None) => return Err(DropReason::NoRoute),
     };
     bridge::check_horizon(tables, forward, ingress)?;
     let back = match (ingress.as_vif(), ingress.as_peer()) {

@@ -16,10 +16,10 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
         }
         let next = match lane.meta.network {
             // The vif's own tag is off by now: this is another network than the underlay.
-            _ if lane.meta.tagged => Ok(host::deliver(context.tables)),
+            _ if lane.meta.tagged => Ok(host::deliver(context)),
             Network::Arp => arp(context, lane, packet),
             Network::Ipv4 | Network::Ipv6 => ip(context, lane, packet),
-            Network::Other => Ok(host::deliver(context.tables)),
+            Network::Other => Ok(host::deliver(context)),
         };
         lane.next = next.unwrap_or_else(Next::Drop);
     }
@@ -36,7 +36,7 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
         {
             return Ok(next);
         }
-        return Ok(match host::deliver(context.tables) {
+        return Ok(match host::deliver(context) {
             Next::Drop(_) => Next::Drop(DropReason::NotForUs),
             to_host => to_host,
         });
@@ -61,7 +61,7 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
         rewrite::set_macs(packet.bytes_mut(), 0, asker, context.vif.mac);
         return Ok(Next::Emit(context.vif.id));
     }
-    Ok(host::deliver(context.tables))
+    Ok(host::deliver(context))
 }
 
 fn arp<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<Next, DropReason> {
@@ -71,7 +71,7 @@ fn arp<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<
         arp::reply(packet.bytes_mut(), 0, context.vif.mac);
         return Ok(Next::Emit(context.vif.id));
     }
-    Ok(match host::deliver(context.tables) {
+    Ok(match host::deliver(context) {
         Next::Drop(_) if arp.is_request() => Next::Drop(DropReason::NotForUs),
         Next::Drop(_) if learned => Next::Consumed,
         Next::Drop(_) => Next::Drop(DropReason::NeighbourUnsolicited),
@@ -85,10 +85,15 @@ fn neighbour_discovery<B: Buffer>(
     packet: &mut B,
 ) -> Result<Option<Next>, DropReason> {
     if let Some(heard) = nd::advertisement(packet.bytes(), &lane.meta)? {
-        let learned = heard
-            .target_mac
-            .is_some_and(|mac| learn(context, heard.target.into(), mac));
-        return Ok(Some(match host::deliver(context.tables) {
+        let learned = heard.target_mac.is_some_and(|mac| {
+            let target = heard.target.into();
+            // Without the O flag it does not speak against what is known (RFC 4861 §7.2.5).
+            match known(context, target) {
+                Some(other) if other != mac && !heard.flags.override_cache => false,
+                _ => learn(context, target, mac),
+            }
+        });
+        return Ok(Some(match host::deliver(context) {
             Next::Drop(_) if learned => Next::Consumed,
             Next::Drop(_) => Next::Drop(DropReason::NeighbourUnsolicited),
             to_host => to_host,
@@ -122,6 +127,12 @@ fn learn(context: &Context, addr: IpAddr, mac: MacAddr) -> bool {
         }
         _ => false,
     }
+}
+
+/// The MAC of a neighbour that some nexthop needs.
+fn known(context: &Context, addr: IpAddr) -> Option<MacAddr> {
+    let neighbour = context.tables.underlay().neighbour(context.vif.id, addr);
+    neighbour.and_then(|neighbour| neighbour.mac())
 }
 
 fn source_mac(frame: &[u8]) -> MacAddr {

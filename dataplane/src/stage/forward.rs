@@ -1,15 +1,17 @@
 //! The nexthop: deliver to a vif, push a tunnel, hand to the kernel.
 
+use std::sync::Arc;
+
 use encap::{Buffer, Inner};
 
 use super::error_rate::ErrorRate;
 use super::outbox::Outbox;
 use super::waiting::Waiting;
-use super::{Burst, Context, Lane, Layer, Next, errors, host, offload, replicate, size};
+use super::{Burst, Context, Lane, Layer, Next, errors, offload, replicate, size};
 use crate::io::Pool;
 use crate::reason::DropReason;
 use crate::tables::spec::{FragmentMode, Payload};
-use crate::tables::{Nexthop, Tables, Tunnel, Vif, VifId};
+use crate::tables::{Nexthop, NexthopId, Tables, Tunnel, Vif, VifId};
 
 /// A worker's ways out.
 pub struct Exits<'a, B> {
@@ -45,10 +47,7 @@ pub(super) fn send<B: Buffer>(
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
     match lane.next {
-        Next::Forward(nexthop, layer) => match context.tables.nexthop(nexthop) {
-            Some(nexthop) => by_nexthop(context, lane, nexthop, layer, packet, exits),
-            None => Err(DropReason::NoRoute),
-        },
+        Next::Forward(nexthop, layer) => by_nexthop(context, lane, nexthop, layer, packet, exits),
         Next::Emit(vif) => emit(context.tables, vif, packet, exits),
         Next::Consumed => {
             context.vif.counters.block(context.worker).consumed();
@@ -67,21 +66,22 @@ pub(super) fn send<B: Buffer>(
 pub(super) fn by_nexthop<B: Buffer>(
     context: &Context,
     lane: &Lane,
-    nexthop: &Nexthop,
+    id: NexthopId,
     layer: Layer,
     packet: B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
+    let nexthop = context.tables.nexthop(id).ok_or(DropReason::NoRoute)?;
     let packet = match packet.offload().is_finished() {
         true => packet,
-        false => match offload::finish(context, lane, nexthop, layer, packet, exits)? {
+        false => match offload::finish(context, lane, id, layer, packet, exits)? {
             Some(packet) => packet,
             None => return Ok(()),
         },
     };
     if let Some(mtu) = size::exceeded(context, nexthop, &lane.meta) {
         let too_big = size::TooBig {
-            nexthop,
+            nexthop: id,
             mtu,
             layer,
         };
@@ -92,14 +92,21 @@ pub(super) fn by_nexthop<B: Buffer>(
             let vif = context.tables.vif(*id).ok_or(DropReason::VifGone)?;
             to_vif(context, lane, vif, layer, packet, exits)
         }
-        Nexthop::Tunnel(tunnel) => through_tunnel(context, lane, tunnel, layer, packet, exits),
-        Nexthop::Host => match host::deliver(context.tables) {
-            Next::Emit(id) => {
-                let vif = context.tables.vif(id).ok_or(DropReason::NoHost)?;
-                to_vif(context, lane, vif, layer, packet, exits)
-            }
-            _ => Err(DropReason::NoHost),
-        },
+        Nexthop::Tunnel(tunnel) => {
+            through_tunnel(context, lane, (id, tunnel), layer, packet, exits)
+        }
+        Nexthop::Host => {
+            let host = context.tables.underlay().host;
+            let vif = host.and_then(|host| context.tables.vif(host));
+            to_vif(
+                context,
+                lane,
+                vif.ok_or(DropReason::NoHost)?,
+                layer,
+                packet,
+                exits,
+            )
+        }
         // Tenant networks reach the fabric through tunnels only.
         Nexthop::Neighbour(_) => Err(DropReason::NoRoute),
         Nexthop::Unreachable => Err(DropReason::NoUnderlayRoute),
@@ -135,7 +142,7 @@ fn to_vif<B: Buffer>(
 fn through_tunnel<B: Buffer>(
     context: &Context,
     lane: &Lane,
-    tunnel: &std::sync::Arc<Tunnel>,
+    (id, tunnel): (NexthopId, &Arc<Tunnel>),
     layer: Layer,
     mut packet: B,
     exits: &mut Exits<B>,
@@ -167,16 +174,17 @@ fn through_tunnel<B: Buffer>(
             Layer::Bridged => 0,
         },
     };
-    match tunnel.neighbour.mac() {
+    let path = tunnel.paths.choose(lane.entropy);
+    match path.neighbour.mac() {
         Some(mac) => {
-            tunnel.header.push(&mut packet, mac, &inner)?;
-            size::emit_outer(context, tunnel, packet, exits)
+            path.header.push(&mut packet, mac, &inner)?;
+            size::emit_outer(context, tunnel, path.egress, packet, exits)
         }
         // What waits is not cut when its time comes.
         None if is_too_big => Err(DropReason::NeighbourUnresolved),
         None => exits
             .waiting
-            .hold(packet, context.vif, tunnel, inner, context.now),
+            .hold(context, lane, (id, tunnel), layer, inner, packet),
     }
 }
 

@@ -17,10 +17,10 @@ use encap::{Buffer, Error, Fragment, Gso, L4Checksum, Meta, Offload};
 use encap::{checksum, gso::Segments};
 
 use super::forward::{Exits, by_nexthop};
-use super::{Context, Lane, Layer, Next, host, size};
+use super::{Context, Lane, Layer, size};
 use crate::reason::DropReason;
-use crate::tables::Nexthop;
 use crate::tables::spec::Role;
+use crate::tables::{Nexthop, NexthopId};
 
 /// What becomes of a packet that arrived with something to do or to know.
 ///
@@ -62,17 +62,18 @@ pub fn arrived<B: Buffer>(
 pub fn finish<B: Buffer>(
     context: &Context,
     lane: &Lane,
-    nexthop: &Nexthop,
+    id: NexthopId,
     layer: Layer,
     mut packet: B,
     exits: &mut Exits<B>,
 ) -> Result<Option<B>, DropReason> {
+    let nexthop = context.tables.nexthop(id).ok_or(DropReason::NoRoute)?;
     let offload = packet.offload();
     if let Some(gso) = offload.gso
         && let Some(mtu) = mtu(context, nexthop)
     {
         let large = Large { packet, gso, mtu };
-        return cut(context, lane, nexthop, layer, &large, exits).map(|()| None);
+        return cut(context, lane, id, layer, &large, exits).map(|()| None);
     }
     let unfinished = offload.l4_checksum == L4Checksum::Partial;
     packet.set_offload(Offload::NONE);
@@ -102,7 +103,7 @@ struct Large<B> {
 fn cut<B: Buffer>(
     context: &Context,
     lane: &Lane,
-    nexthop: &Nexthop,
+    nexthop: NexthopId,
     layer: Layer,
     large: &Large<B>,
     exits: &mut Exits<B>,
@@ -144,8 +145,9 @@ fn port_finishes(context: &Context, nexthop: &Nexthop) -> bool {
 
 /// Largest IP packet that goes to a nexthop, in bytes; `None` if none does.
 fn mtu(context: &Context, nexthop: &Nexthop) -> Option<usize> {
-    match (nexthop, host::deliver(context.tables)) {
-        (Nexthop::Host, Next::Emit(id)) => context.tables.vif(id).map(|vif| vif.mtu.into()),
-        _ => size::mtu(context, nexthop),
+    if let Nexthop::Host = nexthop {
+        let host = context.tables.vif(context.tables.underlay().host?)?;
+        return Some(host.mtu.into());
     }
+    size::mtu(context, nexthop)
 }

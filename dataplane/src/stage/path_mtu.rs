@@ -28,7 +28,11 @@ pub fn hear(context: &Context, meta: &Meta, frame: &[u8]) -> Option<Result<Next,
     let quote = Quote::read(frame, meta).ok()??;
     let mtu = quote.mtu?;
     let port = tunnel_port(&quote)?;
-    let path = context.tables.underlay().paths.get((quote.src, quote.dst));
+    let path = context
+        .tables
+        .underlay()
+        .path_mtus
+        .get((quote.src, quote.dst));
     let Some(path) = path.filter(|path| is_ours(path, port, &quote, frame)) else {
         return Some(Err(DropReason::IcmpUnmatched));
     };

@@ -30,7 +30,8 @@ pub(super) fn run<B: Buffer>(
     let mut members = group
         .members
         .iter()
-        .filter_map(|id| eligible(context.tables, *id, lane));
+        .copied()
+        .filter(|id| is_eligible(context.tables, *id, lane));
     let Some(mut member) = members.next() else {
         return Err(DropReason::NoMember);
     };
@@ -47,16 +48,14 @@ pub(super) fn run<B: Buffer>(
     forward::by_nexthop(context, lane, member, Layer::Bridged, packet, exits)
 }
 
-/// The member, unless the frame came from there or from another tunnel.
-fn eligible<'a>(tables: &'a Tables, member: NexthopId, lane: &Lane) -> Option<&'a Nexthop> {
-    let nexthop = tables.nexthop(member)?;
-    let may_have_it = match nexthop {
-        Nexthop::Vif(vif) => lane.ingress.as_vif() != Some(*vif),
-        Nexthop::Tunnel(_) | Nexthop::Unreachable => lane.ingress.as_peer().is_none(),
+/// Whether the member may have the frame: unless it came from there, or from another tunnel.
+fn is_eligible(tables: &Tables, member: NexthopId, lane: &Lane) -> bool {
+    match tables.nexthop(member) {
+        Some(Nexthop::Vif(vif)) => lane.ingress.as_vif() != Some(*vif),
+        Some(Nexthop::Tunnel(_) | Nexthop::Unreachable) => lane.ingress.as_peer().is_none(),
         // `commit` refuses all others as members.
         _ => false,
-    };
-    may_have_it.then_some(nexthop)
+    }
 }
 
 /// The same bytes in a buffer of their own. This reads the payload, so only a

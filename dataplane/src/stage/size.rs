@@ -15,12 +15,12 @@ use super::{Context, Lane, Layer, errors};
 use crate::reason::DropReason;
 use crate::tables::path_mtu::PathMtu;
 use crate::tables::spec::FragmentMode;
-use crate::tables::{Nexthop, Tunnel};
+use crate::tables::{Nexthop, NexthopId, Tunnel, VifId};
 
 /// A packet that is longer than where it goes takes.
-pub struct TooBig<'a> {
+pub struct TooBig {
     /// Where it goes.
-    pub nexthop: &'a Nexthop,
+    pub nexthop: NexthopId,
     /// What that takes, in bytes of an IP packet.
     pub mtu: usize,
     /// How it is forwarded.
@@ -76,21 +76,22 @@ fn outer_mtu(tunnel: &Tunnel, now: Ticks) -> u16 {
 pub fn emit_outer<B: Buffer>(
     context: &Context,
     tunnel: &Tunnel,
+    egress: VifId,
     packet: B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
     let mtu = usize::from(outer_mtu(tunnel, context.now));
     if tunnel.fragment == FragmentMode::Inner || packet.len() <= ethernet::LEN + mtu {
-        return emit(context.tables, tunnel.egress, packet, exits);
+        return emit(context.tables, egress, packet, exits);
     }
-    cut_outer(context, tunnel, packet, mtu, exits)
+    cut_outer(context, (tunnel, egress), packet, mtu, exits)
 }
 
 /// Sends an outer packet in pieces (RFC 4459 §3.3). They are counted like those of [`cut`].
 #[cold]
 fn cut_outer<B: Buffer>(
     context: &Context,
-    tunnel: &Tunnel,
+    (tunnel, egress): (&Tunnel, VifId),
     mut packet: B,
     mtu: usize,
     exits: &mut Exits<B>,
@@ -100,7 +101,7 @@ fn cut_outer<B: Buffer>(
     while !pieces.is_done() {
         let mut piece = exits.pool.alloc().ok_or(DropReason::NoBuffer)?;
         pieces.write(&packet, &mut piece)?;
-        emit(context.tables, tunnel.egress, piece, exits)?;
+        emit(context.tables, egress, piece, exits)?;
         if !pieces.is_done() {
             counters.originated();
         }

@@ -1,21 +1,26 @@
 //! Packets that wait for a neighbour's MAC: a bounded while, and a bounded
-//! number per neighbour and worker, so that one silent node holds up nobody.
+//! number, so that one silent node holds up nobody and one tenant's packets do
+//! not take the room of another's.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use encap::{Buffer, Inner};
+use arrayvec::ArrayVec;
+use encap::{Buffer, EthernetHeader, Inner};
 use flowtable::Ticks;
 
 use super::outbox::Outbox;
+use super::{Context, Lane, Layer};
 use crate::counters::VifCounters;
 use crate::reason::DropReason;
 use crate::tables::neighbour::Neighbour;
-use crate::tables::{Tables, Tunnel, Vif};
+use crate::tables::spec::Name;
+use crate::tables::{Nexthop, NexthopId, Tables, Target, Tunnel, Vrf, VrfId};
 
 /// Packets one worker holds at most.
 const MAX_PACKETS: usize = 256;
-/// Packets held for one neighbour at most; enough for the opening of a few flows.
+/// Packets of one vrf held for one neighbour at most; enough for the opening of
+/// a few flows.
 const MAX_PER_NEIGHBOUR: usize = 32;
 /// After three unanswered requests a second apart there is no point in waiting on.
 const MAX_WAIT_MS: u32 = 3_000;
@@ -23,6 +28,8 @@ const MAX_WAIT_MS: u32 = 3_000;
 /// What one worker holds.
 pub struct Waiting<B> {
     packets: VecDeque<Held<B>>,
+    /// Which configuration the tunnels are of.
+    generation: u64,
 }
 
 struct Held<B> {
@@ -30,8 +37,20 @@ struct Held<B> {
     /// Of the vif it came from.
     counters: Arc<VifCounters>,
     tunnel: Arc<Tunnel>,
+    decided: Decided,
     inner: Inner,
     since: Ticks,
+}
+
+/// Why it takes that tunnel; asked again after a commit.
+struct Decided {
+    nexthop: NexthopId,
+    layer: Layer,
+    vrf: VrfId,
+    /// A new vrf may have an old one's index.
+    vrf_name: Name,
+    /// Of the vrf, when it was decided.
+    epoch: u32,
 }
 
 impl<B: Buffer> Waiting<B> {
@@ -39,36 +58,79 @@ impl<B: Buffer> Waiting<B> {
     pub fn new() -> Waiting<B> {
         Waiting {
             packets: VecDeque::with_capacity(MAX_PACKETS),
+            generation: 0,
         }
     }
 
-    /// Keeps a packet until its tunnel's neighbour is known.
+    /// Keeps a packet until the neighbour on its path is known. In a full queue
+    /// it takes the place of a packet of the vrf that has most in it.
     ///
     /// # Errors
     /// [`DropReason::NeighbourQueueFull`].
     pub fn hold(
         &mut self,
-        packet: B,
-        from: &Vif,
-        tunnel: &Arc<Tunnel>,
+        context: &Context,
+        lane: &Lane,
+        (nexthop, tunnel): (NexthopId, &Arc<Tunnel>),
+        layer: Layer,
         inner: Inner,
-        now: Ticks,
+        packet: B,
     ) -> Result<(), DropReason> {
-        let neighbour = &tunnel.neighbour;
-        let held = &self.packets;
-        let same = held
-            .iter()
-            .filter(|held| Arc::ptr_eq(&held.tunnel.neighbour, neighbour));
-        if held.len() == MAX_PACKETS || same.count() >= MAX_PER_NEIGHBOUR {
+        // Packets that came with an older configuration are looked at first.
+        if self.packets.is_empty() {
+            self.generation = context.tables.generation();
+        }
+        let vrf = context.tables.vrf(lane.vrf).ok_or(DropReason::VifGone)?;
+        let neighbour = &tunnel.paths.choose(lane.entropy).neighbour;
+        let alike = |held: &&Held<B>| {
+            held.decided.vrf == vrf.id && Arc::ptr_eq(held.neighbour(), neighbour)
+        };
+        if self.packets.iter().filter(alike).count() >= MAX_PER_NEIGHBOUR {
             return Err(DropReason::NeighbourQueueFull);
+        }
+        if self.packets.len() == MAX_PACKETS {
+            self.make_room(vrf.id, context.worker)?;
         }
         self.packets.push_back(Held {
             packet,
-            counters: from.counters.clone(),
+            counters: context.vif.counters.clone(),
             tunnel: tunnel.clone(),
+            decided: Decided {
+                nexthop,
+                layer,
+                vrf: vrf.id,
+                vrf_name: vrf.name.clone(),
+                epoch: vrf.epoch,
+            },
             inner,
-            since: now,
+            since: context.now,
         });
+        Ok(())
+    }
+
+    /// Drops the youngest packet of the vrf with most, unless that is `vrf`
+    /// itself or has hardly more.
+    fn make_room(&mut self, vrf: VrfId, worker: usize) -> Result<(), DropReason> {
+        let mut counts = ArrayVec::<(VrfId, usize), MAX_PACKETS>::new();
+        for held in &self.packets {
+            match counts.iter_mut().find(|(id, _)| *id == held.decided.vrf) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((held.decided.vrf, 1)),
+            }
+        }
+        let own = counts.iter().find(|(id, _)| *id == vrf);
+        let own = own.map_or(0, |(_, count)| *count);
+        let most = counts.iter().max_by_key(|(_, count)| *count);
+        let (most, _) = *most
+            .filter(|(_, most)| *most > own + 1)
+            .ok_or(DropReason::NeighbourQueueFull)?;
+        let mut held = self.packets.iter();
+        let youngest = held.rposition(|held| held.decided.vrf == most);
+        if let Some(index) = youngest
+            && let Some(held) = self.packets.remove(index)
+        {
+            held.drop_where_it_came_from(DropReason::NeighbourQueueFull, worker);
+        }
         Ok(())
     }
 
@@ -79,33 +141,34 @@ impl<B: Buffer> Waiting<B> {
 
     /// The neighbours that packets wait for, one for each packet.
     pub fn neighbours(&self) -> impl Iterator<Item = &Arc<Neighbour>> {
-        self.packets.iter().map(|held| &held.tunnel.neighbour)
+        self.packets.iter().map(Held::neighbour)
     }
 
     /// Sends what can go now and drops what waited too long, in order of arrival.
     /// Drops count on the uplink it would have left by, or where it came from if
     /// that uplink is gone.
     pub fn release(&mut self, tables: &Tables, worker: usize, now: Ticks, outbox: &mut Outbox<B>) {
+        if self.generation != tables.generation() {
+            self.decide_again(tables, worker);
+        }
         for _ in 0..self.packets.len() {
             let Some(mut held) = self.packets.pop_front() else {
                 return;
             };
-            let Some(uplink) = tables.vif(held.tunnel.egress) else {
-                let counters = held.counters.block(worker);
-                counters.dropped(DropReason::VifGone, 1);
+            let path = held.tunnel.paths.choose(held.inner.entropy);
+            let Some(uplink) = tables.vif(path.egress) else {
+                held.drop_where_it_came_from(DropReason::VifGone, worker);
                 continue;
             };
-            let outcome = match held.tunnel.neighbour.mac() {
-                Some(mac) => {
-                    let header = &held.tunnel.header;
-                    header
-                        .push(&mut held.packet, mac, &held.inner)
-                        .map_err(DropReason::from)
-                        .and_then(|()| {
-                            let pushed = outbox.push(tables, uplink.id, held.packet);
-                            pushed.map_err(|_packet| DropReason::VifGone)
-                        })
-                }
+            let outcome = match path.neighbour.mac() {
+                Some(mac) => path
+                    .header
+                    .push(&mut held.packet, mac, &held.inner)
+                    .map_err(DropReason::from)
+                    .and_then(|()| {
+                        let pushed = outbox.push(tables, uplink.id, held.packet);
+                        pushed.map_err(|_packet| DropReason::VifGone)
+                    }),
                 None if now.since(held.since) < MAX_WAIT_MS => {
                     self.packets.push_back(held);
                     continue;
@@ -116,6 +179,69 @@ impl<B: Buffer> Waiting<B> {
                 uplink.counters.block(worker).dropped(reason, 1);
             }
         }
+    }
+
+    /// After a commit: gives every packet its tunnel as it is now, and drops
+    /// those that would go elsewhere or nowhere.
+    fn decide_again(&mut self, tables: &Tables, worker: usize) {
+        self.generation = tables.generation();
+        for _ in 0..self.packets.len() {
+            let Some(mut held) = self.packets.pop_front() else {
+                return;
+            };
+            match held.tunnel_now(tables) {
+                Ok(tunnel) => {
+                    held.tunnel = tunnel.clone();
+                    self.packets.push_back(held);
+                }
+                Err(reason) => held.drop_where_it_came_from(reason, worker),
+            }
+        }
+    }
+}
+
+impl<B: Buffer> Held<B> {
+    fn neighbour(&self) -> &Arc<Neighbour> {
+        &self.tunnel.paths.choose(self.inner.entropy).neighbour
+    }
+
+    /// The tunnel that the network's routes or bridge entries lead to now, if it
+    /// is still the same tunnel: its headers are as if it were, inside too.
+    fn tunnel_now<'a>(&self, tables: &'a Tables) -> Result<&'a Arc<Tunnel>, DropReason> {
+        let vrf = tables
+            .vrf(self.decided.vrf)
+            .filter(|vrf| vrf.name == self.decided.vrf_name)
+            .ok_or(DropReason::NexthopChanged)?;
+        let nexthop = match vrf.epoch == self.decided.epoch {
+            true => Some(self.decided.nexthop),
+            false => self.leads_to(vrf),
+        };
+        match nexthop.and_then(|nexthop| tables.nexthop(nexthop)) {
+            Some(Nexthop::Tunnel(tunnel)) if tunnel.spec == self.tunnel.spec => Ok(tunnel),
+            Some(Nexthop::Unreachable) => Err(DropReason::NoUnderlayRoute),
+            _ => Err(DropReason::NexthopChanged),
+        }
+    }
+
+    fn leads_to(&self, vrf: &Vrf) -> Option<NexthopId> {
+        let frame = self.packet.bytes();
+        match self.decided.layer {
+            Layer::Routed => {
+                let dst = encap::parse(frame).ok()?.dst_addr(frame)?;
+                match vrf.routes.lookup(dst)? {
+                    Target::Nexthop(nexthop) => Some(nexthop),
+                    Target::Gateway | Target::Connected => None,
+                }
+            }
+            Layer::Bridged => {
+                let (ethernet, _) = EthernetHeader::split(frame).ok()?;
+                vrf.macs.get(&ethernet.dst()).copied()
+            }
+        }
+    }
+
+    fn drop_where_it_came_from(self, reason: DropReason, worker: usize) {
+        self.counters.block(worker).dropped(reason, 1);
     }
 }
 

@@ -10,6 +10,7 @@ mod bridge;
 mod checks;
 mod claims;
 mod effects;
+mod groups;
 mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +95,8 @@ impl Tables {
         draft.check_standing_tunnels(&steps, &mut refusals);
         draft.check_uses(&steps, &mut refusals);
         draft.check_bridging(&steps, &mut refusals);
+        draft.check_groups(&steps, &mut refusals);
+        draft.check_local_addresses(&steps, &mut refusals);
         if refusals.is_empty() {
             Ok(draft)
         } else {

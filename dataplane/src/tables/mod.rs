@@ -8,9 +8,12 @@
 pub mod bridge_port;
 pub mod change;
 pub mod commit;
+mod host;
 pub mod learned;
+pub mod link;
 pub mod lpm;
 pub mod neighbour;
+pub mod path;
 pub mod path_mtu;
 pub mod replicate;
 pub mod router;
@@ -18,8 +21,9 @@ pub mod slab;
 pub mod spec;
 mod tunnel;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use encap::{Label, MacAddr, VlanId, Vni};
@@ -28,9 +32,9 @@ use ipnet::IpNet;
 use crate::counters::VifCounters;
 use bridge_port::BridgePort;
 use learned::Learned;
+use link::LinkState;
 use lpm::Lpm;
 use neighbour::Neighbour;
-use path_mtu::Paths;
 use replicate::Group;
 use router::Advertised;
 use slab::Slab;
@@ -79,6 +83,10 @@ pub struct Tables {
     nexthops: Slab<Nexthop>,
     vnis: Arc<FastMap<Vni, Arrival>>,
     labels: Arc<FastMap<Label, LabelEntry>>,
+    /// The nexthops that underlay routes can lead to: neighbours and groups of them.
+    gateways: imbl::HashMap<NexthopId, spec::NexthopAction>,
+    /// How many fabric vifs have this address, or are on this link.
+    uplink_prefixes: imbl::HashMap<IpNet, u32>,
     underlay: Arc<Underlay>,
     /// Shared by all snapshots: learning is no commit.
     learned: Arc<Learned>,
@@ -131,8 +139,8 @@ pub enum Target {
     Nexthop(NexthopId),
     /// It is the vrouter's own in this vrf.
     Gateway,
-    /// On the link of a fabric vif.
-    Connected(VifId),
+    /// On the link of a fabric vif, or of several.
+    Connected,
 }
 
 /// Where packets from the fabric go.
@@ -180,6 +188,8 @@ pub struct Vif {
     pub counters: Arc<VifCounters>,
     /// What it may do as a port of a bridge.
     pub port: BridgePort,
+    /// Whether its link carries packets.
+    pub link: Arc<LinkState>,
 }
 
 /// What to do with a packet, resolved.
@@ -191,7 +201,8 @@ pub enum Nexthop {
     Neighbour(Arc<Neighbour>),
     /// Send through a tunnel.
     Tunnel(Arc<Tunnel>),
-    /// A tunnel whose remote the underlay has no route to.
+    /// A tunnel whose remote the underlay has no route to; also a group, which
+    /// only the underlay's routes lead to.
     Unreachable,
     /// Deliver to the node's kernel.
     Host,
@@ -206,16 +217,21 @@ pub enum Nexthop {
 /// What the node has towards the fabric and its own kernel.
 #[derive(Clone, Debug, Default)]
 pub struct Underlay {
-    /// Fabric vifs, by name. What the host sends leaves by the first.
+    /// Fabric vifs, by name.
     pub fabrics: Vec<VifId>,
     /// The vif to the node's kernel; of several, the first by name.
     pub host: Option<VifId>,
+    /// Each fabric vif with the host vif that gets what it hears.
+    hosts: Vec<(VifId, VifId)>,
     /// Addresses of the fabric vifs.
     pub addresses: Vec<(IpAddr, VifId)>,
     /// In order, so that what is done to all of them is done in the same order in every run.
     neighbours: BTreeMap<(VifId, IpAddr), Arc<Neighbour>>,
-    /// The ways that tunnels take.
-    pub paths: Paths,
+    /// What is known of the ways that tunnels take.
+    pub path_mtus: path_mtu::Paths,
+    /// Neighbours that are one of several ways to some tunnel's end: whether they
+    /// answer is looked after, traffic or not.
+    watched: BTreeSet<(VifId, IpAddr)>,
     peers: FastMap<IpAddr, PeerId>,
     /// Only of peers with which anything but the default was agreed.
     terms: FastMap<IpAddr, Terms>,
@@ -244,6 +260,8 @@ impl Tables {
             vrfs: Slab::new(),
             vifs: Slab::new(),
             nexthops: Slab::new(),
+            gateways: imbl::HashMap::new(),
+            uplink_prefixes: imbl::HashMap::new(),
             vnis: Arc::default(),
             labels: Arc::default(),
             underlay: Arc::default(),
@@ -389,6 +407,20 @@ impl Underlay {
     /// All neighbours that nexthops need, by vif and address.
     pub fn neighbours(&self) -> impl Iterator<Item = &Arc<Neighbour>> {
         self.neighbours.values()
+    }
+
+    /// Those after a vif and address, or all, in the same order.
+    pub fn neighbours_from(
+        &self,
+        from: Bound<(VifId, IpAddr)>,
+    ) -> impl Iterator<Item = &Arc<Neighbour>> {
+        let rest = self.neighbours.range((from, Bound::Unbounded));
+        rest.map(|(_, neighbour)| neighbour)
+    }
+
+    /// True if whether this neighbour answers decides which path flows take.
+    pub fn is_watched(&self, neighbour: &Neighbour) -> bool {
+        self.watched.contains(&(neighbour.vif, neighbour.addr))
     }
 
     /// True if a fabric vif has this address.

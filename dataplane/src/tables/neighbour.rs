@@ -16,6 +16,11 @@ use super::VifId;
 /// A neighbour that has not been heard of for this long is asked again; it keeps
 /// being used meanwhile.
 pub const CONFIRM_AFTER_MS: u32 = 300_000;
+/// The same for one that decides which path flows take.
+pub const CONFIRM_WATCHED_AFTER_MS: u32 = 5_000;
+/// A watched neighbour that did not answer [`MAX_PROBES`] requests is asked for
+/// this often, in case it returns without a word.
+pub const RETRY_WATCHED_MS: u32 = 10_000;
 /// Between two requests to one neighbour (RFC 1122 §2.3.2.1: at most one a second).
 pub const PROBE_INTERVAL_MS: u32 = 1_000;
 /// A known neighbour that does not answer this many requests is unknown again.
@@ -33,6 +38,15 @@ pub struct Neighbour {
     confirmed: AtomicU32,
     probed: AtomicU32,
     probes: AtomicU32,
+}
+
+/// How much depends on a neighbour's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Care {
+    /// Packets go to it, or wait for it.
+    Needed,
+    /// There are other ways, which are taken while this one does not answer.
+    Watched,
 }
 
 const KNOWN: u64 = 1 << 48;
@@ -82,15 +96,23 @@ impl Neighbour {
 
     /// True for the one caller that should send a request now: when the MAC is
     /// unknown, or known but not confirmed lately.
-    pub fn probe_due(&self, now: Ticks) -> bool {
+    pub fn probe_due(&self, now: Ticks, care: Care) -> bool {
         let state = self.state.load(Ordering::Relaxed);
         let confirmed = Ticks(self.confirmed.load(Ordering::Relaxed));
-        if state & STATIC != 0 || state & KNOWN != 0 && now.since(confirmed) < CONFIRM_AFTER_MS {
+        let confirm_after = match care {
+            Care::Needed => CONFIRM_AFTER_MS,
+            Care::Watched => CONFIRM_WATCHED_AFTER_MS,
+        };
+        if state & STATIC != 0 || state & KNOWN != 0 && now.since(confirmed) < confirm_after {
             return false;
         }
         let probed = self.probed.load(Ordering::Relaxed);
         let probes = self.probes.load(Ordering::Relaxed);
-        if probes > 0 && now.since(Ticks(probed)) < PROBE_INTERVAL_MS {
+        let interval = match care {
+            Care::Watched if state & KNOWN == 0 && probes > MAX_PROBES => RETRY_WATCHED_MS,
+            _ => PROBE_INTERVAL_MS,
+        };
+        if probes > 0 && now.since(Ticks(probed)) < interval {
             return false;
         }
         let won = self
@@ -121,7 +143,9 @@ mod tests {
     #[test]
     fn an_unknown_neighbour_is_asked_for_once_a_second() {
         let cell = neighbour();
-        let asked: Vec<u32> = (0..3_500).filter(|ms| cell.probe_due(Ticks(*ms))).collect();
+        let asked: Vec<u32> = (0..3_500)
+            .filter(|ms| cell.probe_due(Ticks(*ms), Care::Needed))
+            .collect();
         assert_eq!(asked, [0, 1_000, 2_000, 3_000]);
         assert_eq!(cell.mac(), None);
     }
@@ -131,12 +155,24 @@ mod tests {
         let cell = neighbour();
         cell.learn(MAC, Ticks(1));
         assert_eq!(cell.mac(), Some(MAC));
-        assert!(!cell.probe_due(Ticks(CONFIRM_AFTER_MS)));
+        assert!(!cell.probe_due(Ticks(CONFIRM_AFTER_MS), Care::Needed));
         let asked = (CONFIRM_AFTER_MS..CONFIRM_AFTER_MS + 3_500)
-            .filter(|ms| cell.probe_due(Ticks(*ms)))
+            .filter(|ms| cell.probe_due(Ticks(*ms), Care::Needed))
             .count();
         assert_eq!(asked, 4);
         assert_eq!(cell.mac(), None);
+    }
+
+    #[test]
+    fn a_watched_neighbour_is_missed_within_ten_seconds_and_asked_for_on_and_on() {
+        let cell = neighbour();
+        cell.learn(MAC, Ticks(1));
+        let due = |ms: &u32| cell.probe_due(Ticks(*ms), Care::Watched);
+        let asked: Vec<u32> = (2..9_500).filter(due).collect();
+        assert_eq!(asked, [5_001, 6_001, 7_001, 8_001]);
+        assert_eq!(cell.mac(), None);
+        let asked: Vec<u32> = (9_500..40_000).filter(due).collect();
+        assert_eq!(asked, [18_001, 28_001, 38_001]);
     }
 
     #[test]
@@ -145,6 +181,6 @@ mod tests {
         cell.set_static(MAC);
         cell.learn(MacAddr([2; 6]), Ticks(5));
         assert_eq!(cell.mac(), Some(MAC));
-        assert!(!cell.probe_due(Ticks(CONFIRM_AFTER_MS * 2)));
+        assert!(!cell.probe_due(Ticks(CONFIRM_AFTER_MS * 2), Care::Needed));
     }
 }

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use encap::{Encap, Label, MacAddr, Model, VlanId, Vni};
@@ -209,6 +209,24 @@ pub enum NexthopAction {
     Replicate(Vec<Name>),
     /// Drop, and say so: a TCP reset, or "administratively prohibited".
     Reject,
+    /// Send each flow to one of several neighbours in the underlay.
+    Group(Group),
+}
+
+/// Several neighbours that lead to the same place, over one uplink or several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Between one and [`MAX_PATHS`](super::path::MAX_PATHS), each once.
+    pub members: Vec<Member>,
+}
+
+/// One nexthop of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The nexthop.
+    pub nexthop: Name,
+    /// Its share of the flows, beside the other members'.
+    pub weight: NonZeroU16,
 }
 
 /// A tunnel to another node.
@@ -361,6 +379,21 @@ impl Vrf {
     }
 }
 
+impl NexthopAction {
+    /// True if underlay routes can lead to it: a neighbour, or a group of them.
+    pub fn leads_into_underlay(&self) -> bool {
+        match self {
+            NexthopAction::Vif { address, .. } => address.is_some(),
+            NexthopAction::Group(_) => true,
+            NexthopAction::Tunnel(_)
+            | NexthopAction::Host
+            | NexthopAction::Discard
+            | NexthopAction::Reject
+            | NexthopAction::Replicate(_) => false,
+        }
+    }
+}
+
 impl Object {
     /// What this object is found by.
     pub fn key(&self) -> Key {
@@ -392,6 +425,11 @@ impl Object {
                     .iter()
                     .map(|member| ("replicate.members", Key::Nexthop(member.clone())))
                     .collect(),
+                NexthopAction::Group(group) => {
+                    let members = group.members.iter();
+                    let keys = members.map(|member| Key::Nexthop(member.nexthop.clone()));
+                    keys.map(|key| ("group.members", key)).collect()
+                }
             },
             Object::Route(Route { vrf, nexthop, .. }) | Object::Mac(Mac { vrf, nexthop, .. }) => {
                 vec![

@@ -1,5 +1,5 @@
-//! Tunnels, resolved against the underlay: which uplink, which neighbour, and
-//! the outer header ready to be copied.
+//! Tunnels, resolved against the underlay: which uplinks, which neighbours
+//! ([`super::path`]), and the outer headers ready to be copied.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use std::sync::Arc;
 use encap::{MacAddr, Model, Outer, TunnelHeader};
 
 use super::neighbour::Neighbour;
-use super::path_mtu::{PathMtu, Paths, TunnelId};
+use super::path::{Path, Paths};
+use super::path_mtu::{self, PathMtu, TunnelId};
 use super::spec::{self, Payload};
-use super::{Nexthop, PeerId, Tables, Target, UNDERLAY, Underlay, Vif, VifId};
+use super::{Nexthop, PeerId, Tables, UNDERLAY, Underlay, Vif, VifId};
 
 /// TTL or hop limit of outer headers (RFC 1700's default, RFC 3443 pipe model).
 const OUTER_TTL: u8 = 64;
@@ -17,12 +18,10 @@ const OUTER_TTL: u8 = 64;
 /// A tunnel to another node, ready to send through.
 #[derive(Debug)]
 pub struct Tunnel {
-    /// The outer header; only the neighbour's MAC is filled in per packet.
-    pub header: TunnelHeader,
-    /// The uplink.
-    pub egress: VifId,
-    /// Who takes it from the uplink.
-    pub neighbour: Arc<Neighbour>,
+    /// As configured.
+    pub spec: spec::Tunnel,
+    /// The ways to its end, with the outer headers.
+    pub paths: Paths,
     /// Where it ends.
     pub peer: PeerId,
     /// Inner destination of routed packets; `None`: the vrf's router MAC.
@@ -33,7 +32,7 @@ pub struct Tunnel {
     pub inner_mtu: usize,
     /// What is cut when a packet is too big.
     pub fragment: spec::FragmentMode,
-    /// The MTU that `inner_mtu` comes from: the uplink's, or the configured one.
+    /// The MTU that `inner_mtu` comes from: the smallest of the uplinks', or the configured one.
     pub link_mtu: u16,
     /// What is known of the way to the other end.
     pub path_mtu: Arc<PathMtu>,
@@ -52,12 +51,6 @@ pub struct Terms {
     pub ttl: Model,
 }
 
-/// Where underlay packets to an address go: the uplink and the neighbour on it.
-struct Path {
-    egress: VifId,
-    neighbour: IpAddr,
-}
-
 impl Tables {
     /// Resolves every nexthop that leaves through the underlay anew. Neighbours
     /// and peers that are still in use keep their cells and numbers.
@@ -66,32 +59,17 @@ impl Tables {
         let mut next = self.underlay_links();
         next.next_peer = old.next_peer;
         let objects = self.objects.clone();
-        let nexthops = || {
-            objects.values().filter_map(|stored| match &stored.object {
-                spec::Object::Nexthop(nexthop) => Some(nexthop),
-                _ => None,
-            })
-        };
-        // Gateways first: the way to a tunnel's remote may lead through one.
-        let is_tunnel =
-            |nexthop: &&spec::Nexthop| matches!(nexthop.action, spec::NexthopAction::Tunnel(_));
-        for nexthop in nexthops().filter(|nexthop| !is_tunnel(nexthop)) {
-            self.resolve_nexthop(nexthop, &old, &mut next);
-        }
-        // One that was a gateway until now is a way for nobody any more.
-        for nexthop in nexthops().filter(is_tunnel) {
-            if let Some(id) = self.names.nexthops.get(&nexthop.name) {
-                self.nexthops.set(id.0, Nexthop::Unreachable);
+        // Replications last: they know where their tunnels end.
+        let replicates =
+            |nexthop: &spec::Nexthop| matches!(nexthop.action, spec::NexthopAction::Replicate(_));
+        for last in [false, true] {
+            for stored in objects.values() {
+                if let spec::Object::Nexthop(nexthop) = &stored.object
+                    && replicates(nexthop) == last
+                {
+                    self.resolve_nexthop(nexthop, &old, &mut next);
+                }
             }
-        }
-        for nexthop in nexthops().filter(is_tunnel) {
-            self.resolve_nexthop(nexthop, &old, &mut next);
-        }
-        // Groups last: they know where their tunnels end.
-        let is_group =
-            |nexthop: &&spec::Nexthop| matches!(nexthop.action, spec::NexthopAction::Replicate(_));
-        for nexthop in nexthops().filter(is_group) {
-            self.resolve_nexthop(nexthop, &old, &mut next);
         }
         self.underlay = Arc::new(next);
     }
@@ -112,6 +90,7 @@ impl Tables {
                 Nexthop::Replicate(Arc::new(self.group(members)))
             }
             spec::NexthopAction::Reject => Nexthop::Reject,
+            spec::NexthopAction::Group(_) => Nexthop::Unreachable,
             spec::NexthopAction::Vif { vif, address } => {
                 match (self.names.vifs.get(vif), address) {
                     (Some(vif), Some(addr)) => {
@@ -141,36 +120,45 @@ impl Tables {
         // A peer is one even while there is no way to it: what it sends may arrive.
         let peer = peer_id(tunnel.remote, old, next);
         agree(tunnel, next);
-        let path = self.underlay_path(tunnel.remote)?;
-        let uplink = self.vif(path.egress)?;
-        let local = tunnel.local.or_else(|| {
-            let mut own = uplink.addresses.iter().map(|net| net.addr());
-            own.find(|addr| addr.is_ipv4() == tunnel.remote.is_ipv4())
-        })?;
-        let header = self.header(tunnel, uplink, local)?;
-        let link_mtu = tunnel.mtu.unwrap_or(uplink.mtu).min(uplink.mtu);
-        let path_mtu = Paths::enter(
-            (&old.paths, &mut next.paths),
+        let ways = self.ways(tunnel.remote, &next.fabrics);
+        let local = tunnel
+            .local
+            .or_else(|| self.common_address(&ways, tunnel.remote))?;
+        let mut uplink_mtu = u16::MAX;
+        let mut paths = Vec::new();
+        for way in &ways {
+            let uplink = self.vif(way.egress)?;
+            let header = self.header(tunnel, uplink, local)?;
+            let neighbour = self.neighbour_cell(way.egress, way.neighbour, old, next);
+            if ways.len() > 1 {
+                next.watched.insert((way.egress, way.neighbour));
+            }
+            uplink_mtu = uplink_mtu.min(uplink.mtu);
+            paths.push(Path::new(header, uplink, neighbour, way.weight));
+        }
+        let paths = Paths::new(paths)?;
+        let link_mtu = tunnel.mtu.unwrap_or(uplink_mtu).min(uplink_mtu);
+        let path_mtu = path_mtu::Paths::enter(
+            (&old.path_mtus, &mut next.path_mtus),
             (local, tunnel.remote),
             TunnelId::of(tunnel.encap),
-            uplink.mtu,
+            uplink_mtu,
         );
         Some(Tunnel {
-            egress: path.egress,
-            neighbour: self.neighbour_cell(path.egress, path.neighbour, old, next),
             peer,
             inner_mac: tunnel.inner_mac,
             payload: tunnel.payload,
-            inner_mtu: inner_mtu(link_mtu, &header, tunnel.payload),
+            inner_mtu: inner_mtu(link_mtu, &paths.any().header, tunnel.payload),
             fragment: tunnel.fragment,
             link_mtu,
             path_mtu,
             mtu_is_fixed: tunnel.mtu.is_some(),
-            header,
+            paths,
+            spec: tunnel.clone(),
         })
     }
 
-    /// The outer header of a tunnel that leaves by `uplink`.
+    /// The outer header of packets that take a tunnel over one uplink.
     fn header(&self, spec: &spec::Tunnel, uplink: &Vif, local: IpAddr) -> Option<TunnelHeader> {
         let outer = Outer {
             src_mac: uplink.mac,
@@ -186,23 +174,6 @@ impl Tables {
             true => header.without_checksum(),
             false => header,
         })
-    }
-
-    fn underlay_path(&self, remote: IpAddr) -> Option<Path> {
-        match self.vrf(UNDERLAY)?.routes.lookup(remote)? {
-            Target::Connected(egress) => Some(Path {
-                egress,
-                neighbour: remote,
-            }),
-            Target::Nexthop(id) => match self.nexthop(id)? {
-                Nexthop::Neighbour(gateway) => Some(Path {
-                    egress: gateway.vif,
-                    neighbour: gateway.addr,
-                }),
-                _ => None,
-            },
-            Target::Gateway => None,
-        }
     }
 
     fn neighbour_cell(
@@ -235,28 +206,22 @@ impl Tables {
         cell
     }
 
-    /// The vifs of the fabric side, without neighbours and peers. By name: which
-    /// uplink comes first must not depend on the order in which they were made,
-    /// or it would be another after a restart.
+    /// The vifs of the fabric side, without neighbours and peers.
     fn underlay_links(&self) -> Underlay {
-        let mut links = Underlay::default();
-        let mut vifs: Vec<_> = self
-            .vifs()
-            .filter(|vif| vif.role != spec::Role::Tenant)
+        let fabrics = self.fabrics();
+        let own = |id: &VifId| self.vif(*id).map_or(&[][..], |vif| &vif.addresses);
+        let addresses = fabrics
+            .iter()
+            .flat_map(|id| own(id).iter().map(|net| (net.addr(), *id)))
             .collect();
-        vifs.sort_by(|a, b| a.name.cmp(&b.name));
-        for vif in vifs {
-            match vif.role {
-                spec::Role::Fabric => {
-                    links.fabrics.push(vif.id);
-                    let own = vif.addresses.iter().map(|net| (net.addr(), vif.id));
-                    links.addresses.extend(own);
-                }
-                spec::Role::Host => links.host = links.host.or(Some(vif.id)),
-                spec::Role::Tenant => {}
-            }
+        let hosts = self.hosts();
+        Underlay {
+            host: hosts.first().copied(),
+            hosts: self.pair_hosts(&fabrics, &hosts),
+            addresses,
+            fabrics,
+            ..Underlay::default()
         }
-        links
     }
 }
 

@@ -107,6 +107,21 @@ fn built_solicitation_is_the_captured_one() {
 }
 
 #[test]
+fn announcement_is_the_captured_advertisement_to_all_nodes() {
+    let mut packet = MemBuffer::default();
+    announce(&mut packet, B, B_IP).unwrap();
+    let expected = changed(NEIGHBOR_ADVERTISEMENT, |frame| {
+        frame[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 1]);
+        frame[38..54].copy_from_slice(&ALL_NODES.octets());
+        frame[AT + 4] = 0x20;
+    });
+    assert_eq!(packet.bytes(), expected);
+    for nobody in [Ipv6Addr::UNSPECIFIED, ALL_NODES] {
+        assert_eq!(announce(&mut packet, B, nobody), Err(Error::MalformedNd));
+    }
+}
+
+#[test]
 fn solicitation_nobody_may_answer_is_not_built() {
     let mut packet = MemBuffer::default();
     for (src, target) in [(Ipv6Addr::UNSPECIFIED, B_IP), (A_IP, ALL_NODES)] {

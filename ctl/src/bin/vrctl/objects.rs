@@ -195,6 +195,14 @@ fn action(nexthop: &proto::Nexthop) -> String {
         Some(Action::Discard(_)) => "discard".into(),
         Some(Action::Replicate(group)) => format!("replicate to {}", group.members.join(" ")),
         Some(Action::Reject(_)) => "reject".into(),
+        Some(Action::Group(group)) => {
+            let member = |member: &proto::Member| match member.weight {
+                Some(weight) => format!("{} x{weight}", member.nexthop),
+                None => member.nexthop.clone(),
+            };
+            let members: Vec<String> = group.members.iter().map(member).collect();
+            format!("group of {}", members.join(", "))
+        }
         None => String::new(),
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use encap::MacAddr;
+use ipnet::IpNet;
 
 use super::{Draft, Steps, device_name};
 use crate::tables::Vif;
@@ -146,6 +147,15 @@ pub(super) fn check_vif(
             "flow_quota",
             "only tenant vifs have one: a flow counts for the machine at its end",
         );
+    }
+    let twice = |(index, net): &(usize, &IpNet)| {
+        let before = spec.addresses[..*index].iter();
+        before.into_iter().any(|other| other.addr() == net.addr())
+    };
+    if spec.role == Role::Fabric
+        && let Some((_, net)) = spec.addresses.iter().enumerate().find(twice)
+    {
+        refuse("addresses", &format!("`{}` is named twice", net.addr()));
     }
     if spec
         .mac

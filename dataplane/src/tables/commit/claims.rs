@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::Draft;
 use crate::tables::change::Refusal;
 use crate::tables::spec::{Key, Name, Role};
-use crate::tables::{Nexthop, NexthopId, Target, UNDERLAY, Vrf};
+use crate::tables::{Nexthop, NexthopId, Target, UNDERLAY, Vif, Vrf};
 
 impl Draft {
     /// Gives `prefix` to `key`, unless something else already has it.
@@ -32,6 +32,40 @@ impl Draft {
             false => format!("`{prefix}` already belongs to {holder}"),
         };
         refusals.push(Refusal::field(key.clone(), field, reason).with_conflict(holder));
+    }
+
+    /// Gives `prefix` to a fabric vif, which shares it with other fabric vifs:
+    /// two may be on one link, or both have the address that tunnels start from.
+    pub(super) fn claim_shared(
+        &mut self,
+        vrf: &Name,
+        prefix: IpNet,
+        target: Target,
+        key: &Key,
+        refusals: &mut Vec<Refusal>,
+    ) {
+        let before = refusals.len();
+        let sharers = self.tables.uplink_prefixes.get(&prefix).copied();
+        if sharers.is_none() {
+            self.claim(vrf, prefix, target, key, "addresses", refusals);
+        }
+        if refusals.len() == before {
+            let sharers = sharers.unwrap_or(0) + 1;
+            self.tables.uplink_prefixes.insert(prefix, sharers);
+        }
+    }
+
+    /// Takes `prefix` from one of the fabric vifs that share it.
+    pub(super) fn unclaim_shared(&mut self, vrf: &Name, prefix: IpNet) {
+        match self.tables.uplink_prefixes.get_mut(&prefix) {
+            Some(sharers) if *sharers > 1 => *sharers -= 1,
+            _ => {
+                self.tables.uplink_prefixes.remove(&prefix);
+                if let Some(vrf) = self.touch(vrf) {
+                    vrf.routes.remove(prefix);
+                }
+            }
+        }
     }
 
     pub(super) fn claim_mac(
@@ -74,19 +108,23 @@ impl Draft {
 
     /// Whose prefix it is, when `key` wants it too.
     fn holder(&self, vrf: &Name, prefix: IpNet, target: Target, key: &Key) -> Key {
+        // The asking vif may be in the tables already: it comes last.
+        let of_vif = |has: &dyn Fn(&Vif) -> bool| {
+            self.live_vifs()
+                .filter(|vif| self.tables.vrf(vif.vrf).is_some_and(|at| at.name == *vrf))
+                .filter(|vif| vif.role != Role::Tenant && has(vif))
+                .min_by_key(|vif| (Key::Vif(vif.name.clone()) == *key, vif.name.clone()))
+        };
         let vif = match target {
-            Target::Connected(id) => self.tables.vif(id),
+            Target::Connected => {
+                of_vif(&|vif| vif.addresses.iter().any(|net| net.trunc() == prefix))
+            }
             Target::Nexthop(nexthop) => match self.tables.nexthop(nexthop) {
                 // Its own nexthop, that is; one that names it belongs to a route.
                 Some(Nexthop::Vif(id)) => self.tables.vif(*id).filter(|vif| vif.nexthop == nexthop),
                 _ => None,
             },
-            // The asking vif may be in the tables already: it comes last.
-            Target::Gateway => self
-                .live_vifs()
-                .filter(|vif| self.tables.vrf(vif.vrf).is_some_and(|at| at.name == *vrf))
-                .filter(|vif| vif.role != Role::Tenant && vif.has_address(prefix.addr()))
-                .min_by_key(|vif| (Key::Vif(vif.name.clone()) == *key, vif.name.clone())),
+            Target::Gateway => of_vif(&|vif| vif.has_address(prefix.addr())),
         };
         match (vif, target) {
             (Some(vif), _) => Key::Vif(vif.name.clone()),

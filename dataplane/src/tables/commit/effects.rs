@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::checks::check_vif;
 use super::claims::{host, is_host};
+use super::groups::check_group;
 use super::{DEFAULT_MTU, Draft, Steps, device_name};
 use crate::counters::VifCounters;
 use crate::tables::bridge_port::BridgePort;
@@ -93,15 +94,23 @@ impl Draft {
         self.underlay_changed |= spec.role != Role::Tenant;
         let device = device_name(&spec.device);
         self.tables.names.devices.remove(device);
-        if let Some(vrf) = self.touch(&spec.vrf) {
+        if spec.role == Role::Fabric {
+            self.touch(&spec.vrf);
+            for address in &spec.addresses {
+                self.unclaim_shared(&spec.vrf, host(address.addr()));
+                if !is_host(address) {
+                    self.unclaim_shared(&spec.vrf, address.trunc());
+                }
+            }
+        } else if let Some(vrf) = self.touch(&spec.vrf) {
             // Only what `install_vif` claimed: the rest is another object's.
             let is_bridged_only = spec.role == Role::Tenant && spec.mac.is_none();
             for address in spec.addresses.iter().filter(|_| !is_bridged_only) {
                 vrf.routes.remove(address.trunc());
                 match spec.role {
                     Role::Tenant if is_host(address) => _ = vrf.neighbours.remove(&address.addr()),
-                    Role::Tenant => {}
-                    Role::Fabric | Role::Host => _ = vrf.routes.remove(host(address.addr())),
+                    Role::Tenant | Role::Fabric => {}
+                    Role::Host => _ = vrf.routes.remove(host(address.addr())),
                 }
             }
             if let (Role::Tenant, Some(mac)) = (spec.role, spec.mac) {
@@ -122,6 +131,7 @@ impl Draft {
         self.underlay_changed = true;
         if gone && let Some(id) = self.tables.names.nexthops.remove(&spec.name) {
             self.tables.nexthops.remove(id.0);
+            self.tables.gateways.remove(&id);
         }
     }
 
@@ -223,33 +233,22 @@ impl Draft {
             refusals.push(too_many(&key, MAX_VIFS));
         }
         for address in &spec.addresses {
+            let (own, net) = (host(address.addr()), address.trunc());
+            let to_it = Target::Nexthop(nexthop);
             match spec.role {
                 // Nobody knows the MAC to route it to; it is bridged only.
                 Role::Tenant if spec.mac.is_none() => {}
-                Role::Tenant => {
-                    let target = Target::Nexthop(nexthop);
-                    self.claim(
-                        &spec.vrf,
-                        address.trunc(),
-                        target,
-                        &key,
-                        "addresses",
-                        refusals,
-                    );
-                }
-                Role::Fabric | Role::Host => {
-                    let own = host(address.addr());
+                Role::Tenant => self.claim(&spec.vrf, net, to_it, &key, "addresses", refusals),
+                Role::Host => {
                     self.claim(&spec.vrf, own, Target::Gateway, &key, "addresses", refusals);
                     if !is_host(address) {
-                        let target = Target::Connected(id);
-                        self.claim(
-                            &spec.vrf,
-                            address.trunc(),
-                            target,
-                            &key,
-                            "addresses",
-                            refusals,
-                        );
+                        self.claim(&spec.vrf, net, to_it, &key, "addresses", refusals);
+                    }
+                }
+                Role::Fabric => {
+                    self.claim_shared(&spec.vrf, own, Target::Gateway, &key, refusals);
+                    if !is_host(address) {
+                        self.claim_shared(&spec.vrf, net, Target::Connected, &key, refusals);
                     }
                 }
             }
@@ -286,15 +285,23 @@ impl Draft {
                 }
             }
             NexthopAction::Tunnel(tunnel) => self.check_tunnel(tunnel, &key, refusals),
+            NexthopAction::Group(group) => check_group(group, &key, refusals),
             NexthopAction::Host
             | NexthopAction::Discard
             | NexthopAction::Replicate(_)
             | NexthopAction::Reject => {}
         }
         let tables = &mut self.tables;
-        if !tables.names.nexthops.contains_key(&spec.name) {
+        let known = tables.names.nexthops.get(&spec.name).copied();
+        let id = known.unwrap_or_else(|| {
             let id = NexthopId(tables.nexthops.insert(Nexthop::Unreachable));
             tables.names.nexthops.insert(spec.name.clone(), id);
+            id
+        });
+        if spec.action.leads_into_underlay() {
+            tables.gateways.insert(id, spec.action.clone());
+        } else {
+            tables.gateways.remove(&id);
         }
     }
 
@@ -381,6 +388,7 @@ impl Tables {
                 None => Arc::new(VifCounters::new(self.workers)),
             },
             port: BridgePort::new(spec, old.as_ref().map(|old| &old.port)),
+            link: old.as_ref().map(|old| old.link.clone()).unwrap_or_default(),
         };
         match old {
             Some(old) => (vif.id, vif.nexthop) = (old.id, old.nexthop),
