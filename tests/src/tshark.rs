@@ -58,7 +58,9 @@ impl Capture {
     /// What is malformed, has a wrong checksum, or earns an expert's warning, a line
     /// each: empty if all is well.
     pub fn objections(&self) -> String {
-        const WARNING: &str = "_ws.expert.severity >= 0x600000";
+        // Not of a conversation: that it is reset, or a sequence number comes twice.
+        const WARNING: &str =
+            "(_ws.expert.severity >= 0x600000 && !(tcp.flags.reset == 1) && !esp)";
         let wrong = "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0 \
                      || udp.checksum.status == 0 || icmp.checksum.status == 0 \
                      || icmpv6.checksum.status == 0";
