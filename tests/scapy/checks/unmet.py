@@ -2,8 +2,4 @@
 
 UNMET = {
     "E3": "only those that are dropped are counted; the others pass uncounted",
-    "P8": "tunnel packets cannot be fragmented yet, so none has an id to repeat",
-    "K1": "there are no groups of nexthops yet",
-    "K2": "there are no groups of nexthops yet",
-    "K3": "there are no groups of nexthops yet",
 }
