@@ -27,6 +27,7 @@ pub struct Block {
     consumed: AtomicU64,
     originated: AtomicU64,
     errors_withheld: AtomicU64,
+    ecn_dubious: AtomicU64,
     drops: [AtomicU64; DropReason::COUNT],
 }
 
@@ -50,6 +51,9 @@ pub struct Totals {
     /// ICMP errors and TCP resets that were owed, and not sent for being too many. Packets they
     /// would have been about are counted as dropped all the same.
     pub errors_withheld: u64,
+    /// Packets out of tunnels whose two ECN fields no proper tunnel entry makes (RFC 6040 §4.2,
+    /// figure 4), those dropped for it included.
+    pub ecn_dubious: u64,
     /// Frames dropped, by reason in the order of [`DropReason::ALL`].
     pub drops: [u64; DropReason::COUNT],
 }
@@ -90,6 +94,7 @@ impl Block {
             consumed: AtomicU64::new(0),
             originated: AtomicU64::new(0),
             errors_withheld: AtomicU64::new(0),
+            ecn_dubious: AtomicU64::new(0),
             drops: [const { AtomicU64::new(0) }; DropReason::COUNT],
         }
     }
@@ -126,6 +131,12 @@ impl Block {
         add(&self.errors_withheld, 1);
     }
 
+    /// Counts a packet whose ECN fields do not go together.
+    #[inline]
+    pub fn ecn_dubious(&self) {
+        add(&self.ecn_dubious, 1);
+    }
+
     /// Counts dropped frames.
     #[inline]
     pub fn dropped(&self, reason: DropReason, packets: u64) {
@@ -142,6 +153,7 @@ impl Block {
             consumed: read(&self.consumed),
             originated: read(&self.originated),
             errors_withheld: read(&self.errors_withheld),
+            ecn_dubious: read(&self.ecn_dubious),
             drops: self.drops.each_ref().map(read),
         }
     }
@@ -172,6 +184,7 @@ impl AddAssign for Totals {
         self.consumed += other.consumed;
         self.originated += other.originated;
         self.errors_withheld += other.errors_withheld;
+        self.ecn_dubious += other.ecn_dubious;
         for (sum, count) in self.drops.iter_mut().zip(other.drops) {
             *sum += count;
         }

@@ -170,7 +170,9 @@ def from_tunnel_to_tunnel():
 @case
 def congestion_that_cannot_be_carried_in():
     """RFC 6040 section 4.2."""
-    return refused("up0", "ecn_not_capable", arriving(5001, INNER, tos=0b11))
+    made = refused("up0", "ecn_not_capable", arriving(5001, INNER, tos=0b11))
+    made.ecn_dubious = 1
+    return made
 
 
 @case

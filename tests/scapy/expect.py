@@ -43,6 +43,7 @@ class Case:
         consumed=0,
         originated=0,
         withheld=0,
+        ecn_dubious=0,
         more=None,
         overall=None,
         judged=(),
@@ -57,6 +58,7 @@ class Case:
         self.consumed = consumed
         self.originated = originated
         self.errors_withheld = withheld
+        self.ecn_dubious = ecn_dubious
         self.more = more
         self.overall = overall
         self.judged = set(judged)
@@ -186,7 +188,7 @@ def compare_counters(case, sent, report):
     received = {}
     for vif, packet, *_ in case.inputs:
         received.setdefault(vif, []).append(len(raw(packet)))
-    drops, total = {}, {"rx_packets": 0, "tx_packets": 0, "consumed": 0, "originated": 0, "errors_withheld": 0}
+    drops, total = {}, {"rx_packets": 0, "tx_packets": 0, "consumed": 0, "originated": 0, "errors_withheld": 0, "ecn_dubious": 0}
     for vif, counters in report["vifs"].items():
         for reason, count in counters["drops"].items():
             drops[vif, reason] = count
@@ -199,7 +201,7 @@ def compare_counters(case, sent, report):
                 yield f"{vif} counted {key} {counted}, not {(len(sizes), sum(sizes))}"
     if drops.keys() != case.drops.keys() or not all(allows(case.drops[key], count) for key, count in drops.items()):
         yield f"drops {drops}, not {case.drops}"
-    for key in ("consumed", "originated", "errors_withheld"):
+    for key in ("consumed", "originated", "errors_withheld", "ecn_dubious"):
         if not allows(getattr(case, key), total[key]):
             yield f"{key} {total[key]}, not {getattr(case, key)}"
     went_in = total["rx_packets"] + total["originated"]

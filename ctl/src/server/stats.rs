@@ -100,6 +100,7 @@ fn vif(stats: VifStats) -> proto::VifStats {
         consumed: totals.consumed,
         originated: totals.originated,
         errors_withheld: totals.errors_withheld,
+        ecn_dubious: totals.ecn_dubious,
         drops: totals.drops().map(drop).collect(),
         device: Some(proto::DeviceStats {
             rx_missed: stats.device.rx_missed,

@@ -57,6 +57,9 @@ pub fn open<B: Buffer>(
     if entry.payload == Payload::Ip {
         check_inner(lane, packet, &outer.circuit, remote)?;
     }
+    if lane.meta.is_ip() && ecn::is_dubious(lane.meta.traffic_class, traffic_class) {
+        context.vif.counters.block(context.worker).ecn_dubious();
+    }
     ecn::apply(packet.bytes_mut(), &lane.meta, traffic_class, terms.dscp)?;
     if let (Circuit::Labels(stack), Payload::Ip) = (&outer.circuit, entry.payload)
         && terms.ttl == Model::Uniform

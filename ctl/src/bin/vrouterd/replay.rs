@@ -245,6 +245,7 @@ fn vif_data(totals: &Totals) -> Value {
         "consumed": totals.consumed,
         "originated": totals.originated,
         "errors_withheld": totals.errors_withheld,
+        "ecn_dubious": totals.ecn_dubious,
         "drops": drops,
     })
 }
