@@ -1,5 +1,5 @@
 //! Tunnel headers, prebuilt once per nexthop and pushed with one copy and at most six fix-ups.
-//! [`crate::decap`] is the way out.
+//! [`mod@crate::decap`] is the way out.
 //!
 //! The outer header of every packet to one nexthop is the same but for lengths and the checksum over
 //! them, what balances load (source port, flow label), what marks traffic (DSCP, ECN), the label's

@@ -328,7 +328,7 @@ def the_kernel_gets_what_is_not_ours():
     lldp = Ether(src=OTHER.mac, dst="01:80:c2:00:00:0e", type=0x88CC) / LLDP
     ospf = Ether(src=OTHER.mac, dst="01:00:5e:00:00:05") / IP(src=OTHER.v4, dst="224.0.0.5", proto=89, ttl=1) / (b"o" * 44)
     bfd = ether(OTHER, NODE) / IP(src=OTHER.v4, dst=NODE.v4, ttl=255) / UDP(sport=49152, dport=3784) / (b"b" * 24)
-    stp = Ether(src=OTHER.mac, dst="01:80:c2:00:00:00", type=38) / (b"\x42\x42\x03" + b"s" * 43)
+    stp = Ether(src=OTHER.mac, dst="01:80:c2:00:00:00", type=38) / (b"\x42\x42\x03" + bytes(43))
     tagged = Ether(src=OTHER.mac, dst=NODE.mac) / Dot1Q(vlan=7) / arriving(5001, udp()).payload
     arp = Ether(src=OTHER.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(op="who-has", hwsrc=OTHER.mac, psrc=OTHER.v4, pdst="192.0.2.9")
     frames = [ssh, lldp, ospf, bfd, stp, tagged, arp]

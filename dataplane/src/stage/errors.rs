@@ -7,7 +7,7 @@
 //! first one of the family; without one there is nobody to send it. Who may get
 //! one is in [`encap::icmp_error::may_answer`], how many in [`super::error_rate`].
 //!
-//! Which reasons oblige us is the table in [`owed`]. All of them arise where a
+//! Which reasons oblige us is the table in `owed`. All of them arise where a
 //! packet was given to the virtual router: a switch says nothing, but for sizes.
 
 use std::net::IpAddr;

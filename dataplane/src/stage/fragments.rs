@@ -128,7 +128,7 @@ impl<B: Buffer> Fragments<B> {
     }
 
     /// Forgets what is too old: a part of the datagrams at each call, all of them
-    /// in [`ROUND_MS`].
+    /// in `ROUND_MS`.
     pub fn expire(&mut self, tables: &Tables, worker: usize, now: Ticks) {
         let elapsed = now.since(self.looked);
         if elapsed == 0 {

@@ -8,7 +8,7 @@ use super::{Eal, LogLevel, Mbuf, Mempool, driver, log};
 use crate::io::{self, DeviceError, Port};
 
 /// Opens DPDK ports, all of which take their buffers from one pool; but see
-/// [`Mempool::jumbo`].
+/// `Mempool::jumbo`.
 #[derive(Clone, Copy, Debug)]
 pub struct Devices {
     eal: Eal,
