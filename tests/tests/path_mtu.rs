@@ -62,27 +62,22 @@ impl Underlay {
 
 #[test]
 fn a_fabric_that_says_what_fits() {
-    let Some(lab) = Lab::enter() else { return };
-    let fabric = Fabric::lay(&lab, Underlay::Ipv4);
-    let (web, db) = fabric.machines(&lab);
-    let (left, right) = fabric.nodes(&web, &db, "", "");
-    conversation::meet(&web, &db);
-    for family in Family::BOTH {
-        sizes_are_found(&web, &db, family, MIDDLE - Underlay::Ipv4.overhead());
-    }
-    everything_arrives(&web, &db);
-    check(&left, &right);
+    the_size_is_heard_over(Underlay::Ipv4);
 }
 
 #[test]
 fn a_fabric_of_ipv6_that_says_what_fits() {
+    the_size_is_heard_over(Underlay::Ipv6);
+}
+
+fn the_size_is_heard_over(underlay: Underlay) {
     let Some(lab) = Lab::enter() else { return };
-    let fabric = Fabric::lay(&lab, Underlay::Ipv6);
+    let fabric = Fabric::lay(&lab, underlay);
     let (web, db) = fabric.machines(&lab);
     let (left, right) = fabric.nodes(&web, &db, "", "");
     conversation::meet(&web, &db);
     for family in Family::BOTH {
-        sizes_are_found(&web, &db, family, MIDDLE - Underlay::Ipv6.overhead());
+        sizes_are_found(&web, &db, family, MIDDLE - underlay.overhead());
     }
     everything_arrives(&web, &db);
     check(&left, &right);

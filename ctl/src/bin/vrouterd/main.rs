@@ -28,6 +28,8 @@ A node file, all keys optional:
   flow_table_huge_pages: true            # 2 MiB pages, when there are any
   socket: /run/vrouter/ctl.sock          # where vrctl finds it
   idle: adaptive                         # or busy: poll without pause
+  icmp_errors_per_second: 100            # to one source; 0: none
+  fragments: {held_packets: 512}         # and datagrams, held_bytes, timeout_ms
   eal: [\"--no-huge\"]                     # further DPDK EAL arguments
   objects:                               # applied at boot, as by `vrctl apply`
     vifs:
