@@ -104,6 +104,7 @@ impl Scenario {
                 flow_quota: None,
                 storm_limit: None,
                 max_learned_macs: None,
+                guards: Default::default(),
             })
         };
         let far = ipnet::Ipv4Net::new_assert(Ipv4Addr::from_bits(FAR), 9);
@@ -117,6 +118,7 @@ impl Scenario {
                 learning: false,
                 router_advertisement: None,
                 tcp_mss_clamp: None,
+                guards: Default::default(),
             }),
             vif(
                 "uplink",

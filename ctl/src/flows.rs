@@ -207,6 +207,8 @@ mod tests {
             ingress: 0,
             rewrite: flowtable::Rewrite::NONE,
             group_choice: 0,
+            exit: 0,
+            flags: 0,
         };
         table.worker(0).insert_pair(&flowtable::NewFlow {
             forward: &key,
@@ -216,6 +218,7 @@ mod tests {
             class: Class::SynSent,
             vif: 0,
             vrf: 0,
+            note: [0; 4],
             now: Ticks(100),
         });
         let mut seen = None;

@@ -11,6 +11,7 @@ pub mod memory;
 pub mod reason;
 pub mod replay;
 pub mod resolver;
+pub mod sessions;
 pub mod snapshot;
 pub mod stage;
 pub mod tables;

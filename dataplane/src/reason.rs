@@ -208,6 +208,35 @@ reasons! {
     FlowHalfOpenVrf = "flow_half_open_vrf",
     /// The reverse direction belongs to another flow.
     FlowConflict = "flow_conflict",
+    /// No rule of the policies that hold for the vif in this direction allows the flow, or one
+    /// denies it.
+    PolicyDenied = "policy_denied",
+    /// A rule of the policies that hold for the vif in this direction rejects the flow.
+    PolicyRejected = "policy_rejected",
+    /// The pool has no address and port left to give.
+    SnatExhausted = "snat_exhausted",
+    /// The vif has all the ports of the pool that it may have.
+    SnatPortLimit = "snat_port_limit",
+    /// Nobody was given this address and port of a pool.
+    SnatUnknown = "snat_unknown",
+    /// The address and port of a pool belong to a machine that did not talk to this sender.
+    SnatFiltered = "snat_filtered",
+    /// The packet is of a protocol that a pool's addresses cannot be shared by.
+    SnatProtocol = "snat_protocol",
+    /// The address is a virtual one, and nothing is called by this protocol and port there.
+    NoService = "no_service",
+    /// The service has no backend that may get new flows.
+    NoBackend = "no_backend",
+    /// The backend of the flow went down, and the service resets its flows.
+    BackendDown = "backend_down",
+    /// The way leads from one network into the next too many times, as in a loop.
+    VrfLoop = "vrf_loop",
+    /// The meter had no room for the packet.
+    Metered = "metered",
+    /// The packet cannot be translated between IPv4 and IPv6 (RFC 7915).
+    Nat64 = "nat64",
+    /// An ICMP error about a flow that there is none of.
+    ErrorUnrelated = "error_unrelated",
     /// The vif has just been removed.
     VifGone = "vif_gone",
     /// The transmit ring was full.

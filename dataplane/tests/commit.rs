@@ -227,6 +227,7 @@ fn a_routers_mac_is_not_taken_from_a_machine() {
         learning: false,
         router_advertisement: None,
         tcp_mss_clamp: None,
+        guards: Default::default(),
     };
     assert_eq!(
         refused(&start(), &upserts(vec![Object::Vrf(red.clone())])),
@@ -550,7 +551,11 @@ fn ecmp(name: &str, members: &[&str]) -> Object {
     let members = members.iter().map(member).collect();
     Object::Nexthop(Nexthop {
         name: name.into(),
-        action: NexthopAction::Group(Group { members }),
+        action: NexthopAction::Group(Group {
+            members,
+            hash: Default::default(),
+            symmetric: false,
+        }),
     })
 }
 

@@ -12,7 +12,7 @@ use std::num::NonZeroU16;
 
 use common::*;
 use dataplane::DropReason;
-use dataplane::decide::{Decision, Headers, decide};
+use dataplane::decide::{Decision, Headers, Refused, Stateless, decide};
 use dataplane::stage::{Ingress, Layer};
 use dataplane::tables::change::{Change, Refusal, Request};
 use dataplane::tables::spec::*;
@@ -199,6 +199,7 @@ fn any_vrf(random: &mut Random) -> Object {
         learning: false,
         router_advertisement: None,
         tcp_mss_clamp: None,
+        guards: Default::default(),
     })
 }
 
@@ -239,6 +240,7 @@ fn vif(random: &mut Random, name: &str, role: Role, vrf: &str, addresses: &[&str
         flow_quota: None,
         storm_limit: None,
         max_learned_macs: None,
+        guards: Default::default(),
     })
 }
 
@@ -254,6 +256,8 @@ fn any_nexthop(random: &mut Random) -> Object {
                     weight: NonZeroU16::new(1 + random.below(3) as u16).expect("not zero"),
                 })
                 .collect(),
+            hash: HashFields::default(),
+            symmetric: false,
         }),
         2 => NexthopAction::Vif {
             vif: random
@@ -406,6 +410,7 @@ fn addresses() -> Vec<IpAddr> {
 fn target(tables: &Tables, target: Target) -> String {
     match target {
         Target::Nexthop(id) => nexthop(tables, id),
+        Target::Vip(_) => "virtual".into(),
         Target::Gateway => "gateway".into(),
         Target::Connected => "a link".into(),
     }
@@ -475,15 +480,18 @@ fn check_epochs(before: &Tables, after: &Tables, context: &dyn Fn() -> String) {
             continue;
         }
         for (headers, ingress) in questions(before, id) {
-            let Ok(was) = decide(before, &headers, ingress) else {
+            let Ok(was) = decide(before, &mut Stateless, &headers, ingress) else {
                 continue; // refusals are not remembered
             };
-            match decide(after, &headers, ingress) {
+            match decide(after, &mut Stateless, &headers, ingress) {
                 Ok(now) => assert_eq!(ways(&was), ways(&now), "{headers:?}; {}", context()),
                 // Whether there is a way to a tunnel's end is seen packet by packet.
-                Err(DropReason::NoUnderlayRoute | DropReason::ReversePath | DropReason::NoHost) => {
-                }
-                Err(reason) => panic!("{reason:?} for {headers:?}; {}", context()),
+                Err(Refused {
+                    reason:
+                        DropReason::NoUnderlayRoute | DropReason::ReversePath | DropReason::NoHost,
+                    ..
+                }) => {}
+                Err(refused) => panic!("{refused:?} for {headers:?}; {}", context()),
             }
         }
     }
@@ -521,6 +529,8 @@ fn questions(tables: &Tables, vrf: VrfId) -> Vec<(Headers, Ingress)> {
                         protocol: 17,
                         src_port: 1,
                         dst_port: 2,
+                        icmp: None,
+                        kept: None,
                         direct: None,
                     };
                     all.push((headers, ingress));

@@ -56,7 +56,14 @@ fn group(members: &[(usize, u16)]) -> Object {
         weight: NonZeroU16::new(*weight).expect("not zero"),
     };
     let members = members.iter().map(member).collect();
-    nexthop("spines", NexthopAction::Group(Group { members }))
+    nexthop(
+        "spines",
+        NexthopAction::Group(Group {
+            members,
+            hash: Default::default(),
+            symmetric: false,
+        }),
+    )
 }
 
 /// A machine whose peer is behind these spines, one to an uplink. Every uplink
@@ -486,6 +493,7 @@ fn host(name: &str, mac: MacAddr) -> Object {
         flow_quota: None,
         storm_limit: None,
         max_learned_macs: None,
+        guards: Default::default(),
     })
 }
 

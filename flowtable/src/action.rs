@@ -66,8 +66,13 @@ pub struct Action {
     pub ingress: u32,
     /// Address and port translation.
     pub rewrite: Rewrite,
-    /// Which member of a nexthop group was chosen.
-    pub group_choice: u16,
+    /// Which member of a nexthop group was chosen. Not kept with a verdict of `Drop`.
+    pub group_choice: u8,
+    /// The address space its packets leave by; the number is the caller's.
+    pub exit: u16,
+    /// What else is to be done with its packets, as the caller numbers it; of these bits the two
+    /// lowest are kept.
+    pub flags: u8,
 }
 
 /// Words of a packed action for an IPv4 key.
@@ -77,27 +82,28 @@ pub(crate) const WORDS_IPV6: usize = 2;
 
 impl Action {
     /// ```text
-    /// 0  nexthop 32 | group_choice 16 | reason 8 | verdict 2 | src 2 | dst 2 | 0
+    /// 0  nexthop 32 | exit 16 | group_choice or reason 8 | verdict 2 | src 2 | dst 2 | flags 2
     /// 1  epoch 32 | ingress 32
     /// 2  new source address 32 | new destination address 32
     /// 3  new source port 16 | new destination port 16 | 0
     /// ```
     #[inline]
     pub(crate) fn pack(&self) -> [u64; WORDS_IPV4] {
-        let (verdict, reason) = match self.verdict {
-            Verdict::Forward => (0, 0),
-            Verdict::Bridge => (1, 0),
+        let (verdict, choice) = match self.verdict {
+            Verdict::Forward => (0, self.group_choice),
+            Verdict::Bridge => (1, self.group_choice),
             Verdict::Drop(reason) => (2, reason),
         };
         let (src, src_addr, src_port) = self.rewrite.src.pack();
         let (dst, dst_addr, dst_port) = self.rewrite.dst.pack();
         [
             u64::from(self.nexthop) << 32
-                | u64::from(self.group_choice) << 16
-                | u64::from(reason) << 8
+                | u64::from(self.exit) << 16
+                | u64::from(choice) << 8
                 | verdict << 6
                 | src << 4
-                | dst << 2,
+                | dst << 2
+                | u64::from(self.flags & 3),
             u64::from(self.epoch) << 32 | u64::from(self.ingress),
             src_addr << 32 | dst_addr,
             src_port << 48 | dst_port << 32,
@@ -132,11 +138,22 @@ impl Action {
             nexthop: (head >> 32) as u32,
             epoch: (origin >> 32) as u32,
             ingress: origin as u32,
-            rewrite: Rewrite {
-                src: Translation::unpack(head >> 4, addrs >> 32, ports >> 48),
-                dst: Translation::unpack(head >> 2, addrs, ports >> 32),
+            rewrite: Action::rewrite_of([head, origin, addrs, ports]),
+            group_choice: match Action::verdict_of(head) {
+                Verdict::Drop(_) => 0,
+                Verdict::Forward | Verdict::Bridge => (head >> 8) as u8,
             },
-            group_choice: (head >> 16) as u16,
+            exit: (head >> 16) as u16,
+            flags: head as u8 & 3,
+        }
+    }
+
+    /// The translation in the words, without the rest.
+    #[inline]
+    pub(crate) fn rewrite_of([head, _, addrs, ports]: [u64; WORDS_IPV4]) -> Rewrite {
+        Rewrite {
+            src: Translation::unpack(head >> 4, addrs >> 32, ports >> 48),
+            dst: Translation::unpack(head >> 2, addrs, ports >> 32),
         }
     }
 
@@ -186,7 +203,9 @@ mod tests {
                 src: Translation::To(Ipv4Addr::new(255, 0, 0, 1), 0xfffe),
                 dst: Translation::To(Ipv4Addr::new(10, 0, 0, 254), 1),
             },
-            group_choice: 0xabcd,
+            group_choice: 0,
+            exit: 0xabcd,
+            flags: 3,
         }
     }
 
@@ -195,6 +214,7 @@ mod tests {
         assert_eq!(Action::unpack(busy().pack()), busy());
         let plain = Action {
             verdict: Verdict::Bridge,
+            group_choice: 0xfe,
             rewrite: Rewrite {
                 src: Translation::Keep,
                 dst: Translation::Partner,

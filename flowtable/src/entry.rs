@@ -343,6 +343,8 @@ mod tests {
         ingress: 0,
         rewrite: Rewrite::NONE,
         group_choice: 0,
+        exit: 0,
+        flags: 0,
     };
 
     fn fill(entry: Entry<'_>, version: u32, key: &Key, now: Ticks) {

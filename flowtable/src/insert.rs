@@ -33,6 +33,7 @@ use crate::evict::owners_word;
 use crate::key::Key;
 use crate::lifecycle::{bury, follow};
 use crate::lookup::{FlowId, Hit};
+use crate::note::Note;
 use crate::simd::{prefetch, prefetch_to_write};
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, SeqCst, fence};
@@ -57,6 +58,8 @@ pub struct NewFlow<'a> {
     pub vif: u32,
     /// The vrf it counts for.
     pub vrf: u32,
+    /// What it carries for the caller.
+    pub note: Note,
     /// The time.
     pub now: Ticks,
 }
@@ -136,6 +139,7 @@ impl<'t> Worker<'t> {
         }
         let owners = owners_word(flow.vif, flow.vrf, flow.class);
         table.arrays().owners[pair].store(owners, Relaxed);
+        table.set_note(pair, flow.note);
         Ok(Held {
             pair,
             version,
@@ -271,6 +275,7 @@ impl<'t> Worker<'t> {
             entries.into_iter().for_each(Entry::prefetch);
             prefetch(&arrays.due[next]);
             prefetch(&arrays.owners[next]);
+            prefetch(&arrays.notes[2 * next]);
             prefetch(&arrays.next[next]);
         });
     }

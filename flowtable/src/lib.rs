@@ -25,7 +25,7 @@
 //!   reach happens about once in 10^20 places of a full one.)
 //! - The hash is keyed, so tenants cannot choose keys that collide.
 //!
-//! What it costs: the size is fixed at the start, about 146 bytes a direction in
+//! What it costs: the size is fixed at the start, about 154 bytes a direction in
 //! one piece of memory; counters of a direction are exact only while one worker
 //! at a time handles it; a flow goes up to a thirty-second of its timeout late.
 //!
@@ -46,6 +46,8 @@
 //!     ingress: 7,
 //!     rewrite: Rewrite::NONE,
 //!     group_choice: 0,
+//!     exit: 0,
+//!     flags: 0,
 //! };
 //! let back = Action { nexthop: 4, ..action };
 //! table.worker(0).insert_pair(&NewFlow {
@@ -56,6 +58,7 @@
 //!     class: Class::SynSent,
 //!     vif: 7,
 //!     vrf: 1,
+//!     note: [0; 4],
 //!     now: Ticks(0),
 //! });
 //!
@@ -83,6 +86,7 @@ mod key;
 mod lifecycle;
 mod lookup;
 mod memory;
+mod note;
 mod simd;
 mod stamp;
 mod sync;
@@ -99,6 +103,7 @@ pub use key::{Key, Zone};
 pub use lifecycle::SetClass;
 pub use lookup::{FlowId, Hit};
 pub use memory::Memory;
+pub use note::Note;
 pub use table::{Config, FlowTable, Worker};
 pub use time::{Class, Ticks, Timeouts};
 pub use view::{FlowView, WalkCursor};

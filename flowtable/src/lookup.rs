@@ -6,7 +6,7 @@
 //! moment ago, an action being replaced, another key behind the same tag) is
 //! left to a slower way that knows everything.
 
-use crate::action::{Action, Verdict, WORDS_IPV4};
+use crate::action::{Action, Rewrite, Verdict, WORDS_IPV4};
 use crate::bucket::Index;
 use crate::key::{Key, family};
 use crate::memory::Arrays;
@@ -115,6 +115,30 @@ impl Hit {
     #[inline]
     pub fn nexthop(&self) -> u32 {
         (self.words[0] >> 32) as u32
+    }
+
+    /// Whether addresses or ports change, which is rarely asked twice.
+    #[inline]
+    pub fn is_translated(&self) -> bool {
+        self.words[0] & 0x3c != 0
+    }
+
+    /// What addresses and ports become.
+    #[inline]
+    pub fn rewrite(&self) -> Rewrite {
+        Action::rewrite_of(self.words)
+    }
+
+    /// See [`Action::exit`].
+    #[inline]
+    pub fn exit(&self) -> u16 {
+        (self.words[0] >> 16) as u16
+    }
+
+    /// See [`Action::flags`].
+    #[inline]
+    pub fn flags(&self) -> u8 {
+        self.words[0] as u8 & 3
     }
 
     /// [`Action::epoch`].

@@ -38,6 +38,8 @@ pub(crate) struct Arrays<'a> {
     pub(crate) soonest: &'a [AtomicU32],
     /// Per pair, whom it counts for; see `account`.
     pub(crate) owners: &'a [AtomicU64],
+    /// Two per pair, its note; see `note`.
+    pub(crate) notes: &'a [AtomicU64],
     /// Per pair, the one below it in a free list.
     pub(crate) next: &'a [AtomicU32],
     pub(crate) shards: &'a [Shard],
@@ -132,6 +134,7 @@ mod arrays {
                 + array::<AtomicU32>(self.pairs)
                 + array::<AtomicU32>(self.blocks)
                 + array::<AtomicU64>(self.pairs)
+                + array::<AtomicU64>(2 * self.pairs)
                 + array::<AtomicU32>(self.pairs)
                 + array::<Shard>(self.shards)
                 + array::<Account>(self.accounts)
@@ -149,6 +152,7 @@ mod arrays {
                 due: take(rest, shape.pairs),
                 soonest: take(rest, shape.blocks),
                 owners: take(rest, shape.pairs),
+                notes: take(rest, 2 * shape.pairs),
                 next: take(rest, shape.pairs),
                 shards: take(rest, shape.shards),
                 accounts: take(rest, shape.accounts),
@@ -239,6 +243,7 @@ mod arrays {
         due: Box<[AtomicU32]>,
         soonest: Box<[AtomicU32]>,
         owners: Box<[AtomicU64]>,
+        notes: Box<[AtomicU64]>,
         next: Box<[AtomicU32]>,
         shards: Box<[Shard]>,
         accounts: Box<[Account]>,
@@ -258,6 +263,7 @@ mod arrays {
                 due: array(shape.pairs),
                 soonest: array(shape.blocks),
                 owners: array(shape.pairs),
+                notes: array(2 * shape.pairs),
                 next: array(shape.pairs),
                 shards: array(shape.shards),
                 accounts: array(shape.accounts),
@@ -270,6 +276,7 @@ mod arrays {
                 due: &owned.due,
                 soonest: &owned.soonest,
                 owners: &owned.owners,
+                notes: &owned.notes,
                 next: &owned.next,
                 shards: &owned.shards,
                 accounts: &owned.accounts,

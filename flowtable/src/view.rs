@@ -5,6 +5,7 @@ use crate::entry::{Counters, Entry};
 use crate::evict::owners_from;
 use crate::key::Key;
 use crate::lookup::{FlowId, Hit};
+use crate::note::Note;
 use crate::sync::{Acquire, Relaxed};
 use crate::table::FlowTable;
 use crate::time::{Class, Ticks};
@@ -35,6 +36,8 @@ pub struct FlowView {
     pub forward_counters: Counters,
     /// What replies have been counted.
     pub reverse_counters: Counters,
+    /// What it carries for the caller.
+    pub note: Note,
     /// When the flow was inserted.
     pub start: Ticks,
     /// When a packet of either direction was last seen.
@@ -117,6 +120,7 @@ impl FlowTable {
                 vrf,
                 forward_counters: forward.counters(version),
                 reverse_counters: reverse.counters(version),
+                note: self.note_at(pair),
                 start: forward.start(),
                 last_seen: last_seen(forward, reverse, version),
             };

@@ -38,6 +38,7 @@ impl Tenant {
             class,
             vif: self.vif,
             vrf: self.vrf,
+            note: [0; 4],
             now,
             ..new_flow(&key, &key.reversed(), &actions)
         })

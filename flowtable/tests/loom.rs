@@ -52,7 +52,9 @@ fn action(n: u8, epoch: u32) -> Action {
             src: Translation::To(Ipv4Addr::from_bits(mark), n.into()),
             dst: Translation::Keep,
         },
-        group_choice: epoch as u16,
+        group_choice: epoch as u8,
+        exit: 0,
+        flags: 0,
     }
 }
 
@@ -72,6 +74,7 @@ fn insert_between(
         class,
         vif: 0,
         vrf: 0,
+        note: [0; 4],
         now: Ticks(1),
     })
 }

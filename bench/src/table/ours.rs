@@ -64,6 +64,8 @@ pub fn action(direction: Direction) -> Action {
         ingress: 1,
         rewrite: Rewrite::NONE,
         group_choice: 0,
+        exit: 0,
+        flags: 0,
     }
 }
 
@@ -109,6 +111,7 @@ impl Pair {
             class: self.class,
             vif: self.owner,
             vrf: self.owner,
+            note: [0; 4],
             now,
         })
     }

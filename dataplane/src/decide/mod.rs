@@ -1,11 +1,19 @@
 //! The one decision: what becomes of the first packet of a flow.
 //!
-//! [`decide`] is pure: configuration and headers in, answer out; no clock, no
-//! I/O, no state. Workers cache its answer in the flow table for both directions
-//! and do not ask again until the configuration epoch of the vrf moves.
+//! [`decide`] is a function: configuration, headers and [`Sessions`] in, answer out; no clock, no
+//! I/O. Workers cache its answer in the flow table for both directions and do not ask again until
+//! the configuration epoch of the vrf moves.
+//!
+//! Policies see the machines' own addresses: the destination after it was translated inwards, the
+//! source before it is translated outwards.
 
 mod bridged;
+mod group;
+mod nat;
+mod policy;
 pub mod routed;
+mod service;
+pub mod sessions;
 
 use std::net::IpAddr;
 
@@ -13,7 +21,9 @@ use encap::MacAddr;
 
 use crate::reason::DropReason;
 use crate::stage::{Ingress, Layer, respond};
+use crate::tables::policy::RuleId;
 use crate::tables::{Nexthop, NexthopId, Tables, Vrf, VrfId};
+pub use sessions::{End, Sessions, Stateless};
 
 /// What a decision looks at.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +46,25 @@ pub struct Headers {
     pub src_port: u16,
     /// Destination port, or the ICMP query identifier.
     pub dst_port: u16,
+    /// Type and code of an ICMP message.
+    pub icmp: Option<(u8, u8)>,
     /// The nexthop, if a label or VNI has named it: no route is asked.
     pub direct: Option<NexthopId>,
+    /// What was decided before about the same flow, to be kept where it is still legal.
+    pub kept: Option<Kept>,
+}
+
+/// What an established flow has and should keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Where its packets went.
+    pub nexthop: NexthopId,
+    /// What the source had become.
+    pub source: End,
+    /// What the destination had become.
+    pub destination: End,
+    /// The binding it holds, or 0.
+    pub binding: u32,
 }
 
 /// What becomes of both directions of an allowed flow.
@@ -47,8 +74,12 @@ pub struct Decision {
     pub forward: Way,
     /// The replies.
     pub reverse: Way,
-    /// The epoch of the vrf that decided.
-    pub epoch: u32,
+    /// The source of the first packet as it leaves, which is the destination of replies.
+    pub source: End,
+    /// The destination of the first packet as it leaves, which is the source of replies.
+    pub destination: End,
+    /// Who let it through, and what it holds.
+    pub note: Note,
 }
 
 /// One direction of a decision.
@@ -58,35 +89,105 @@ pub struct Way {
     pub ingress: Ingress,
     /// Where they go. For bridged flows the bridge entry is asked per packet.
     pub nexthop: NexthopId,
+    /// The network they are in when they come.
+    pub vrf: VrfId,
+    /// The network they are in when they leave.
+    pub exit: VrfId,
+    /// The epoch of the network they come in.
+    pub epoch: u32,
+    /// More is to be done with its packets than to send them on: see [`Note`].
+    pub flags: u8,
+}
+
+/// Which rules let a flow through, and what it holds; kept with the flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// The rule of the sender's vif, if it has policies.
+    pub egress_rule: Option<RuleId>,
+    /// The rule of the receiver's vif, if it has policies.
+    pub ingress_rule: Option<RuleId>,
+    /// The binding of a pool that it holds, or 0.
+    pub binding: u32,
+}
+
+/// The rules' DSCP or mirrors are to be looked at for every packet.
+pub const FLAG_RULES: u8 = 1;
+/// A meter or a mirror of a vif or vrf is to be looked at for every packet.
+pub const FLAG_GUARDS: u8 = 2;
+
+/// Why a flow is not let through, and which rule said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The reason its packets are dropped.
+    pub reason: DropReason,
+    /// The rule that denies or rejects it, if it was one.
+    pub rule: Option<RuleId>,
+}
+
+impl From<DropReason> for Refused {
+    fn from(reason: DropReason) -> Refused {
+        Refused { reason, rule: None }
+    }
 }
 
 /// Decides about the first packet of a flow.
 ///
 /// # Errors
-/// The reason to drop it.
+/// The reason to drop it. Nothing is held of what [`Sessions`] had given then.
 pub fn decide(
     tables: &Tables,
+    sessions: &mut impl Sessions,
     headers: &Headers,
     ingress: Ingress,
-) -> Result<Decision, DropReason> {
+) -> Result<Decision, Refused> {
     let vrf = tables.vrf(headers.vrf).ok_or(DropReason::VifGone)?;
     check_martian(headers)?;
     check_spoofed(tables, vrf, headers, ingress)?;
-    let (forward, back) = match headers.layer {
-        Layer::Routed => routed::decide(tables, vrf, headers, ingress)?,
-        Layer::Bridged => bridged::decide(tables, vrf, headers, ingress)?,
-    };
-    Ok(Decision {
-        forward: Way {
-            ingress,
-            nexthop: forward,
-        },
-        reverse: Way {
-            ingress: ingress_of(tables, forward)?,
-            nexthop: back,
-        },
-        epoch: vrf.epoch,
-    })
+    match headers.layer {
+        Layer::Routed => routed::decide(tables, sessions, vrf, headers, ingress),
+        Layer::Bridged => bridged::decide(tables, sessions, vrf, headers, ingress),
+    }
+}
+
+impl Headers {
+    /// The sender's end as it came.
+    pub fn source(&self) -> End {
+        End {
+            addr: self.src_addr,
+            port: self.src_port,
+        }
+    }
+
+    /// The receiver's end as it came.
+    pub fn destination(&self) -> End {
+        End {
+            addr: self.dst_addr,
+            port: self.dst_port,
+        }
+    }
+}
+
+impl Note {
+    /// As a flow carries it.
+    pub fn to_words(self) -> flowtable::Note {
+        let rule = |rule: Option<RuleId>| rule.map_or(0, |rule| rule.0 + 1);
+        [
+            rule(self.egress_rule),
+            rule(self.ingress_rule),
+            self.binding,
+            0,
+        ]
+    }
+
+    /// As a flow carried it.
+    pub fn from_words([egress, ingress, binding, _]: flowtable::Note) -> Note {
+        let rule = |word: u32| word.checked_sub(1).map(RuleId);
+        Note {
+            egress_rule: rule(egress),
+            ingress_rule: rule(ingress),
+            binding,
+        }
+    }
 }
 
 /// Addresses that no packet on the wire has (RFC 1812 §5.3.7, RFC 4291 §2.5).
@@ -159,6 +260,7 @@ fn ingress_of(tables: &Tables, nexthop: NexthopId) -> Result<Ingress, DropReason
         // A flow has one way; groups have bridge entries only (`commit`).
         Some(Nexthop::Replicate(_)) => Err(DropReason::NoRoute),
         Some(Nexthop::Reject) => Err(DropReason::Reject),
-        None => Err(DropReason::NoRoute),
+        // Followed before; one is left only where it may not be.
+        Some(Nexthop::Vrf(_)) | None => Err(DropReason::NoRoute),
     }
 }

@@ -1,40 +1,207 @@
-//! Routed unicast: longest prefix match there and back.
+//! Routed unicast: the destination is followed from network to network until a nexthop leads out of
+//! the vrouter, translated where it is a virtual address; then policies, the way back, and what the
+//! source becomes.
+//!
+//! Nothing is taken from [`Sessions`] before the policies have let the flow through.
 
 use std::net::IpAddr;
 
-use super::Headers;
+use super::sessions::Step;
+use super::{Decision, End, Headers, Note, Refused, Sessions, Way, group, ingress_of, nat, policy};
+use super::{FLAG_GUARDS, service};
 use crate::reason::DropReason;
 use crate::stage::{Ingress, bridge};
+use crate::tables::nat::PoolId;
 use crate::tables::{Nexthop, NexthopId, PeerId, Tables, Target, Vrf};
 
-/// The nexthops of both directions.
+/// Networks that a packet may be passed through on one node. Each step is a route that somebody
+/// configured; more than these are a loop.
+const MAX_VRFS: usize = 8;
+
+/// Where the destination has led so far.
+pub(super) struct Walk<'a> {
+    /// The configuration.
+    pub(super) tables: &'a Tables,
+    /// What came, as it came.
+    pub(super) headers: &'a Headers,
+    /// Where it came from.
+    pub(super) ingress: Ingress,
+    /// The network that the sender is in.
+    pub(super) origin: &'a Vrf,
+    /// The network the packet is in by now.
+    pub(super) vrf: &'a Vrf,
+    /// The destination by now.
+    pub(super) dst: End,
+    /// The destination that policies see, if that is another one: that of a packet to be translated
+    /// between the families.
+    pub(super) seen_dst: Option<End>,
+    /// How the source is to be translated, by the first network it left its own for.
+    pub(super) outward: Option<Outward>,
+    /// What has been taken from the sessions.
+    pub(super) note: Note,
+}
+
+/// What the source of a packet is to become.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outward {
+    /// This address, with the port as it is.
+    Floating(IpAddr),
+    /// What this pool gives.
+    Pool(PoolId),
+}
+
+/// Both directions of a routed flow.
 pub(super) fn decide(
     tables: &Tables,
+    sessions: &mut impl Sessions,
     vrf: &Vrf,
     headers: &Headers,
     ingress: Ingress,
-) -> Result<(NexthopId, NexthopId), DropReason> {
+) -> Result<Decision, Refused> {
     for addr in [headers.src_addr, headers.dst_addr] {
         if is_link_local(addr) {
-            return Err(DropReason::LinkLocal);
+            return Err(DropReason::LinkLocal.into());
         }
     }
-    let forward = match (headers.direct, vrf.routes.lookup(headers.dst_addr)) {
-        (Some(nexthop), _) | (None, Some(Target::Nexthop(nexthop))) => nexthop,
-        (None, Some(Target::Gateway)) => return Err(DropReason::ToGateway),
-        (None, Some(Target::Connected) | None) => return Err(DropReason::NoRoute),
+    let mut walk = Walk {
+        tables,
+        headers,
+        ingress,
+        origin: vrf,
+        vrf,
+        dst: headers.destination(),
+        seen_dst: None,
+        outward: None,
+        note: Note::default(),
     };
-    bridge::check_horizon(tables, forward, ingress)?;
-    let back = match (ingress.as_vif(), ingress.as_peer()) {
-        (Some(vif), _) => tables.vif(vif).ok_or(DropReason::VifGone)?.nexthop,
-        (None, Some(peer)) => way_back(tables, vrf, headers.src_addr, peer)?,
-        (None, None) => unreachable!("an ingress is a vif or a peer"),
-    };
-    Ok((forward, back))
+    let decided = walk.decide(sessions);
+    if decided.is_err() && walk.note.binding != 0 {
+        sessions.release(walk.note.binding);
+    }
+    decided
+}
+
+impl Walk<'_> {
+    fn decide(&mut self, sessions: &mut impl Sessions) -> Result<Decision, Refused> {
+        let (tables, ingress) = (self.tables, self.ingress);
+        let nexthop = match self.headers.direct {
+            Some(nexthop) => nexthop,
+            None => self.follow(sessions)?,
+        };
+        let nexthop = group::member(self, nexthop, sessions)?;
+        bridge::check_horizon(tables, nexthop, ingress)?;
+        let mut flags = policy::egress(self, sessions)?;
+        flags |= policy::ingress(self, nexthop, sessions)?;
+        let back = self.way_back(sessions)?;
+        let source = self.source(sessions)?;
+        if self.vrf.is_guarded || self.origin.is_guarded {
+            flags |= FLAG_GUARDS;
+        }
+        let (exit, origin) = (self.vrf, self.origin);
+        Ok(Decision {
+            forward: Way {
+                ingress,
+                nexthop,
+                vrf: origin.id,
+                exit: exit.id,
+                epoch: origin.epoch,
+                flags,
+            },
+            reverse: Way {
+                ingress: ingress_of(tables, nexthop)?,
+                nexthop: back,
+                vrf: exit.id,
+                exit: origin.id,
+                epoch: exit.epoch,
+                flags,
+            },
+            source,
+            destination: self.dst,
+            note: self.note,
+        })
+    }
+
+    /// From prefix to prefix until a nexthop leads out of the vrouter, or to a group of such.
+    fn follow(&mut self, sessions: &mut impl Sessions) -> Result<NexthopId, DropReason> {
+        for _ in 0..MAX_VRFS {
+            let target = self.vrf.routes.lookup(self.dst.addr);
+            sessions.step(Step::Route(self.vrf.id, self.dst.addr, target));
+            match target {
+                Some(Target::Nexthop(id)) => match self.tables.nexthop(id) {
+                    Some(Nexthop::Vrf(next)) => self.enter(*next)?,
+                    _ => return Ok(id),
+                },
+                Some(Target::Vip(id)) => {
+                    let vip = self.tables.vip(id).ok_or(DropReason::NoRoute)?;
+                    let (protocol, port) = (self.headers.protocol, self.dst.port);
+                    if let Some(id) = vip.service(protocol, port) {
+                        service::inward(self, id, sessions)?;
+                    } else if let Some(id) = vip.floating {
+                        nat::floating_inward(self, id, sessions)?;
+                    } else if let Some(id) = vip.pool {
+                        nat::pool_inward(self, id, sessions)?;
+                    } else {
+                        return Err(DropReason::NoService);
+                    }
+                }
+                Some(Target::Gateway) => return Err(DropReason::ToGateway),
+                Some(Target::Connected) | None => return Err(DropReason::NoRoute),
+            }
+        }
+        Err(DropReason::VrfLoop)
+    }
+
+    /// Passes into another network, where the source may have to be another one.
+    pub(super) fn enter(&mut self, next: crate::tables::VrfId) -> Result<(), DropReason> {
+        let next = self.tables.vrf(next).ok_or(DropReason::NoRoute)?;
+        if self.outward.is_none() {
+            self.outward = nat::outward(self, next);
+        }
+        self.vrf = next;
+        Ok(())
+    }
+
+    /// Holds a binding for the flow; of two, as in a hairpin, the one of the source.
+    pub(super) fn hold(&mut self, binding: u32, sessions: &mut impl Sessions) {
+        if self.note.binding != 0 {
+            sessions.release(self.note.binding);
+        }
+        self.note.binding = binding;
+    }
+
+    /// The ends that policies see: the machines' own.
+    pub(super) fn seen(&self) -> (End, End) {
+        (self.headers.source(), self.seen_dst.unwrap_or(self.dst))
+    }
+
+    /// The way of replies, which must be the way by which the packet came.
+    fn way_back(&self, sessions: &mut impl Sessions) -> Result<NexthopId, DropReason> {
+        match (self.ingress.as_vif(), self.ingress.as_peer()) {
+            (Some(vif), _) => {
+                let vif = self.tables.vif(vif).ok_or(DropReason::VifGone)?;
+                Ok(vif.nexthop)
+            }
+            (None, Some(peer)) => {
+                sessions.step(Step::ReversePath(self.headers.src_addr));
+                way_back(self.tables, self.origin, self.headers.src_addr, peer)
+            }
+            (None, None) => unreachable!("an ingress is a vif or a peer"),
+        }
+    }
+
+    /// The source as it leaves.
+    fn source(&mut self, sessions: &mut impl Sessions) -> Result<End, DropReason> {
+        let source = self.headers.source();
+        match self.outward {
+            None => Ok(source),
+            Some(Outward::Floating(addr)) => Ok(End { addr, ..source }),
+            Some(Outward::Pool(pool)) => nat::bind(self, pool, sessions),
+        }
+    }
 }
 
 /// The nexthop to `addr`, which must be a tunnel that ends where the packet came
-/// from: the reverse-path check and the way for answers in one.
+/// from: the reverse-path check and the way for answers in one. Of a group the member that does.
 pub fn way_back(
     tables: &Tables,
     vrf: &Vrf,
@@ -42,8 +209,7 @@ pub fn way_back(
     peer: PeerId,
 ) -> Result<NexthopId, DropReason> {
     if let Some(Target::Nexthop(nexthop)) = vrf.routes.lookup(addr)
-        && let Some(Nexthop::Tunnel(tunnel)) = tables.nexthop(nexthop)
-        && tunnel.peer == peer
+        && let Some(nexthop) = group::towards(tables, nexthop, peer)
     {
         return Ok(nexthop);
     }

@@ -3,16 +3,25 @@
 //!
 //! A hit counts only if the packet came from where this direction must come
 //! from, and if the configuration that decided is still that of the vrf. A hit
-//! that fails either is decided again; the flow keeps its counters and its start.
+//! that fails either is decided again: for a changed configuration as if the
+//! flow's first packet came once more, whichever direction is at hand, so that
+//! replies need no rule of their own; what it was given it keeps where that is
+//! still legal. The flow keeps its counters and its start, unless it is another
+//! flow to the receiver now.
+
+use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
-use encap::{Buffer, EthernetHeader};
-use flowtable::{Action, Hit, Insert, Key, NewFlow, Rewrite, SetClass, Verdict, Zone};
+use encap::{Buffer, EthernetHeader, protocol};
+use flowtable::{
+    Action, Class, FlowView, Hit, Insert, Key, NewFlow, Rewrite, SetClass, Translation, Verdict,
+    Zone,
+};
 
 use super::state::{self, Step};
-use super::{Burst, Context, Lane, Layer, Next};
+use super::{Burst, Context, Ingress, Lane, Layer, Next};
 use crate::accounts;
-use crate::decide::{Decision, Headers, Way, decide};
+use crate::decide::{Decision, End, Headers, Kept, Note, Way, decide};
 use crate::io::BATCH;
 use crate::reason::DropReason;
 use crate::tables::{NexthopId, VrfId};
@@ -56,6 +65,11 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
             Ok(hit) => {
                 let len = packet.len() as u32;
                 context.flows.touch(&hit, 1, len, context.now);
+                if hit.is_translated() || hit.flags() != 0 {
+                    lane.is_special = true;
+                    burst.hits[index] = Some(hit);
+                }
+                lane.exit = hit.exit();
                 follow(&hit)
             }
             Err(reason) => Next::Drop(reason),
@@ -71,9 +85,10 @@ fn enter(
     found: Option<Hit>,
     frame: &[u8],
 ) -> Result<Hit, DropReason> {
-    let mut hit = match found.filter(|hit| is_fresh(context, lane, hit)) {
-        Some(hit) => hit,
-        None => miss(context, lane, key, found, frame)?,
+    let mut hit = match found {
+        Some(hit) if is_fresh(context, lane, &hit) => hit,
+        Some(hit) => again(context, lane, key, hit, frame)?,
+        None => miss(context, lane, key, frame)?,
     };
     let worker = context.flows.worker(context.worker);
     loop {
@@ -88,7 +103,7 @@ fn enter(
             },
             Step::Anew => {
                 worker.remove(hit.id, hit.version());
-                return miss(context, lane, key, None, frame);
+                return miss(context, lane, key, frame);
             }
         }
     }
@@ -125,10 +140,13 @@ pub fn vrf_of(zone: Zone) -> (VrfId, Layer) {
 
 fn is_fresh(context: &Context, lane: &Lane, hit: &Hit) -> bool {
     let vrf = context.tables.vrf(lane.vrf);
+    comes_from_there(lane, hit) && vrf.is_some_and(|vrf| !hit.is_stale(vrf.epoch))
+}
+
+/// Whether the packet came from where this direction of its flow comes from.
+fn comes_from_there(lane: &Lane, hit: &Hit) -> bool {
     let is_there = |nexthop: NexthopId| hit.nexthop() == nexthop.0;
-    hit.ingress() == lane.ingress.to_bits()
-        && lane.direct.is_none_or(is_there)
-        && vrf.is_some_and(|vrf| !hit.is_stale(vrf.epoch))
+    hit.ingress() == lane.ingress.to_bits() && lane.direct.is_none_or(is_there)
 }
 
 fn follow(hit: &Hit) -> Next {
@@ -144,17 +162,95 @@ fn follow(hit: &Hit) -> Next {
     }
 }
 
-/// Decides, and enters or renews the flow.
+/// Decides about a packet that is the first of its flow, and enters the flow.
 #[cold]
-fn miss(
+fn miss(context: &Context, lane: &Lane, key: &Key, frame: &[u8]) -> Result<Hit, DropReason> {
+    let (headers, ingress) = as_first(lane, key, frame)?;
+    let decision = ask(context, &headers, ingress)?;
+    insert(
+        context,
+        lane,
+        key,
+        &decision,
+        state::first(&lane.meta),
+        frame,
+    )
+}
+
+/// Decides again about a flow whose hit does not count.
+#[cold]
+fn again(
     context: &Context,
     lane: &Lane,
     key: &Key,
-    stale: Option<Hit>,
+    hit: Hit,
     frame: &[u8],
 ) -> Result<Hit, DropReason> {
+    let worker = context.flows.worker(context.worker);
+    let Some(flow) = context.flows.flow(hit.id, hit.version()) else {
+        return miss(context, lane, key, frame);
+    };
+    // From elsewhere than before: whoever that is asks for itself.
+    let is_other = !comes_from_there(lane, &hit);
+    let asked = match is_other {
+        true => as_first(lane, key, frame),
+        false => as_before(lane, &flow, hit.id.is_forward(), frame),
+    };
+    let (headers, ingress) = asked?;
+    let decision = match ask(context, &headers, ingress) {
+        Ok(decision) => decision,
+        Err(reason) => {
+            if !is_other {
+                worker.remove(hit.id, hit.version());
+            }
+            return Err(reason);
+        }
+    };
+    let is_forward = !is_other || hit.id.is_forward();
+    let (first, second) = match is_forward {
+        true => (flow.forward, flow.reverse),
+        false => (flow.reverse, flow.forward),
+    };
+    if reply_key(&first, &decision) != second {
+        // To the receiver this is another flow, and there cannot be both.
+        worker.remove(hit.id, hit.version());
+        let hit = insert(context, lane, &first, &decision, flow.class, frame)?;
+        return other_side(context, hit, key);
+    }
+    let actions = actions(&first, &decision);
+    let (forward, reverse) = match is_forward {
+        true => (&actions.0, &actions.1),
+        false => (&actions.1, &actions.0),
+    };
+    match worker.update_pair(&hit, forward, reverse) {
+        Some(hit) => {
+            worker.annotate(&hit, decision.note.to_words());
+            Ok(hit)
+        }
+        None => miss(context, lane, key, frame),
+    }
+}
+
+/// The hit of the direction with this key, of a flow that was entered a moment ago.
+fn other_side(context: &Context, hit: Hit, key: &Key) -> Result<Hit, DropReason> {
+    match context.flows.flow(hit.id, hit.version()) {
+        Some(flow) if flow.forward == *key => Ok(hit),
+        // What came belongs to a flow that is no more.
+        _ => context.flows.lookup(key).ok_or(DropReason::FlowConflict),
+    }
+}
+
+fn ask(context: &Context, headers: &Headers, ingress: Ingress) -> Result<Decision, DropReason> {
+    let mut sessions = context.tables.sessions().live(context);
+    let decided = decide(context.tables, &mut sessions, headers, ingress);
+    decided.map_err(|refused| refused.reason)
+}
+
+/// What to decide about a packet that stands for itself, and where it came from.
+fn as_first(lane: &Lane, key: &Key, frame: &[u8]) -> Result<(Headers, Ingress), DropReason> {
     let (_, layer) = vrf_of(key.zone());
     let (ethernet, _) = EthernetHeader::split(frame)?;
+    let is_icmp = matches!(key.protocol(), protocol::ICMP | protocol::ICMPV6);
     let headers = Headers {
         vrf: lane.vrf,
         layer,
@@ -165,59 +261,173 @@ fn miss(
         protocol: key.protocol(),
         src_port: key.src_port(),
         dst_port: key.dst_port(),
+        icmp: is_icmp.then_some((lane.meta.l4_flags, lane.meta.icmp_code)),
         direct: lane.direct,
+        kept: None,
     };
-    let decision = decide(context.tables, &headers, lane.ingress)?;
-    let forward = action(&decision.forward, &decision, layer);
-    let reverse = action(&decision.reverse, &decision, layer);
-    if let Some(hit) = stale
-        && let Some(hit) = renew(context, hit, &forward, &reverse)
-    {
-        return Ok(hit);
-    }
+    Ok((headers, lane.ingress))
+}
+
+/// What to decide about the first packet of a flow that exists, at hand one of either direction.
+fn as_before(
+    lane: &Lane,
+    flow: &FlowView,
+    is_forward: bool,
+    frame: &[u8],
+) -> Result<(Headers, Ingress), DropReason> {
+    let (at_hand, _) = as_first(lane, &flow.forward, frame)?;
+    let (vrf, _) = vrf_of(flow.forward.zone());
+    let ingress = Ingress::from_bits(flow.forward_action.ingress);
+    let nexthop = NexthopId(flow.forward_action.nexthop);
+    let end = |addr, port| End { addr, port };
+    let kept = Kept {
+        nexthop,
+        source: end(flow.reverse.dst_addr(), flow.reverse.dst_port()),
+        destination: end(flow.reverse.src_addr(), flow.reverse.src_port()),
+        binding: Note::from_words(flow.note).binding,
+    };
+    let headers = Headers {
+        vrf,
+        kept: Some(kept),
+        // What was not kept of the first packet: the echo request that began it, most likely.
+        icmp: match (is_forward, at_hand.icmp) {
+            (true, icmp) => icmp,
+            (false, Some(_)) if flow.forward.is_ipv6() => Some((encap::icmpv6::ECHO_REQUEST, 0)),
+            (false, Some(_)) => Some((encap::icmp::ECHO_REQUEST, 0)),
+            (false, None) => None,
+        },
+        direct: match is_forward {
+            true => lane.direct,
+            false => ingress.is_direct().then_some(nexthop),
+        },
+        src_mac: match is_forward {
+            true => at_hand.src_mac,
+            false => at_hand.dst_mac,
+        },
+        dst_mac: match is_forward {
+            true => at_hand.dst_mac,
+            false => at_hand.src_mac,
+        },
+        ..at_hand
+    };
+    Ok((headers, ingress))
+}
+
+/// Enters a flow of which `key` is the first direction.
+fn insert(
+    context: &Context,
+    lane: &Lane,
+    key: &Key,
+    decision: &Decision,
+    class: Class,
+    frame: &[u8],
+) -> Result<Hit, DropReason> {
+    let (forward, reverse) = actions(key, decision);
     let inserted = context.flows.worker(context.worker).insert_pair(&NewFlow {
         forward: key,
         forward_action: &forward,
-        reverse: &key.reversed(),
+        reverse: &reply_key(key, decision),
         reverse_action: &reverse,
-        class: state::first(&lane.meta),
-        vif: accounts::vif_number(&decision),
-        vrf: lane.vrf.0,
+        class,
+        vif: accounts::vif_number(decision),
+        vrf: decision.forward.vrf.0,
+        note: decision.note.to_words(),
         now: context.now,
     });
-    match inserted {
-        Insert::Inserted(hit) => Ok(hit),
+    let refused = match inserted {
+        Insert::Inserted(hit) => return Ok(hit),
         // Another worker, or an earlier packet of this batch, was first.
-        Insert::Exists(hit) if is_fresh(context, lane, &hit) => Ok(hit),
         Insert::Exists(hit) => {
-            renew(context, hit, &forward, &reverse).ok_or(DropReason::FlowConflict)
+            release(context, decision);
+            return match is_fresh(context, lane, &hit) {
+                true => Ok(hit),
+                false => again(context, lane, key, hit, frame),
+            };
         }
-        Insert::ReverseTaken(_) => Err(DropReason::FlowConflict),
-        Insert::Refused(limit) => Err(limit.into()),
+        Insert::ReverseTaken(_) => DropReason::FlowConflict,
+        Insert::Refused(limit) => limit.into(),
+    };
+    release(context, decision);
+    Err(refused)
+}
+
+/// Gives back what a decision was given, when no flow holds it.
+fn release(context: &Context, decision: &Decision) {
+    if decision.note.binding != 0 {
+        use crate::decide::Sessions;
+        let mut sessions = context.tables.sessions().live(context);
+        sessions.release(decision.note.binding);
     }
 }
 
-/// Gives a flow its new decision; `None` if it is gone. What is forward to the
-/// packet at hand may be the flow's reverse.
-fn renew(context: &Context, hit: Hit, forward: &Action, reverse: &Action) -> Option<Hit> {
-    let (first, second) = match hit.id.is_forward() {
-        true => (forward, reverse),
-        false => (reverse, forward),
-    };
-    let worker = context.flows.worker(context.worker);
-    worker.update_pair(&hit, first, second)
+/// The key of the replies to packets of this key.
+fn reply_key(key: &Key, decision: &Decision) -> Key {
+    let (_, layer) = vrf_of(key.zone());
+    let zone = zone(decision.forward.exit, layer);
+    let (src, dst) = (decision.destination, decision.source);
+    match (src.addr, dst.addr) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let protocol = match key.protocol() {
+                protocol::ICMPV6 if key.is_ipv6() => protocol::ICMP,
+                other => other,
+            };
+            Key::ipv4(zone, protocol, from, to, src.port, dst.port)
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let protocol = match key.protocol() {
+                protocol::ICMP if !key.is_ipv6() => protocol::ICMPV6,
+                other => other,
+            };
+            Key::ipv6(zone, protocol, from, to, src.port, dst.port)
+        }
+        _ => unreachable!("a decision translates both ends into one family, or none"),
+    }
 }
 
-fn action(way: &Way, decision: &Decision, layer: Layer) -> Action {
+/// What to do with both directions of a flow whose first one has this key.
+fn actions(key: &Key, decision: &Decision) -> (Action, Action) {
+    let end = |addr, port| End { addr, port };
+    let (src, dst) = (
+        end(key.src_addr(), key.src_port()),
+        end(key.dst_addr(), key.dst_port()),
+    );
+    let (_, layer) = vrf_of(key.zone());
+    let forward = Rewrite {
+        src: translation(src, decision.source),
+        dst: translation(dst, decision.destination),
+    };
+    let reverse = Rewrite {
+        src: translation(decision.destination, dst),
+        dst: translation(decision.source, src),
+    };
+    (
+        action(&decision.forward, layer, forward),
+        action(&decision.reverse, layer, reverse),
+    )
+}
+
+/// How one end becomes another.
+fn translation(from: End, to: End) -> Translation {
+    match (from.addr, to.addr) {
+        _ if from == to => Translation::Keep,
+        (IpAddr::V4(_), IpAddr::V4(addr)) => Translation::To(addr, to.port),
+        _ => Translation::Partner,
+    }
+}
+
+fn action(way: &Way, layer: Layer, rewrite: Rewrite) -> Action {
     Action {
         verdict: match layer {
             Layer::Routed => Verdict::Forward,
             Layer::Bridged => Verdict::Bridge,
         },
         nexthop: way.nexthop.0,
-        epoch: decision.epoch,
+        epoch: way.epoch,
         ingress: way.ingress.to_bits(),
-        rewrite: Rewrite::NONE,
+        rewrite,
         group_choice: 0,
+        // `commit` refuses vrfs beyond 12 bits.
+        exit: way.exit.0 as u16,
+        flags: way.flags,
     }
 }

@@ -113,6 +113,8 @@ pub(super) fn by_nexthop<B: Buffer>(
         Nexthop::Discard => Err(DropReason::Discard),
         Nexthop::Replicate(group) => replicate::run(context, lane, group, packet, exits),
         Nexthop::Reject => Err(DropReason::Reject),
+        // The decision follows it.
+        Nexthop::Vrf(_) => Err(DropReason::NoRoute),
     }
 }
 
@@ -133,7 +135,7 @@ fn to_vif<B: Buffer>(
         if !vif.port.is_strict {
             return Err(DropReason::NoMac);
         }
-        let vrf = context.tables.vrf(lane.vrf).ok_or(DropReason::VifGone)?;
+        let vrf = context.tables.vrf(vif.vrf).ok_or(DropReason::VifGone)?;
         encap::rewrite::set_macs(packet.bytes_mut(), 0, vif.mac, vrf.mac);
     }
     emit(context.tables, vif.id, packet, exits)
@@ -161,7 +163,10 @@ fn through_tunnel<B: Buffer>(
     if tunnel.payload == Payload::Ip {
         packet.trim_front(lane.meta.l3.into())?;
     } else if layer == Layer::Routed {
-        let vrf = context.tables.vrf(lane.vrf).ok_or(DropReason::VifGone)?;
+        let vrf = context
+            .tables
+            .vrf(lane.exit_vrf())
+            .ok_or(DropReason::VifGone)?;
         let dst = tunnel.inner_mac.unwrap_or(vrf.mac);
         encap::rewrite::set_macs(packet.bytes_mut(), 0, dst, vrf.mac);
     }

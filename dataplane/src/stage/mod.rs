@@ -28,7 +28,7 @@ pub mod waiting;
 
 use arrayvec::ArrayVec;
 use encap::{Buffer, Meta};
-use flowtable::{FlowTable, Ticks};
+use flowtable::{FlowTable, Hit, Ticks};
 
 use crate::io::{BATCH, Batch};
 use crate::reason::DropReason;
@@ -55,6 +55,8 @@ pub struct Burst<B> {
     pub packets: Batch<B>,
     /// What the stages found out.
     pub lanes: ArrayVec<Lane, BATCH>,
+    /// The flows of packets whose lane `is_special`; of others whatever was there.
+    pub hits: Box<[Option<Hit>; BATCH]>,
 }
 
 /// What is known of one packet on its way.
@@ -62,8 +64,12 @@ pub struct Burst<B> {
 pub struct Lane {
     /// Where its headers are; after `decap`, those of the inner frame.
     pub meta: Meta,
-    /// The network it is in.
+    /// The network it came in.
     pub vrf: VrfId,
+    /// The number of the network it leaves by, once its flow has said so; [`Lane::SAME`] before.
+    pub exit: u16,
+    /// Its flow is to be looked at again, in `Burst::hits`.
+    pub is_special: bool,
     /// Where it came from.
     pub ingress: Ingress,
     /// Tells flows apart: tunnel source ports and flow labels come from it.
@@ -78,6 +84,20 @@ const _: () = assert!(
     size_of::<Lane>() <= 64,
     "a packet's metadata is one cache line"
 );
+
+impl Lane {
+    /// The network it came in is the one it leaves by.
+    pub const SAME: u16 = u16::MAX;
+
+    /// The network it leaves by.
+    #[inline]
+    pub fn exit_vrf(&self) -> VrfId {
+        match self.exit {
+            Lane::SAME => self.vrf,
+            exit => VrfId(exit.into()),
+        }
+    }
+}
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +151,11 @@ impl Ingress {
         Ingress(self.0 | DIRECT)
     }
 
+    /// True if a label or VNI named its nexthop.
+    pub fn is_direct(self) -> bool {
+        self.0 & PEER != 0 && self.0 & DIRECT != 0
+    }
+
     /// The vif, unless it came out of a tunnel.
     pub fn as_vif(self) -> Option<VifId> {
         (self.0 & PEER == 0).then_some(VifId(self.0))
@@ -158,6 +183,7 @@ impl<B: Buffer> Burst<B> {
         Burst {
             packets: Batch::new(),
             lanes: ArrayVec::new(),
+            hits: Box::new([None; BATCH]),
         }
     }
 

@@ -24,6 +24,8 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
         burst.lanes.push(Lane {
             meta,
             vrf: context.vif.vrf,
+            exit: Lane::SAME,
+            is_special: false,
             ingress: Ingress::vif(context.vif.id),
             entropy: 0,
             direct: None,

@@ -217,6 +217,7 @@ fn speaks_for(context: &Context, nexthop: NexthopId, ingress: Ingress) -> bool {
         Some(Nexthop::Host) => true,
         // Whoever asks is to be told, and has to send it here for that.
         Some(Nexthop::Reject) => true,
+        Some(Nexthop::Vrf(_)) => true,
         Some(
             Nexthop::Neighbour(_) | Nexthop::Unreachable | Nexthop::Discard | Nexthop::Replicate(_),
         )

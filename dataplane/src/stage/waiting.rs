@@ -80,7 +80,10 @@ impl<B: Buffer> Waiting<B> {
         if self.packets.is_empty() {
             self.generation = context.tables.generation();
         }
-        let vrf = context.tables.vrf(lane.vrf).ok_or(DropReason::VifGone)?;
+        let vrf = context
+            .tables
+            .vrf(lane.exit_vrf())
+            .ok_or(DropReason::VifGone)?;
         let neighbour = &tunnel.paths.choose(lane.entropy).neighbour;
         let alike = |held: &&Held<B>| {
             held.decided.vrf == vrf.id && Arc::ptr_eq(held.neighbour(), neighbour)
@@ -230,7 +233,7 @@ impl<B: Buffer> Held<B> {
                 let dst = encap::parse(frame).ok()?.dst_addr(frame)?;
                 match vrf.routes.lookup(dst)? {
                     Target::Nexthop(nexthop) => Some(nexthop),
-                    Target::Gateway | Target::Connected => None,
+                    Target::Gateway | Target::Connected | Target::Vip(_) => None,
                 }
             }
             Layer::Bridged => {

@@ -12,14 +12,18 @@ mod host;
 pub mod learned;
 pub mod link;
 pub mod lpm;
+pub mod nat;
 pub mod neighbour;
 pub mod path;
 pub mod path_mtu;
+pub mod policy;
 pub mod replicate;
 pub mod router;
+pub mod service;
 pub mod slab;
 pub mod spec;
 mod tunnel;
+pub mod vip;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -30,16 +34,19 @@ use encap::{Label, MacAddr, VlanId, Vni};
 use ipnet::IpNet;
 
 use crate::counters::VifCounters;
+use crate::sessions::Shared;
 use bridge_port::BridgePort;
 use learned::Learned;
 use link::LinkState;
 use lpm::Lpm;
+use nat::{Floating, FloatingId, Pool, PoolId};
 use neighbour::Neighbour;
 use replicate::Group;
 use router::Advertised;
 use slab::Slab;
 use spec::{ForwardingMode, Key, Name, Object, Payload, Role};
 pub use tunnel::{Terms, Tunnel};
+use vip::{Vip, VipId};
 
 /// Index of a vrf in a snapshot; stays the same while the vrf lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,6 +88,9 @@ pub struct Tables {
     vrfs: Slab<Vrf>,
     vifs: Slab<Vif>,
     nexthops: Slab<Nexthop>,
+    vips: Slab<Vip>,
+    floatings: Slab<Floating>,
+    pools: Slab<Pool>,
     vnis: Arc<FastMap<Vni, Arrival>>,
     labels: Arc<FastMap<Label, LabelEntry>>,
     /// The nexthops that underlay routes can lead to: neighbours and groups of them.
@@ -90,6 +100,8 @@ pub struct Tables {
     underlay: Arc<Underlay>,
     /// Shared by all snapshots: learning is no commit.
     learned: Arc<Learned>,
+    /// Likewise.
+    sessions: Arc<Shared>,
 }
 
 /// An object with the controller it belongs to.
@@ -128,6 +140,8 @@ pub struct Vrf {
     pub flood: Option<NexthopId>,
     /// Learns MACs from frames.
     pub learning: bool,
+    /// A meter or a mirror is held against its flows.
+    pub is_guarded: bool,
     /// What the router says of itself; `None`: nothing.
     pub advertised: Option<Arc<Advertised>>,
 }
@@ -141,6 +155,8 @@ pub enum Target {
     Gateway,
     /// On the link of a fabric vif, or of several.
     Connected,
+    /// No machine's: a service, a floating address or a pool.
+    Vip(VipId),
 }
 
 /// Where packets from the fabric go.
@@ -212,6 +228,8 @@ pub enum Nexthop {
     Replicate(Arc<Group>),
     /// Drop, and say so.
     Reject,
+    /// Look up again, in this network.
+    Vrf(VrfId),
 }
 
 /// What the node has towards the fabric and its own kernel.
@@ -260,12 +278,16 @@ impl Tables {
             vrfs: Slab::new(),
             vifs: Slab::new(),
             nexthops: Slab::new(),
+            vips: Slab::new(),
+            floatings: Slab::new(),
+            pools: Slab::new(),
             gateways: imbl::HashMap::new(),
             uplink_prefixes: imbl::HashMap::new(),
             vnis: Arc::default(),
             labels: Arc::default(),
             underlay: Arc::default(),
             learned: Arc::default(),
+            sessions: Arc::default(),
         };
         let underlay = tables.add_vrf(&spec::Vrf::underlay());
         debug_assert_eq!(underlay, UNDERLAY);
@@ -287,6 +309,12 @@ impl Tables {
     #[inline]
     pub fn learned(&self) -> &Learned {
         &self.learned
+    }
+
+    /// What outlives flows: bindings and affinities.
+    #[inline]
+    pub fn sessions(&self) -> &Shared {
+        &self.sessions
     }
 
     /// Counts commits.
@@ -319,6 +347,32 @@ impl Tables {
     #[inline]
     pub fn vif(&self, id: VifId) -> Option<&Arc<Vif>> {
         self.vifs.get(id.0)
+    }
+
+    /// The virtual address with this index.
+    pub fn vip(&self, id: VipId) -> Option<&Vip> {
+        self.vips.get(id.0).map(|vip| &**vip)
+    }
+
+    /// The floating address with this index.
+    pub fn floating(&self, id: FloatingId) -> Option<&Floating> {
+        self.floatings.get(id.0).map(|floating| &**floating)
+    }
+
+    /// All floating addresses, by index.
+    pub fn floatings(&self) -> impl Iterator<Item = (FloatingId, &Floating)> {
+        let all = self.floatings.iter();
+        all.map(|(id, floating)| (FloatingId(id), &**floating))
+    }
+
+    /// All pools, by index.
+    pub fn pools(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
+        self.pools.iter().map(|(id, pool)| (PoolId(id), &**pool))
+    }
+
+    /// The pool with this index.
+    pub fn pool(&self, id: PoolId) -> Option<&Pool> {
+        self.pools.get(id.0).map(|pool| &**pool)
     }
 
     /// All vifs, by index.

@@ -149,7 +149,7 @@ impl Tables {
                 Some(gateway) => self.way_by(gateway, 1).into_iter().collect(),
                 None => Vec::new(),
             },
-            Some(Target::Gateway) | None => Vec::new(),
+            Some(Target::Gateway | Target::Vip(_)) | None => Vec::new(),
         }
     }
 

@@ -5,6 +5,11 @@
 //! proto) lives in `ctl`. Whether a reference leads anywhere is decided at
 //! commit, in [`super::commit`].
 
+mod meter;
+mod nat;
+mod policy;
+mod service;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -12,6 +17,11 @@ use std::sync::Arc;
 
 use encap::{Encap, Label, MacAddr, Model, VlanId, Vni};
 use ipnet::IpNet;
+
+pub use meter::{Meter, Mirror};
+pub use nat::{Filtering, FloatingIp, FloatingTarget, NAT64_WELL_KNOWN, SnatPool};
+pub use policy::{AddressSet, Guards, IcmpMatch, Policy, Rule, RuleAction};
+pub use service::{Backend, BackendState, HealthCheck, MAGLEV_TABLE_SIZE, OnDown, Probe, Service};
 
 /// A caller-chosen name; cheap to clone.
 pub type Name = Arc<str>;
@@ -36,6 +46,20 @@ pub enum Object {
     Vni(VniEntry),
     /// What an MPLS label from the fabric leads to.
     Label(LabelEntry),
+    /// Prefixes under one name.
+    AddressSet(AddressSet),
+    /// Ordered rules.
+    Policy(Policy),
+    /// A public address, one for one.
+    FloatingIp(FloatingIp),
+    /// Public addresses shared by port.
+    SnatPool(SnatPool),
+    /// A virtual address with backends.
+    Service(Service),
+    /// A place for copies of packets.
+    Mirror(Mirror),
+    /// A limit in bits and packets.
+    Meter(Meter),
 }
 
 /// What an object is found by. Displays as `kind name`, e.g. `route front 10.1.0.9/32`.
@@ -55,6 +79,20 @@ pub enum Key {
     Vni(Vni),
     /// By number.
     Label(Label),
+    /// By name.
+    AddressSet(Name),
+    /// By name.
+    Policy(Name),
+    /// By name.
+    FloatingIp(Name),
+    /// By name.
+    SnatPool(Name),
+    /// By name.
+    Service(Name),
+    /// By name.
+    Mirror(Name),
+    /// By name.
+    Meter(Name),
 }
 
 /// A tenant network.
@@ -76,6 +114,9 @@ pub struct Vrf {
     pub learning: bool,
     /// What its IPv6 gateways say of themselves. `None`: the defaults.
     pub router_advertisement: Option<RouterAdvertisement>,
+    /// What is held against the flows of its vifs: the policies for those that name none of their
+    /// own in that direction, the meters for all of them together.
+    pub guards: Guards,
 }
 
 /// What the virtual router tells the machines of a vrf with IPv6 gateways (RFC 4861 §6.2.1).
@@ -153,6 +194,8 @@ pub struct Vif {
     pub storm_limit: Option<u32>,
     /// Most MACs learned behind a tenant vif. `None`: [`DEFAULT_LEARNED_MACS`].
     pub max_learned_macs: Option<u32>,
+    /// What is held against its flows.
+    pub guards: Guards,
 }
 
 /// Frames per second that a tenant vif may have flooded unless it says otherwise:
@@ -209,15 +252,36 @@ pub enum NexthopAction {
     Replicate(Vec<Name>),
     /// Drop, and say so: a TCP reset, or "administratively prohibited".
     Reject,
-    /// Send each flow to one of several neighbours in the underlay.
+    /// Send each flow to one of several nexthops.
     Group(Group),
+    /// Look up again, in this network.
+    Vrf(Name),
 }
 
-/// Several neighbours that lead to the same place, over one uplink or several.
+/// Several nexthops that lead to the same place. In the underlay neighbours, over one uplink or
+/// several; in a tenant network tunnels and tenant vifs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Between one and [`MAX_PATHS`](super::path::MAX_PATHS), each once.
+    /// In the underlay between one and [`MAX_PATHS`](super::path::MAX_PATHS), elsewhere up to
+    /// [`MAX_MEMBERS`], each once.
     pub members: Vec<Member>,
+    /// What tells flows apart.
+    pub hash: HashFields,
+    /// Both directions of a flow have the same hash, so that two vrouters, or one that sees only the
+    /// other direction, pick the member in the same place.
+    pub symmetric: bool,
+}
+
+/// What tells flows apart where each goes one of several ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HashFields {
+    /// Addresses, protocol and ports.
+    #[default]
+    FiveTuple,
+    /// Addresses.
+    Addresses,
+    /// The source address.
+    Source,
 }
 
 /// One nexthop of a group.
@@ -375,6 +439,7 @@ impl Vrf {
             learning: false,
             router_advertisement: None,
             tcp_mss_clamp: None,
+            guards: Guards::default(),
         }
     }
 }
@@ -389,6 +454,7 @@ impl NexthopAction {
             | NexthopAction::Host
             | NexthopAction::Discard
             | NexthopAction::Reject
+            | NexthopAction::Vrf(_)
             | NexthopAction::Replicate(_) => false,
         }
     }
@@ -405,6 +471,13 @@ impl Object {
             Object::Mac(mac) => Key::Mac(mac.vrf.clone(), mac.mac),
             Object::Vni(entry) => Key::Vni(entry.vni),
             Object::Label(entry) => Key::Label(entry.label),
+            Object::AddressSet(set) => Key::AddressSet(set.name.clone()),
+            Object::Policy(policy) => Key::Policy(policy.name.clone()),
+            Object::FloatingIp(floating) => Key::FloatingIp(floating.name.clone()),
+            Object::SnatPool(pool) => Key::SnatPool(pool.name.clone()),
+            Object::Service(service) => Key::Service(service.name.clone()),
+            Object::Mirror(mirror) => Key::Mirror(mirror.name.clone()),
+            Object::Meter(meter) => Key::Meter(meter.name.clone()),
         }
     }
 }
@@ -413,8 +486,12 @@ impl Object {
     /// The objects this one mentions, with the field that does.
     pub fn references(&self) -> Vec<(&'static str, Key)> {
         match self {
-            Object::Vrf(_) => vec![],
-            Object::Vif(vif) => vec![("vrf", Key::Vrf(vif.vrf.clone()))],
+            Object::Vrf(vrf) => vrf.guards.references(),
+            Object::Vif(vif) => {
+                let mut all = vec![("vrf", Key::Vrf(vif.vrf.clone()))];
+                all.extend(vif.guards.references());
+                all
+            }
             Object::Nexthop(nexthop) => match &nexthop.action {
                 NexthopAction::Vif { vif, .. } => vec![("vif", Key::Vif(vif.clone()))],
                 NexthopAction::Tunnel(_)
@@ -425,6 +502,7 @@ impl Object {
                     .iter()
                     .map(|member| ("replicate.members", Key::Nexthop(member.clone())))
                     .collect(),
+                NexthopAction::Vrf(vrf) => vec![("vrf", Key::Vrf(vrf.clone()))],
                 NexthopAction::Group(group) => {
                     let members = group.members.iter();
                     let keys = members.map(|member| Key::Nexthop(member.nexthop.clone()));
@@ -440,6 +518,12 @@ impl Object {
             Object::Vni(VniEntry { to, .. }) | Object::Label(LabelEntry { to, .. }) => {
                 vec![to.reference()]
             }
+            Object::AddressSet(_) | Object::Meter(_) => vec![],
+            Object::Policy(policy) => policy.references(),
+            Object::FloatingIp(floating) => floating.references(),
+            Object::SnatPool(pool) => pool.references(),
+            Object::Service(service) => service.references(),
+            Object::Mirror(mirror) => mirror.references(),
         }
     }
 }
@@ -455,13 +539,29 @@ impl Key {
             Key::Mac(..) => "mac",
             Key::Vni(_) => "vni",
             Key::Label(_) => "label",
+            Key::AddressSet(_) => "address_set",
+            Key::Policy(_) => "policy",
+            Key::FloatingIp(_) => "floating_ip",
+            Key::SnatPool(_) => "snat_pool",
+            Key::Service(_) => "service",
+            Key::Mirror(_) => "mirror",
+            Key::Meter(_) => "meter",
         }
     }
 
     /// The key without its kind.
     pub fn name(&self) -> String {
         match self {
-            Key::Vrf(name) | Key::Vif(name) | Key::Nexthop(name) => name.to_string(),
+            Key::Vrf(name)
+            | Key::Vif(name)
+            | Key::Nexthop(name)
+            | Key::AddressSet(name)
+            | Key::Policy(name)
+            | Key::FloatingIp(name)
+            | Key::SnatPool(name)
+            | Key::Service(name)
+            | Key::Mirror(name)
+            | Key::Meter(name) => name.to_string(),
             Key::Route(vrf, prefix) => format!("{vrf} {prefix}"),
             Key::Mac(vrf, mac) => format!("{vrf} {mac}"),
             Key::Vni(vni) => vni.get().to_string(),

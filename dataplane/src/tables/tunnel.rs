@@ -91,6 +91,10 @@ impl Tables {
             }
             spec::NexthopAction::Reject => Nexthop::Reject,
             spec::NexthopAction::Group(_) => Nexthop::Unreachable,
+            spec::NexthopAction::Vrf(vrf) => match self.names.vrfs.get(vrf) {
+                Some(vrf) => Nexthop::Vrf(*vrf),
+                None => Nexthop::Unreachable,
+            },
             spec::NexthopAction::Vif { vif, address } => {
                 match (self.names.vifs.get(vif), address) {
                     (Some(vif), Some(addr)) => {

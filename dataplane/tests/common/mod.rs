@@ -251,6 +251,7 @@ pub fn vrf(name: &str, gateways: &[&str]) -> Object {
         learning: false,
         router_advertisement: None,
         tcp_mss_clamp: None,
+        guards: Default::default(),
     })
 }
 
@@ -267,6 +268,7 @@ pub fn tenant(name: &str, vrf: &str, mac: MacAddr, addresses: &[&str]) -> Object
         flow_quota: None,
         storm_limit: None,
         max_learned_macs: None,
+        guards: Default::default(),
     })
 }
 
@@ -283,6 +285,7 @@ pub fn fabric(name: &str, mac: MacAddr, addresses: &[&str]) -> Object {
         flow_quota: None,
         storm_limit: None,
         max_learned_macs: None,
+        guards: Default::default(),
     })
 }
 

@@ -55,7 +55,9 @@ pub(crate) fn action(n: u32, epoch: u32) -> Action {
             src: end(5),
             dst: end(11),
         },
-        group_choice: (mix >> 16) as u16,
+        group_choice: (mix >> 16) as u8,
+        exit: (mix >> 24) as u16,
+        flags: (mix >> 40) as u8 & 3,
     }
 }
 
@@ -90,6 +92,7 @@ pub(crate) fn new_flow<'a>(
         class: Class::Udp,
         vif: VIF,
         vrf: VRF,
+        note: [0; 4],
         now: Ticks(0),
     }
 }
@@ -104,6 +107,7 @@ pub(crate) fn insert_by(worker: Worker<'_>, key: &Key, n: u32, class: Class, now
     let (reverse, actions) = (key.reversed(), actions(n, 0));
     worker.insert_pair(&NewFlow {
         class,
+        note: [0; 4],
         now,
         ..new_flow(key, &reverse, &actions)
     })

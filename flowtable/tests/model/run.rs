@@ -188,6 +188,7 @@ impl Run {
             class,
             vif,
             vrf,
+            note: [0; 4],
             now: Ticks(self.now),
             ..new_flow(&key(n), &key(reverse), &actions)
         });

@@ -111,6 +111,7 @@ impl Hand<'_> {
             class,
             vif,
             vrf,
+            note: [0; 4],
             now,
             ..new_flow(&key(n), &key(n).reversed(), &actions)
         })

@@ -125,6 +125,7 @@ impl Draft {
                 _ => None,
             },
             Target::Gateway => of_vif(&|vif| vif.has_address(prefix.addr())),
+            Target::Vip(_) => None,
         };
         match (vif, target) {
             (Some(vif), _) => Key::Vif(vif.name.clone()),

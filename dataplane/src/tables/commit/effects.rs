@@ -52,6 +52,13 @@ impl Draft {
                     self.arrival(&entry.to);
                     Arc::make_mut(&mut self.tables.labels).remove(&entry.label);
                 }
+                Object::AddressSet(_)
+                | Object::Policy(_)
+                | Object::FloatingIp(_)
+                | Object::SnatPool(_)
+                | Object::Service(_)
+                | Object::Mirror(_)
+                | Object::Meter(_) => {}
             }
         }
     }
@@ -161,6 +168,13 @@ impl Draft {
                         Arc::make_mut(&mut self.tables.labels).insert(entry.label, entry_of);
                     }
                 }
+                Object::AddressSet(_)
+                | Object::Policy(_)
+                | Object::FloatingIp(_)
+                | Object::SnatPool(_)
+                | Object::Service(_)
+                | Object::Mirror(_)
+                | Object::Meter(_) => {}
             }
         }
     }
@@ -289,6 +303,7 @@ impl Draft {
             NexthopAction::Host
             | NexthopAction::Discard
             | NexthopAction::Replicate(_)
+            | NexthopAction::Vrf(_)
             | NexthopAction::Reject => {}
         }
         let tables = &mut self.tables;
@@ -348,6 +363,7 @@ impl Tables {
             mode: spec.mode,
             mac: spec.mac,
             gateways: spec.gateways.clone().into(),
+            is_guarded: false,
             tcp_mss_clamp: spec.tcp_mss_clamp,
             epoch: 0,
             routes: crate::tables::lpm::Lpm::new(),
