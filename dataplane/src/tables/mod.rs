@@ -95,6 +95,8 @@ pub struct Tables {
     labels: Arc<FastMap<Label, LabelEntry>>,
     /// The nexthops that underlay routes can lead to: neighbours and groups of them.
     gateways: imbl::HashMap<NexthopId, spec::NexthopAction>,
+    /// How many objects lead from a network into another.
+    leads: imbl::HashMap<(VrfId, VrfId), u32>,
     /// How many fabric vifs have this address, or are on this link.
     uplink_prefixes: imbl::HashMap<IpNet, u32>,
     underlay: Arc<Underlay>,
@@ -282,6 +284,7 @@ impl Tables {
             floatings: Slab::new(),
             pools: Slab::new(),
             gateways: imbl::HashMap::new(),
+            leads: imbl::HashMap::new(),
             uplink_prefixes: imbl::HashMap::new(),
             vnis: Arc::default(),
             labels: Arc::default(),
