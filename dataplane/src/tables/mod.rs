@@ -41,6 +41,7 @@ use link::LinkState;
 use lpm::Lpm;
 use nat::{Floating, FloatingId, Pool, PoolId};
 use neighbour::Neighbour;
+use policy::{Policies, PolicyLists};
 use replicate::Group;
 use router::Advertised;
 use slab::Slab;
@@ -91,6 +92,7 @@ pub struct Tables {
     vips: Slab<Vip>,
     floatings: Slab<Floating>,
     pools: Slab<Pool>,
+    policies: Policies,
     vnis: Arc<FastMap<Vni, Arrival>>,
     labels: Arc<FastMap<Label, LabelEntry>>,
     /// The nexthops that underlay routes can lead to: neighbours and groups of them.
@@ -144,6 +146,8 @@ pub struct Vrf {
     pub learning: bool,
     /// A meter or a mirror is held against its flows.
     pub is_guarded: bool,
+    /// The policies of its vifs that name none of their own.
+    pub policies: PolicyLists,
     /// What the router says of itself; `None`: nothing.
     pub advertised: Option<Arc<Advertised>>,
 }
@@ -208,6 +212,8 @@ pub struct Vif {
     pub port: BridgePort,
     /// Whether its link carries packets.
     pub link: Arc<LinkState>,
+    /// Its own policies.
+    pub policies: PolicyLists,
 }
 
 /// What to do with a packet, resolved.
@@ -283,6 +289,7 @@ impl Tables {
             vips: Slab::new(),
             floatings: Slab::new(),
             pools: Slab::new(),
+            policies: Policies::new(workers),
             gateways: imbl::HashMap::new(),
             leads: imbl::HashMap::new(),
             uplink_prefixes: imbl::HashMap::new(),

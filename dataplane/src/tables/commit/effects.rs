@@ -364,6 +364,7 @@ impl Tables {
             mac: spec.mac,
             gateways: spec.gateways.clone().into(),
             is_guarded: false,
+            policies: Default::default(),
             tcp_mss_clamp: spec.tcp_mss_clamp,
             epoch: 0,
             routes: crate::tables::lpm::Lpm::new(),
@@ -405,6 +406,7 @@ impl Tables {
             },
             port: BridgePort::new(spec, old.as_ref().map(|old| &old.port)),
             link: old.as_ref().map(|old| old.link.clone()).unwrap_or_default(),
+            policies: Default::default(),
         };
         match old {
             Some(old) => (vif.id, vif.nexthop) = (old.id, old.nexthop),
