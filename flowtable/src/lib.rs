@@ -78,6 +78,7 @@ mod due;
 mod entry;
 mod evict;
 mod freelist;
+mod holding;
 mod insert;
 mod key;
 mod lifecycle;
