@@ -11,7 +11,7 @@ use flowtable::{FlowTable, FlowView, WalkCursor};
 
 use crate::decide::Note;
 use crate::tables::Tables;
-use crate::tables::policy::{RuleCount, RuleId};
+use crate::tables::policy::{RuleCells, RuleCount, RuleId};
 
 /// Places of the flow table looked at in one go.
 const STEP: usize = 4096;
@@ -20,9 +20,7 @@ const STEP: usize = 4096;
 /// Walks the whole flow table, beside the workers. A flow that ends meanwhile may be missing or
 /// counted twice in this one reading.
 pub fn rule_counters(tables: &Tables, flows: &FlowTable) -> HashMap<RuleId, RuleCount> {
-    let rules = tables
-        .rules()
-        .map(|rule| (rule.id, tables.rule_count(rule)));
+    let rules = tables.rules().map(|rule| (rule.id(), rule.count()));
     let mut counts: HashMap<RuleId, RuleCount> = rules.collect();
     let mut cursor = WalkCursor::default();
     while !cursor.is_done() {
@@ -38,12 +36,12 @@ pub fn rule_counters(tables: &Tables, flows: &FlowTable) -> HashMap<RuleId, Rule
     counts
 }
 
-/// A flow has ended: what it counted is its rules' now. To be called once for each, by the worker
-/// that ended it.
-pub fn flow_ended(tables: &Tables, worker: usize, flow: &FlowView) {
+/// A flow has ended: what it counted is its rules' now. To be called once for each, with the number
+/// of the worker that ended it.
+pub fn flow_ended(cells: &RuleCells, worker: usize, flow: &FlowView) {
     let count = counted(flow);
     for rule in rules_of(flow) {
-        tables.count_rule(worker, rule, count.packets, count.bytes);
+        cells.count(worker, rule, count);
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Context, Lane};
 use crate::decide::{Decision, Headers, Refused, stateless};
 use crate::reason::DropReason;
 use crate::tables::policy::log::Record;
-use crate::tables::policy::{Direction, RuleId, Tuple};
+use crate::tables::policy::{Direction, RuleCount, RuleId, Tuple};
 use crate::tables::{VifId, spec::RuleAction};
 
 /// Counts a packet that a rule does not let through, and logs it if the rule wants that.
@@ -76,8 +76,11 @@ fn may_pass(
 }
 
 fn count(context: &Context, lane: &Lane, rule: RuleId, tuple: &Tuple) {
-    let len = u64::from(lane.meta.end);
-    context.tables.count_rule(context.worker, rule, 1, len);
+    let one = RuleCount {
+        packets: 1,
+        bytes: lane.meta.end.into(),
+    };
+    context.tables.count_rule(context.worker, rule, one);
     log(context, lane, rule, tuple);
 }
 

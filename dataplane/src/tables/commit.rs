@@ -11,6 +11,7 @@ mod checks;
 mod claims;
 mod effects;
 mod groups;
+mod guards;
 mod leads;
 mod policies;
 mod uses;
@@ -96,7 +97,9 @@ impl Tables {
         draft.install(&steps, &mut refusals);
         draft.install_policies(&steps, &mut refusals);
         draft.lead(&steps);
+        draft.resolve_guards(&steps);
         checks::check_devices(&steps, &mut refusals);
+        checks::check_guards(&steps, &mut refusals);
         draft.check_router_macs(&steps, &mut refusals);
         draft.check_standing_tunnels(&steps, &mut refusals);
         draft.check_uses(&steps, &mut refusals);

@@ -12,6 +12,7 @@ mod host;
 pub mod learned;
 pub mod link;
 pub mod lpm;
+pub mod meter;
 pub mod nat;
 pub mod neighbour;
 pub mod path;
@@ -31,6 +32,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use encap::{Label, MacAddr, VlanId, Vni};
+use flowtable::Endings;
 use ipnet::IpNet;
 
 use crate::counters::VifCounters;
@@ -39,6 +41,7 @@ use bridge_port::BridgePort;
 use learned::Learned;
 use link::LinkState;
 use lpm::Lpm;
+use meter::{Guarding, Meter, MeterId, Mirror, MirrorId};
 use nat::{Floating, FloatingId, Pool, PoolId};
 use neighbour::Neighbour;
 use policy::{Policies, PolicyLists};
@@ -93,6 +96,8 @@ pub struct Tables {
     floatings: Slab<Floating>,
     pools: Slab<Pool>,
     policies: Policies,
+    meters: Slab<Meter>,
+    mirrors: Slab<Mirror>,
     vnis: Arc<FastMap<Vni, Arrival>>,
     labels: Arc<FastMap<Label, LabelEntry>>,
     /// The nexthops that underlay routes can lead to: neighbours and groups of them.
@@ -144,10 +149,10 @@ pub struct Vrf {
     pub flood: Option<NexthopId>,
     /// Learns MACs from frames.
     pub learning: bool,
-    /// A meter or a mirror is held against its flows.
-    pub is_guarded: bool,
     /// The policies of its vifs that name none of their own.
     pub policies: PolicyLists,
+    /// What is held against every packet of its vifs.
+    pub guarding: Guarding,
     /// What the router says of itself; `None`: nothing.
     pub advertised: Option<Arc<Advertised>>,
 }
@@ -214,6 +219,10 @@ pub struct Vif {
     pub link: Arc<LinkState>,
     /// Its own policies.
     pub policies: PolicyLists,
+    /// What is held against every packet.
+    pub guarding: Guarding,
+    /// Something is, by itself or by its vrf.
+    pub is_guarded: bool,
 }
 
 /// What to do with a packet, resolved.
@@ -270,6 +279,8 @@ struct Names {
     vrfs: imbl::HashMap<Name, VrfId>,
     vifs: imbl::HashMap<Name, VifId>,
     nexthops: imbl::HashMap<Name, NexthopId>,
+    meters: imbl::HashMap<Name, MeterId>,
+    mirrors: imbl::HashMap<Name, MirrorId>,
     /// By the device's own name: the part before the first comma.
     devices: imbl::HashMap<Arc<str>, Name>,
 }
@@ -277,6 +288,7 @@ struct Names {
 impl Tables {
     /// Generation 0: nothing but the underlay. Counters are kept for `workers` workers.
     pub fn new(workers: usize) -> Tables {
+        let sessions = Arc::<Shared>::default();
         let mut tables = Tables {
             generation: 0,
             workers,
@@ -289,7 +301,9 @@ impl Tables {
             vips: Slab::new(),
             floatings: Slab::new(),
             pools: Slab::new(),
-            policies: Policies::new(workers),
+            policies: Policies::new(workers, sessions.rules().clone()),
+            meters: Slab::new(),
+            mirrors: Slab::new(),
             gateways: imbl::HashMap::new(),
             leads: imbl::HashMap::new(),
             uplink_prefixes: imbl::HashMap::new(),
@@ -297,7 +311,7 @@ impl Tables {
             labels: Arc::default(),
             underlay: Arc::default(),
             learned: Arc::default(),
-            sessions: Arc::default(),
+            sessions,
         };
         let underlay = tables.add_vrf(&spec::Vrf::underlay());
         debug_assert_eq!(underlay, UNDERLAY);
@@ -325,6 +339,11 @@ impl Tables {
     #[inline]
     pub fn sessions(&self) -> &Shared {
         &self.sessions
+    }
+
+    /// What the flow table of these snapshots has to tell of flows that end.
+    pub fn endings(&self) -> Box<dyn Endings> {
+        self.sessions.clone().endings()
     }
 
     /// Counts commits.
@@ -378,6 +397,21 @@ impl Tables {
     /// All pools, by index.
     pub fn pools(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
         self.pools.iter().map(|(id, pool)| (PoolId(id), &**pool))
+    }
+
+    /// The meter with this index.
+    pub fn meter(&self, id: MeterId) -> Option<&Meter> {
+        self.meters.get(id.0).map(|meter| &**meter)
+    }
+
+    /// All meters, by index.
+    pub fn meters(&self) -> impl Iterator<Item = &Meter> {
+        self.meters.iter().map(|(_, meter)| &**meter)
+    }
+
+    /// The mirror with this index.
+    pub fn mirror(&self, id: MirrorId) -> Option<&Mirror> {
+        self.mirrors.get(id.0).map(|mirror| &**mirror)
     }
 
     /// The pool with this index.

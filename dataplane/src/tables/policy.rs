@@ -5,6 +5,7 @@
 //! sets are kept once for all. A commit compiles anew what it changes, and shares the rest.
 
 mod bits;
+mod cells;
 mod classifier;
 mod compile;
 pub mod log;
@@ -23,13 +24,14 @@ use ipnet::IpNet;
 use super::slab::Slab;
 use super::spec::{self, Name, RuleAction};
 use super::{Tables, Vif};
+pub use cells::{RuleCells, RuleCount};
 use classifier::{Classifier, Slot};
 use log::RuleLog;
-pub use rules::{Rule, RuleCount};
+pub use rules::Rule;
 use sets::AddressSets;
 
-/// Index of a rule in a snapshot; stays the same while a policy has a rule of that id. When that is
-/// gone the number leads nowhere, for the next 255 commits at least.
+/// Number of a rule; stays the same while a policy has a rule of that id, and leads nowhere when that
+/// is gone, until 255 others had its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(pub u32);
 
@@ -192,15 +194,9 @@ impl Tables {
         self.policies.rules.iter()
     }
 
-    /// What was counted for a rule: packets it denied or rejected, and those of the flows it let
-    /// through that have ended. With those that live, [`crate::rule_counters`].
-    pub fn rule_count(&self, rule: &Rule) -> RuleCount {
-        self.policies.rules.read(rule)
-    }
-
-    /// Counts packets for a rule, in the block of a worker.
-    pub fn count_rule(&self, worker: usize, id: RuleId, packets: u64, bytes: u64) {
-        self.policies.rules.count(worker, id, packets, bytes);
+    /// Counts for a rule, in the block of a worker.
+    pub fn count_rule(&self, worker: usize, id: RuleId, count: RuleCount) {
+        self.policies.rules.count(worker, id, count);
     }
 
     /// Where the matches of rules with `log` go.
@@ -210,12 +206,12 @@ impl Tables {
 }
 
 impl Policies {
-    /// None, with counters for so many workers.
-    pub(super) fn new(workers: usize) -> Policies {
+    /// None. Rules that come are counted in `cells`, for so many workers.
+    pub(super) fn new(workers: usize, cells: Arc<RuleCells>) -> Policies {
         Policies {
             names: imbl::HashMap::new(),
             all: Slab::new(),
-            rules: rules::Rules::new(workers),
+            rules: rules::Rules::new(workers, cells),
             sets: AddressSets::default(),
             log: Arc::default(),
         }
@@ -254,14 +250,8 @@ impl Policies {
     }
 
     /// Makes a policy what it is to be from what it was. The address sets that either mentions are
-    /// there, and `generation` is that of the commit.
-    pub(super) fn change(
-        &mut self,
-        name: &Name,
-        old: &[spec::Rule],
-        new: &[spec::Rule],
-        generation: u64,
-    ) {
+    /// there.
+    pub(super) fn change(&mut self, name: &Name, old: &[spec::Rule], new: &[spec::Rule]) {
         let id = self.names.get(name).copied().unwrap_or_else(|| {
             let id = PolicyId(self.all.insert(Policy {
                 rules: Classifier::default(),
@@ -276,7 +266,7 @@ impl Policies {
         let Policy { rules, ids } = policy;
         let known = &mut self.rules;
         *rules = compile::update(rules, old, new, &self.sets, |rule| {
-            let number = known.enter(ids.get(&rule.id).copied(), (id, name), rule, generation);
+            let number = known.enter(ids.get(&rule.id).copied(), (id, name), rule);
             ids.insert(rule.id, number);
             number
         });

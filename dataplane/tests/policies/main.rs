@@ -1,5 +1,7 @@
 //! Policies: what they say, how that changes while flows live, and what goes around the flow table.
 
+#![allow(unreachable_pub, missing_docs, reason = "a test binary has no outside")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

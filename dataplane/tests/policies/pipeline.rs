@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use dataplane::DropReason;
 use dataplane::rule_counters::rule_counters;
 use dataplane::tables::change::Change;
-use dataplane::tables::policy::RuleCount;
+use dataplane::tables::policy::{RuleCount, RuleId};
 use dataplane::tables::spec::*;
 use encap::{MacAddr, Quote};
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
@@ -115,7 +115,7 @@ fn count(node: &Node, number: u32) -> RuleCount {
     let tables = node.publisher.current();
     let counts = rule_counters(&tables, &node.flows);
     let rule = tables.rules().find(|rule| rule.number == number);
-    counts[&rule.expect("it is there").id]
+    counts[&rule.expect("it is there").id()]
 }
 
 #[test]
@@ -326,13 +326,12 @@ fn a_rule_counts_what_it_refuses_and_the_flows_it_lets_through() {
     };
     assert_eq!((count(&node, 10), count(&node, 20)), (of(6), of(3)));
     // Rules around it come and go; it is the same rule all the while.
-    let id = |node: &Node, number| {
+    let id = |node: &Node, number| -> Option<RuleId> {
         let tables = node.publisher.current();
-        let found = tables
-            .rules()
+        let mut rules = tables.rules();
+        rules
             .find(|rule| rule.number == number)
-            .map(|rule| rule.id);
-        found
+            .map(|rule| rule.id())
     };
     let was = id(&node, 20);
     let changed = Rule {
@@ -436,7 +435,7 @@ fn what_is_flooded_is_held_against_the_rules_frame_by_frame() {
         (MacAddr::ZERO, "10.1.0.99"),
         MacAddr::BROADCAST,
     );
-    node.send("red-a", &[question.clone()]);
+    node.send("red-a", std::slice::from_ref(&question));
     assert_eq!(got(&mut node), ["red-b", "up0"]);
     // What a machine may not send reaches nobody.
     upsert(&mut node, guarded(vif("red", 'a'), &[], &["web"]));
@@ -455,7 +454,8 @@ fn a_later_fragment_follows_its_first() {
         let piece = |range: std::ops::Range<usize>, offset: u16, is_last: bool| {
             let mut frame = whole[..34].to_vec();
             frame.extend(&whole[34..][range.clone()]);
-            let flags = offset / 8 | if is_last { 0 } else { 0x2000 };
+            let more = if is_last { 0 } else { 0x2000 };
+            let flags = (offset / 8) | more;
             frame[16..18].copy_from_slice(&(20 + range.len() as u16).to_be_bytes());
             frame[18..20].copy_from_slice(&port.to_be_bytes());
             frame[20..22].copy_from_slice(&flags.to_be_bytes());
@@ -573,7 +573,7 @@ fn contradictions_are_refused_by_name() {
         refusal(host),
         (
             "ingress_policies".into(),
-            "policies hold for tenant vifs and their networks".into()
+            "only tenant vifs have one: it is held against what machines send and get".into()
         )
     );
 }

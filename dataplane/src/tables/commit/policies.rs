@@ -8,7 +8,7 @@ use encap::protocol;
 use super::{Draft, Steps};
 use crate::tables::change::Refusal;
 use crate::tables::policy::{self, Direction, PolicyId, PolicyLists};
-use crate::tables::spec::{self, Key, Object, Role, Rule};
+use crate::tables::spec::{self, Key, Object, Rule};
 
 /// Values of the DSCP.
 const MAX_DSCP: u8 = 63;
@@ -43,8 +43,7 @@ impl Draft {
                         Some(Object::Policy(old)) => &old.rules[..],
                         _ => &[],
                     };
-                    let generation = self.tables.generation;
-                    policies.change(&new.name, old, &new.rules, generation);
+                    policies.change(&new.name, old, &new.rules);
                     changed.extend(policies.named(std::slice::from_ref(&new.name)).iter());
                 }
                 (Some(Object::Policy(old)), None) => policies.remove(&old.name),
@@ -64,15 +63,16 @@ impl Draft {
                 policies.remove_set(&old.name, &old.prefixes);
             }
         }
-        self.install_guards(steps, refusals);
+        self.install_lists(steps);
         self.touch_users(&changed);
     }
 
-    fn install_guards(&mut self, steps: &Steps, refusals: &mut Vec<Refusal>) {
+    /// Tells vifs and vrfs which policies are theirs.
+    fn install_lists(&mut self, steps: &Steps) {
         for (key, _, new) in steps.iter() {
-            let (guards, is_allowed) = match new {
-                Some(Object::Vrf(vrf)) => (&vrf.guards, &*vrf.name != spec::UNDERLAY),
-                Some(Object::Vif(vif)) => (&vif.guards, vif.role == Role::Tenant),
+            let guards = match new {
+                Some(Object::Vrf(vrf)) => &vrf.guards,
+                Some(Object::Vif(vif)) => &vif.guards,
                 _ => continue,
             };
             let policies = &self.tables.policies;
@@ -80,16 +80,6 @@ impl Draft {
                 ingress: policies.named(&guards.ingress_policies),
                 egress: policies.named(&guards.egress_policies),
             };
-            let named = [
-                ("ingress_policies", &guards.ingress_policies),
-                ("egress_policies", &guards.egress_policies),
-            ];
-            for (field, _) in named.iter().filter(|(_, names)| !names.is_empty()) {
-                if !is_allowed {
-                    let reason = "policies hold for tenant vifs and their networks";
-                    refusals.push(Refusal::field(key.clone(), field, reason));
-                }
-            }
             let (vrfs, vifs) = (&mut self.tables.vrfs, &mut self.tables.vifs);
             let names = &self.tables.names;
             match key {
