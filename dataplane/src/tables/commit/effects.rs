@@ -52,11 +52,11 @@ impl Draft {
                     self.arrival(&entry.to);
                     Arc::make_mut(&mut self.tables.labels).remove(&entry.label);
                 }
+                Object::Service(service) => self.withdraw_service(service, gone),
                 Object::AddressSet(_)
                 | Object::Policy(_)
                 | Object::FloatingIp(_)
                 | Object::SnatPool(_)
-                | Object::Service(_)
                 | Object::Mirror(_)
                 | Object::Meter(_) => {}
             }
@@ -168,11 +168,11 @@ impl Draft {
                         Arc::make_mut(&mut self.tables.labels).insert(entry.label, entry_of);
                     }
                 }
+                Object::Service(service) => self.install_service(service, refusals),
                 Object::AddressSet(_)
                 | Object::Policy(_)
                 | Object::FloatingIp(_)
                 | Object::SnatPool(_)
-                | Object::Service(_)
                 | Object::Mirror(_)
                 | Object::Meter(_) => {}
             }
@@ -395,6 +395,9 @@ impl Tables {
             vrf,
             mac: MacAddr::ZERO,
             addresses: spec.addresses.clone().into(),
+            loaned: old
+                .as_ref()
+                .map_or_else(Arc::default, |old| old.loaned.clone()),
             vlan: spec.vlan,
             mtu: DEFAULT_MTU,
             finishes_checksums: false,
