@@ -14,6 +14,7 @@ pub mod resolver;
 pub mod rule_counters;
 pub mod sessions;
 pub mod snapshot;
+pub mod spread;
 pub mod stage;
 pub mod tables;
 pub mod worker;

@@ -30,10 +30,12 @@ pub(super) fn stats(tables: &Tables, flows: &FlowTable) -> Vec<proto::RuleStats>
             ((&*rule.policy_name, rule.number), count)
         })
         .collect();
-    let policies = tables.objects().filter_map(|(_, stored)| match &stored.object {
-        Object::Policy(policy) => Some(policy),
-        _ => None,
-    });
+    let policies = tables
+        .objects()
+        .filter_map(|(_, stored)| match &stored.object {
+            Object::Policy(policy) => Some(policy),
+            _ => None,
+        });
     let rules = policies.flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
     rules
         .map(|(policy, rule)| {

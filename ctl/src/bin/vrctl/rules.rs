@@ -18,7 +18,9 @@ pub(crate) fn print(
     let mut table = Table::new(&[
         "ID>", "ACTION", "PROTOCOL", "FROM", "TO", "AND", "PACKETS>", "BYTES>",
     ]);
-    let counts = counts.iter().map(|count| ((&*count.policy, count.rule), count));
+    let counts = counts
+        .iter()
+        .map(|count| ((&*count.policy, count.rule), count));
     let counts: HashMap<_, _> = counts.collect();
     for stored in objects {
         let object = stored.object.as_ref();

@@ -142,7 +142,11 @@ fn print_owners(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result
 
 /// Rules that have matched something, if they were asked for.
 fn print_rules(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<()> {
-    let mut rules = stats.rules.iter().filter(|rule| rule.packets > 0).peekable();
+    let mut rules = stats
+        .rules
+        .iter()
+        .filter(|rule| rule.packets > 0)
+        .peekable();
     if rules.peek().is_none() {
         return Ok(());
     }
