@@ -61,6 +61,7 @@ impl Shared {
         Shared {
             affinity: Affinity::new(secret[0]),
             ledger: Ledger::default(),
+            rules: Arc::default(),
         }
     }
 

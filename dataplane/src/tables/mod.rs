@@ -325,7 +325,6 @@ impl Tables {
             underlay: Arc::default(),
             learned: Arc::default(),
             sessions,
-            sessions: Arc::default(),
             spread_key: DEFAULT_KEY,
         };
         let underlay = tables.add_vrf(&spec::Vrf::underlay());
@@ -337,9 +336,11 @@ impl Tables {
     /// one known to all otherwise: whoever knows it can choose what gets into each other's way.
     #[must_use]
     pub fn with_secret(self, secret: [u64; 4]) -> Tables {
+        let sessions = Arc::new(Shared::new(secret));
         Tables {
             learned: Arc::new(Learned::new(secret)),
-            sessions: Arc::new(Shared::new(secret)),
+            policies: self.policies.counted_in(sessions.rules().clone()),
+            sessions,
             ..self
         }
     }
