@@ -51,6 +51,19 @@ fn policies_translation_and_services_are_read() {
     assert_eq!(files.objects().len(), 16);
 }
 
+#[test]
+fn the_examples_of_the_manual_are_read() {
+    let manual = include_str!("../../../docs/configuration.md");
+    let examples = manual.split("```yaml\n").skip(1);
+    let examples = examples.filter_map(|rest| Some(rest.split_once("```")?.0));
+    let mut count = 0;
+    for example in examples {
+        assert_eq!(said(example), [""; 0], "{example}");
+        count += read(example).objects().len();
+    }
+    assert!(count > 15, "{count}");
+}
+
 /// One object of every kind that decides about flows, in both styles of YAML.
 const SHOP: &str = r#"
 vrfs:
