@@ -52,11 +52,11 @@ impl Draft {
                     self.arrival(&entry.to);
                     Arc::make_mut(&mut self.tables.labels).remove(&entry.label);
                 }
+                Object::Service(service) => self.withdraw_service(service, gone),
                 Object::AddressSet(_)
                 | Object::Policy(_)
                 | Object::FloatingIp(_)
-                | Object::SnatPool(_)
-                | Object::Service(_) => {}
+                | Object::SnatPool(_) => {}
                 Object::Mirror(mirror) if gone => self.withdraw_mirror(&mirror.name),
                 Object::Meter(meter) if gone => self.withdraw_meter(&meter.name),
                 Object::Mirror(_) | Object::Meter(_) => {}
@@ -169,11 +169,11 @@ impl Draft {
                         Arc::make_mut(&mut self.tables.labels).insert(entry.label, entry_of);
                     }
                 }
+                Object::Service(service) => self.install_service(service, refusals),
                 Object::AddressSet(_)
                 | Object::Policy(_)
                 | Object::FloatingIp(_)
-                | Object::SnatPool(_)
-                | Object::Service(_) => {}
+                | Object::SnatPool(_) => {}
                 Object::Mirror(mirror) => self.install_mirror(mirror, refusals),
                 Object::Meter(meter) => self.install_meter(meter),
             }
@@ -396,6 +396,9 @@ impl Tables {
             vrf,
             mac: MacAddr::ZERO,
             addresses: spec.addresses.clone().into(),
+            loaned: old
+                .as_ref()
+                .map_or_else(Arc::default, |old| old.loaned.clone()),
             vlan: spec.vlan,
             mtu: DEFAULT_MTU,
             finishes_checksums: false,
