@@ -18,6 +18,7 @@ use crate::decide::{End, Sessions};
 use crate::reason::DropReason;
 use crate::stage::Context;
 use crate::tables::nat::PoolId;
+use crate::tables::policy::RuleCells;
 use crate::tables::service::ServiceId;
 use affinity::Affinity;
 
@@ -27,6 +28,7 @@ pub struct Shared {
     ledger: Ledger,
     /// Who has which backend.
     pub affinity: Affinity,
+    rules: Arc<RuleCells>,
 }
 
 /// The state as one worker uses it now.
@@ -46,6 +48,11 @@ impl Shared {
         &self.ledger
     }
 
+    /// What rules have counted.
+    pub fn rules(&self) -> &Arc<RuleCells> {
+        &self.rules
+    }
+
     /// A flow is over: what it held is let go.
     fn flow_ended(&self, _flow: &FlowView) {}
 
@@ -54,6 +61,7 @@ impl Shared {
         Shared {
             affinity: Affinity::new(secret[0]),
             ledger: Ledger::default(),
+            rules: Arc::default(),
         }
     }
 

@@ -43,7 +43,7 @@ pub struct Exporter {
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Finds the rules that let a flow through: of the sender's side, of the receiver's.
-pub type Rules = Box<dyn FnMut(&Ended) -> [Admitted; 2] + Send>;
+type Rules = Box<dyn FnMut(&Ended) -> [Admitted; 2] + Send>;
 
 impl Exporter {
     /// Starts the thread. `at_ms` is the time, in milliseconds since 1970, of the engine's

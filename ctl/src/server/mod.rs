@@ -7,6 +7,7 @@
 
 mod apply;
 mod limits;
+mod rules;
 mod socket;
 mod stats;
 
@@ -65,7 +66,9 @@ pub async fn serve<B>(
 where
     B: Buffer + Send + 'static,
 {
+    let rule_log = engine.tables().rule_log().clone();
     let engine = Arc::new(Mutex::new(Some(engine)));
+    let _log = rules::Writer::spawn(rule_log, engine.clone());
     let service = VrouterServer::new(Service {
         engine: engine.clone(),
     })
@@ -239,10 +242,19 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
 
     async fn stats(
         &self,
-        _: Request<proto::StatsRequest>,
+        request: Request<proto::StatsRequest>,
     ) -> Result<Response<proto::StatsResponse>, Status> {
-        let stats = self.with_engine(|engine| engine.stats()).await?;
-        Ok(Response::new(stats.into()))
+        let read =
+            |engine: &mut Engine<B>| (engine.stats(), engine.tables(), engine.flows().clone());
+        let (stats, tables, flows) = self.with_engine(read).await?;
+        let mut response = proto::StatsResponse::from(stats);
+        if request.into_inner().rules {
+            let read = spawn_blocking(move || rules::stats(&tables, &flows));
+            response.rules = read.await.map_err(|_| {
+                Status::internal("vrouterd has a bug: this call panicked; see its log")
+            })?;
+        }
+        Ok(Response::new(response))
     }
 }
 

@@ -48,6 +48,7 @@ use lpm::Lpm;
 use meter::{Guarding, Meter, MeterId, Mirror, MirrorId};
 use nat::{Floating, FloatingId, Pool, PoolId};
 use neighbour::Neighbour;
+use policy::{Policies, PolicyLists};
 use replicate::Group;
 use router::Advertised;
 use service::{Service, ServiceId};
@@ -99,6 +100,7 @@ pub struct Tables {
     vips: Slab<Vip>,
     floatings: Slab<Floating>,
     pools: Slab<Pool>,
+    policies: Policies,
     meters: Slab<Meter>,
     mirrors: Slab<Mirror>,
     services: Slab<Service>,
@@ -154,6 +156,8 @@ pub struct Vrf {
     pub flood: Option<NexthopId>,
     /// Learns MACs from frames.
     pub learning: bool,
+    /// The policies of its vifs that name none of their own.
+    pub policies: PolicyLists,
     /// What is held against every packet of its vifs.
     pub guarding: Guarding,
     /// What the router says of itself; `None`: nothing.
@@ -222,6 +226,8 @@ pub struct Vif {
     pub port: BridgePort,
     /// Whether its link carries packets.
     pub link: Arc<LinkState>,
+    /// Its own policies.
+    pub policies: PolicyLists,
     /// What is held against every packet.
     pub guarding: Guarding,
     /// Something is, by itself or by its vrf.
@@ -294,6 +300,7 @@ struct Names {
 impl Tables {
     /// Generation 0: nothing but the underlay. Counters are kept for `workers` workers.
     pub fn new(workers: usize) -> Tables {
+        let sessions = Arc::<Shared>::default();
         let mut tables = Tables {
             generation: 0,
             workers,
@@ -306,6 +313,7 @@ impl Tables {
             vips: Slab::new(),
             floatings: Slab::new(),
             pools: Slab::new(),
+            policies: Policies::new(workers, sessions.rules().clone()),
             meters: Slab::new(),
             mirrors: Slab::new(),
             services: Slab::new(),
@@ -316,7 +324,7 @@ impl Tables {
             labels: Arc::default(),
             underlay: Arc::default(),
             learned: Arc::default(),
-            sessions: Arc::default(),
+            sessions,
             spread_key: DEFAULT_KEY,
         };
         let underlay = tables.add_vrf(&spec::Vrf::underlay());
@@ -328,9 +336,11 @@ impl Tables {
     /// one known to all otherwise: whoever knows it can choose what gets into each other's way.
     #[must_use]
     pub fn with_secret(self, secret: [u64; 4]) -> Tables {
+        let sessions = Arc::new(Shared::new(secret));
         Tables {
             learned: Arc::new(Learned::new(secret)),
-            sessions: Arc::new(Shared::new(secret)),
+            policies: Policies::new(self.workers, sessions.rules().clone()),
+            sessions,
             ..self
         }
     }
