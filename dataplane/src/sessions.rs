@@ -26,9 +26,9 @@ use affinity::Affinity;
 #[derive(Debug, Default)]
 pub struct Shared {
     ledger: Ledger,
-    rules: Arc<RuleCells>,
     /// Who has which backend.
     pub affinity: Affinity,
+    rules: Arc<RuleCells>,
 }
 
 /// The state as one worker uses it now.

@@ -339,7 +339,7 @@ impl Tables {
         let sessions = Arc::new(Shared::new(secret));
         Tables {
             learned: Arc::new(Learned::new(secret)),
-            policies: self.policies.counted_in(sessions.rules().clone()),
+            policies: Policies::new(self.workers, sessions.rules().clone()),
             sessions,
             ..self
         }

@@ -217,12 +217,6 @@ impl Policies {
         }
     }
 
-    /// The same; rules that come are counted in other cells.
-    pub(super) fn counted_in(mut self, cells: Arc<RuleCells>) -> Policies {
-        self.rules.counted_in(cells);
-        self
-    }
-
     /// The policies of these names; what does not exist is refused elsewhere.
     pub(super) fn named(&self, names: &[Name]) -> Arc<[PolicyId]> {
         let ids = names.iter().filter_map(|name| self.names.get(name));

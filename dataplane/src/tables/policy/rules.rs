@@ -62,11 +62,6 @@ impl Rules {
         }
     }
 
-    /// Takes cells for new rules from here.
-    pub(super) fn counted_in(&mut self, cells: Arc<RuleCells>) {
-        self.cells = cells;
-    }
-
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.all.len()
