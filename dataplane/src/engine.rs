@@ -23,7 +23,7 @@ use crate::accounts;
 use crate::counters::Totals;
 use crate::io::{DeviceError, Devices, Link, Pool, Port, PortControl, PortStats};
 use crate::memory::{self, MemoryError, Placement};
-use crate::snapshot::Publisher;
+use crate::snapshot::{Publisher, Watcher};
 use crate::stage::fragments;
 use crate::tables::change::{Refusal, Request};
 use crate::tables::commit::{Changed, PortFacts};
@@ -271,6 +271,11 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             generation: tables.generation(),
             changed,
         })
+    }
+
+    /// A way to the configuration for whoever runs beside the engine.
+    pub fn watcher(&self) -> Watcher<Tables> {
+        self.publisher.watcher()
     }
 
     /// The configuration in force.

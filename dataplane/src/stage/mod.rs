@@ -13,6 +13,7 @@ pub mod fragments;
 pub mod guard;
 pub mod host;
 pub mod learn;
+pub mod marks;
 pub mod offload;
 pub mod outbox;
 pub mod overlay;
