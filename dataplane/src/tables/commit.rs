@@ -11,6 +11,7 @@ mod checks;
 mod claims;
 mod effects;
 mod groups;
+mod guards;
 mod leads;
 mod services;
 mod uses;
@@ -95,6 +96,7 @@ impl Tables {
         draft.withdraw(&steps);
         draft.install(&steps, &mut refusals);
         draft.lead(&steps);
+        draft.resolve_guards(&steps);
         checks::check_devices(&steps, &mut refusals);
         draft.check_router_macs(&steps, &mut refusals);
         draft.check_standing_tunnels(&steps, &mut refusals);

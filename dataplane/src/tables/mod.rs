@@ -14,6 +14,7 @@ pub mod learned;
 pub mod link;
 pub mod lpm;
 pub mod maglev;
+pub mod meter;
 pub mod nat;
 pub mod neighbour;
 pub mod path;
@@ -43,6 +44,7 @@ use ecmp::Ecmp;
 use learned::Learned;
 use link::LinkState;
 use lpm::Lpm;
+use meter::{Guarding, Meter, MeterId, Mirror, MirrorId};
 use nat::{Floating, FloatingId, Pool, PoolId};
 use neighbour::Neighbour;
 use replicate::Group;
@@ -97,6 +99,8 @@ pub struct Tables {
     floatings: Slab<Floating>,
     pools: Slab<Pool>,
     services: Slab<Service>,
+    meters: Slab<Meter>,
+    mirrors: Slab<Mirror>,
     vnis: Arc<FastMap<Vni, Arrival>>,
     labels: Arc<FastMap<Label, LabelEntry>>,
     /// The nexthops that underlay routes can lead to: neighbours and groups of them.
@@ -149,8 +153,8 @@ pub struct Vrf {
     pub flood: Option<NexthopId>,
     /// Learns MACs from frames.
     pub learning: bool,
-    /// A meter or a mirror is held against its flows.
-    pub is_guarded: bool,
+    /// What is held against every packet of its vifs.
+    pub guarding: Guarding,
     /// What the router says of itself; `None`: nothing.
     pub advertised: Option<Arc<Advertised>>,
 }
@@ -217,6 +221,10 @@ pub struct Vif {
     pub port: BridgePort,
     /// Whether its link carries packets.
     pub link: Arc<LinkState>,
+    /// What is held against every packet.
+    pub guarding: Guarding,
+    /// Something is, by itself or by its vrf.
+    pub is_guarded: bool,
 }
 
 /// What to do with a packet, resolved.
@@ -276,6 +284,8 @@ struct Names {
     vifs: imbl::HashMap<Name, VifId>,
     nexthops: imbl::HashMap<Name, NexthopId>,
     services: imbl::HashMap<Name, ServiceId>,
+    meters: imbl::HashMap<Name, MeterId>,
+    mirrors: imbl::HashMap<Name, MirrorId>,
     /// By the device's own name: the part before the first comma.
     devices: imbl::HashMap<Arc<str>, Name>,
 }
@@ -296,6 +306,8 @@ impl Tables {
             floatings: Slab::new(),
             pools: Slab::new(),
             services: Slab::new(),
+            meters: Slab::new(),
+            mirrors: Slab::new(),
             gateways: imbl::HashMap::new(),
             leads: imbl::HashMap::new(),
             uplink_prefixes: imbl::HashMap::new(),
@@ -413,6 +425,21 @@ impl Tables {
     /// All services, by index.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.services.iter().map(|(_, service)| &**service)
+    }
+
+    /// The meter with this index.
+    pub fn meter(&self, id: MeterId) -> Option<&Meter> {
+        self.meters.get(id.0).map(|meter| &**meter)
+    }
+
+    /// All meters, by index.
+    pub fn meters(&self) -> impl Iterator<Item = &Meter> {
+        self.meters.iter().map(|(_, meter)| &**meter)
+    }
+
+    /// The mirror with this index.
+    pub fn mirror(&self, id: MirrorId) -> Option<&Mirror> {
+        self.mirrors.get(id.0).map(|mirror| &**mirror)
     }
 
     /// The pool with this index.

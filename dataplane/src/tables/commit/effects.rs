@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::checks::check_vif;
 use super::claims::{host, is_host};
-use super::groups::check_group;
 use super::{DEFAULT_MTU, Draft, Steps, device_name};
 use crate::counters::VifCounters;
 use crate::tables::bridge_port::BridgePort;
@@ -56,9 +55,10 @@ impl Draft {
                 Object::AddressSet(_)
                 | Object::Policy(_)
                 | Object::FloatingIp(_)
-                | Object::SnatPool(_)
-                | Object::Mirror(_)
-                | Object::Meter(_) => {}
+                | Object::SnatPool(_) => {}
+                Object::Mirror(mirror) if gone => self.withdraw_mirror(&mirror.name),
+                Object::Meter(meter) if gone => self.withdraw_meter(&meter.name),
+                Object::Mirror(_) | Object::Meter(_) => {}
             }
         }
     }
@@ -172,9 +172,9 @@ impl Draft {
                 Object::AddressSet(_)
                 | Object::Policy(_)
                 | Object::FloatingIp(_)
-                | Object::SnatPool(_)
-                | Object::Mirror(_)
-                | Object::Meter(_) => {}
+                | Object::SnatPool(_) => {}
+                Object::Mirror(mirror) => self.install_mirror(mirror, refusals),
+                Object::Meter(meter) => self.install_meter(meter),
             }
         }
     }
@@ -299,7 +299,7 @@ impl Draft {
                 }
             }
             NexthopAction::Tunnel(tunnel) => self.check_tunnel(tunnel, &key, refusals),
-            NexthopAction::Group(group) => check_group(group, &key, refusals),
+            NexthopAction::Group(group) => self.check_group(group, &key, refusals),
             NexthopAction::Host
             | NexthopAction::Discard
             | NexthopAction::Replicate(_)
@@ -363,7 +363,7 @@ impl Tables {
             mode: spec.mode,
             mac: spec.mac,
             gateways: spec.gateways.clone().into(),
-            is_guarded: false,
+            guarding: Default::default(),
             tcp_mss_clamp: spec.tcp_mss_clamp,
             epoch: 0,
             routes: crate::tables::lpm::Lpm::new(),
@@ -408,6 +408,8 @@ impl Tables {
             },
             port: BridgePort::new(spec, old.as_ref().map(|old| &old.port)),
             link: old.as_ref().map(|old| old.link.clone()).unwrap_or_default(),
+            guarding: Default::default(),
+            is_guarded: false,
         };
         match old {
             Some(old) => (vif.id, vif.nexthop) = (old.id, old.nexthop),
