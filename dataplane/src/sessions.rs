@@ -4,8 +4,14 @@
 //! Like learned MACs it belongs to all snapshots: to use it is no commit.
 
 pub mod affinity;
+mod ended;
 
 use std::net::IpAddr;
+use std::sync::Arc;
+
+use flowtable::{Endings, FlowView};
+
+pub use ended::{Ended, Ledger};
 
 use crate::decide::sessions::{Asked, Binding, Bound};
 use crate::decide::{End, Sessions};
@@ -20,6 +26,7 @@ use affinity::Affinity;
 pub struct Shared {
     /// Who has which backend.
     pub affinity: Affinity,
+    ledger: Ledger,
 }
 
 /// The state as one worker uses it now.
@@ -33,8 +40,22 @@ impl Shared {
     pub fn new(secret: [u64; 4]) -> Shared {
         Shared {
             affinity: Affinity::new(secret[0]),
+            ledger: Ledger::default(),
         }
     }
+
+    /// For the flow table: hears of the flows that end.
+    pub fn endings(self: Arc<Self>) -> Box<dyn Endings> {
+        Box::new(ended::Hook(self))
+    }
+
+    /// Where flows that ended come out.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// A flow is over: what it held is let go.
+    fn flow_ended(&self, _flow: &FlowView) {}
 
     /// For a worker's packets of this batch.
     pub fn live<'a>(&'a self, context: &Context<'a>) -> Live<'a> {
