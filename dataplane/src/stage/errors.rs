@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use encap::icmp_error::{self, Kind};
 use encap::parameter::{self, Unknown};
-use encap::{Buffer, EthernetHeader, MacAddr, Meta, Quote, protocol, tcp_reset};
+use encap::{Buffer, EthernetHeader, MacAddr, Meta, Quote, icmp, protocol, tcp_reset};
 use ipnet::IpNet;
 
 use super::forward::{Exits, send};
@@ -49,6 +49,9 @@ pub fn tell<B: Buffer>(
             | DropReason::Reject
             | DropReason::PolicyRejected
             | DropReason::ToGateway
+            | DropReason::NoService
+            | DropReason::NoBackend
+            | DropReason::BackendDown
     ) {
         tell_owed(context, lane, reason, packet, exits);
     }
@@ -97,7 +100,9 @@ fn owed(reason: DropReason, meta: &Meta, frame: &[u8]) -> Option<Answer> {
             true => return Some(Answer::Reset),
             false => Kind::Prohibited,
         },
-        DropReason::ToGateway => return to_gateway(meta, frame),
+        // A virtual address is a host that has not got this port open.
+        DropReason::ToGateway | DropReason::NoService => return to_gateway(meta, frame),
+        DropReason::NoBackend | DropReason::BackendDown => return unserved(meta, frame),
         _ => return None,
     };
     Some(Answer::Icmp(kind))
@@ -117,6 +122,15 @@ fn to_gateway(meta: &Meta, frame: &[u8]) -> Option<Answer> {
         protocol::ICMP | protocol::ICMPV6 | protocol::NO_NEXT_HEADER => None,
         _ if meta.is_ip() => Some(Answer::Icmp(Kind::ProtocolUnreachable)),
         _ => None,
+    }
+}
+
+/// What somebody hears who called a service that nobody answers for: as if its port were closed, and
+/// a ping as if the host were gone.
+fn unserved(meta: &Meta, frame: &[u8]) -> Option<Answer> {
+    match icmp::is_echo_request(meta) {
+        true => Some(Answer::Icmp(Kind::Unreachable)),
+        false => to_gateway(meta, frame),
     }
 }
 
