@@ -47,21 +47,25 @@ impl Sum {
         Self(add_bytes(self.0, bytes))
     }
 
-    /// The checksum with some more bytes: [`bytes`](Self::bytes) and [`finish`](Self::finish).
+    /// The UDP checksum with some more bytes: 0xffff in place of its equal, zero, which would say that
+    /// there is none (RFC 768).
     ///
-    /// A call, so that the caller keeps its registers: in the middle of a longer function, freeing
-    /// enough of them takes as long as adding up a small packet.
-    #[inline(never)]
+    /// Compiled into its caller: a call costs as much as adding up a small packet, in registers to
+    /// save and restore.
+    #[inline(always)]
     #[must_use]
-    pub fn finish_with(self, bytes: &[u8]) -> u16 {
-        Self(add_bytes(self.0, bytes)).finish()
+    pub(crate) fn udp_checksum(self, bytes: &[u8]) -> u16 {
+        // One's complement arithmetic is that modulo 2^16 - 1. The remainder is below that, so its
+        // complement is not zero.
+        let sum = (add_bytes(self.0, bytes) % 0xffff) as u16;
+        (!sum).swap_bytes()
     }
 
     /// Whether these bytes, which include a checksum, are what it was computed over, given the sum of
-    /// what else it covers. A call, like [`finish_with`](Self::finish_with).
-    #[inline(never)]
+    /// what else it covers. Compiled into its caller, like [`udp_checksum`](Self::udp_checksum).
+    #[inline(always)]
     #[must_use]
-    pub fn verifies(self, bytes: &[u8]) -> bool {
+    pub(crate) fn verifies(self, bytes: &[u8]) -> bool {
         Self(add_bytes(self.0, bytes)).is_right()
     }
 

@@ -236,7 +236,7 @@ impl TunnelHeader {
         if is_chained {
             self.sum_pieces(packet, transport_len, sum);
         } else {
-            udp.set_checksum(checksum::never_zero(sum.finish_with(payload)));
+            udp.set_checksum(sum.udp_checksum(payload));
         }
         Ok(())
     }

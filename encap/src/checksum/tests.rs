@@ -71,7 +71,10 @@ fn words_of_all_ones_carry_right() {
             if len % 2 == 1 {
                 expected = expected.u16(0xff00);
             }
-            assert_eq!(Sum(sum).finish_with(&bytes[..len]), expected.finish());
+            let bytes = &bytes[..len];
+            assert_eq!(Sum(sum).bytes(bytes).finish(), expected.finish());
+            let udp = never_zero(expected.finish());
+            assert_eq!(Sum(sum).udp_checksum(bytes), udp);
         }
     }
 }
@@ -83,7 +86,7 @@ fn bytes_with_their_checksum_verify() {
         let mut bytes: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
         bytes[..2].fill(0);
         let before = Sum::new().u32(random.next() as u32);
-        let checksum = before.finish_with(&bytes);
+        let checksum = before.bytes(&bytes).finish();
         bytes[..2].copy_from_slice(&checksum.to_be_bytes());
         assert!(before.verifies(&bytes));
         bytes[random.below(len)] ^= 4;

@@ -1,6 +1,10 @@
 //! What nearly all tunnel packets are: in one piece, without IP options or extension headers, VXLAN
 //! or one ordinary label, GRE without optional fields. Half the instructions of the long way, which
 //! is taken by whatever is otherwise, and which says what is wrong with what is wrong.
+//!
+//! All of it is compiled into its caller: there it knows what the parse before it found out, and
+//! neither metadata nor result need to be put together in memory. Left to the compiler, that comes
+//! and goes with unrelated changes, and costs 50 instructions of 130.
 
 use super::{Circuit, Decap};
 use crate::checksum::Sum;
@@ -8,7 +12,7 @@ use crate::protocol::UDP;
 use crate::{Fragment, Meta, Network, ethernet, gre, ipv4, ipv6, mpls, udp, vxlan};
 
 /// Reads UDP and VXLAN headers; an Ethernet header must follow.
-#[inline]
+#[inline(always)]
 pub(super) fn vxlan(frame: &[u8], meta: &Meta) -> Option<Decap> {
     const LEN: usize = udp::LEN + vxlan::LEN;
 
@@ -24,7 +28,7 @@ pub(super) fn vxlan(frame: &[u8], meta: &Meta) -> Option<Decap> {
 }
 
 /// Reads a UDP header and one label; something must follow.
-#[inline]
+#[inline(always)]
 pub(super) fn mpls_over_udp(frame: &[u8], meta: &Meta) -> Option<Decap> {
     let headers = headers::<{ udp::LEN + mpls::LEN + 1 }>(frame, meta)?;
     let (udp, rest) = udp::Header::split(headers).ok()?;
@@ -33,7 +37,7 @@ pub(super) fn mpls_over_udp(frame: &[u8], meta: &Meta) -> Option<Decap> {
 }
 
 /// Reads a GRE header without optional fields, and one label; something must follow.
-#[inline]
+#[inline(always)]
 pub(super) fn mpls_over_gre(frame: &[u8], meta: &Meta) -> Option<Decap> {
     let headers = headers::<{ gre::LEN + mpls::LEN + 1 }>(frame, meta)?;
     let (gre, rest) = gre::Header::split(headers).ok()?;
@@ -44,7 +48,7 @@ pub(super) fn mpls_over_gre(frame: &[u8], meta: &Meta) -> Option<Decap> {
 }
 
 /// The first bytes behind the IP header of a whole datagram, if it has as many.
-#[inline]
+#[inline(always)]
 fn headers<'a, const N: usize>(frame: &'a [u8], meta: &Meta) -> Option<&'a [u8; N]> {
     let l4 = usize::from(meta.l4);
     if meta.fragment != Fragment::Whole || usize::from(meta.end) < l4 + N {
@@ -54,7 +58,7 @@ fn headers<'a, const N: usize>(frame: &'a [u8], meta: &Meta) -> Option<&'a [u8; 
 }
 
 /// What begins with the label stack at offset `at` of the packet.
-#[inline]
+#[inline(always)]
 fn label(bytes: &[u8], at: u16, lacks_checksum: bool) -> Option<Decap> {
     let stack = mpls::Stack::of_one(*bytes.first_chunk()?, at)?;
     Some(Decap {
@@ -66,7 +70,7 @@ fn label(bytes: &[u8], at: u16, lacks_checksum: bool) -> Option<Decap> {
 
 /// Whether the packet lacks a checksum that it should have; `None` if it has a wrong one, or the UDP
 /// header has not the length of the datagram.
-#[inline]
+#[inline(always)]
 fn check_udp(header: &udp::Header<&[u8; udp::LEN]>, frame: &[u8], meta: &Meta) -> Option<bool> {
     if header.len_field() != meta.end.wrapping_sub(meta.l4) {
         return None;
