@@ -1,5 +1,5 @@
-//! One IP packet into several that fit (RFC 791 §3.2, RFC 8200 §4.5). The way back, and the checks of
-//! fragments that arrive, are not here.
+//! One IP packet into several that fit (RFC 791 §3.2, RFC 8200 §4.5). The way back is
+//! [`crate::reassembly`]; the checks of fragments that arrive are in `parse`.
 //!
 //! A router cuts IPv4 packets of others, unless they ask not to be; IPv6 ones only their sender cuts,
 //! which a tunnel's end is of its own outer packets.
