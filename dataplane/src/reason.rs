@@ -154,8 +154,6 @@ reasons! {
     NoMember = "no_member",
     /// No buffer was free for a copy of it, or a piece.
     NoBuffer = "no_buffer",
-    /// Larger than what can be copied.
-    CopyTooBig = "copy_too_big",
     /// To a MAC behind the vif it came from.
     SameVif = "same_vif",
     /// A new source MAC where as many are learned as may be: of the vif (`max_learned_macs`), the vrf or the node.
