@@ -309,6 +309,23 @@ impl<B: Buffer> Worker<B> {
         let tables = self.tables.pin();
         self.waiting
             .release(tables, self.index, now, &mut self.outbox);
+        while let Some((packet, lane, vif)) = self.waiting.give_up(tables) {
+            let context = Context {
+                tables,
+                flows: &self.flows,
+                worker: self.index,
+                now,
+                vif,
+            };
+            let mut exits = Exits {
+                outbox: &mut self.outbox,
+                waiting: &mut self.waiting,
+                pool: &mut *self.pool,
+                errors: &mut self.errors,
+            };
+            let reason = DropReason::NeighbourUnresolved;
+            stage::errors::tell(&context, &lane, reason, packet, &mut exits);
+        }
         let mut asking = Asking {
             tables,
             worker: self.index,
