@@ -31,7 +31,7 @@
 //!
 //! The arguments are in the modules they concern: `entry` for readers against
 //! writers, `bucket` for the index, `insert` for insertion, `lifecycle` for
-//! update and removal, `ageing` and `due` for the clock hand, `account` and
+//! update, `removal`, `ageing` and `due` for the clock hand, `account` and
 //! `evict` for quotas. `tests/loom.rs` checks them with a model checker.
 //!
 //! ```
@@ -78,12 +78,12 @@ mod due;
 mod entry;
 mod evict;
 mod freelist;
-mod holding;
 mod insert;
 mod key;
 mod lifecycle;
 mod lookup;
 mod memory;
+mod removal;
 mod simd;
 mod stamp;
 mod sync;
