@@ -25,7 +25,7 @@
 //!   reach happens about once in 10^20 places of a full one.)
 //! - The hash is keyed, so tenants cannot choose keys that collide.
 //!
-//! What it costs: the size is fixed at the start, about 146 bytes a direction in
+//! What it costs: the size is fixed at the start, about 144 bytes a direction in
 //! one piece of memory; counters of a direction are exact only while one worker
 //! at a time handles it; a flow goes up to a thirty-second of its timeout late.
 //!
