@@ -46,6 +46,7 @@ pub fn tell<B: Buffer>(
         DropReason::TtlExpired
             | DropReason::NoRoute
             | DropReason::NoUnderlayRoute
+            | DropReason::NeighbourUnresolved
             | DropReason::Reject
             | DropReason::ToGateway
     ) {
@@ -87,7 +88,7 @@ fn owed(reason: DropReason, meta: &Meta, frame: &[u8]) -> Option<Answer> {
         DropReason::TtlExpired => Kind::TimeExceeded,
         DropReason::NoRoute => Kind::NoRoute,
         // There is a route, and no way to where it leads.
-        DropReason::NoUnderlayRoute => Kind::Unreachable,
+        DropReason::NoUnderlayRoute | DropReason::NeighbourUnresolved => Kind::Unreachable,
         DropReason::Reject if meta.is_tcp() => return Some(Answer::Reset),
         DropReason::Reject => Kind::Prohibited,
         DropReason::ToGateway => return to_gateway(meta, frame),

@@ -17,6 +17,7 @@ pub mod outbox;
 pub mod overlay;
 pub mod parse;
 pub mod path_mtu;
+pub mod reassembly;
 pub mod replicate;
 pub mod respond;
 pub mod rewrite;
