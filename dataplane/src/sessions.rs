@@ -18,15 +18,17 @@ use crate::decide::{End, Sessions};
 use crate::reason::DropReason;
 use crate::stage::Context;
 use crate::tables::nat::PoolId;
+use crate::tables::policy::RuleCells;
 use crate::tables::service::ServiceId;
 use affinity::Affinity;
 
 /// The state itself.
 #[derive(Debug, Default)]
 pub struct Shared {
+    ledger: Ledger,
     /// Who has which backend.
     pub affinity: Affinity,
-    ledger: Ledger,
+    rules: Arc<RuleCells>,
 }
 
 /// The state as one worker uses it now.
@@ -36,14 +38,6 @@ pub struct Live<'a> {
 }
 
 impl Shared {
-    /// Empty; the secret keys its hashes.
-    pub fn new(secret: [u64; 4]) -> Shared {
-        Shared {
-            affinity: Affinity::new(secret[0]),
-            ledger: Ledger::default(),
-        }
-    }
-
     /// For the flow table: hears of the flows that end.
     pub fn endings(self: Arc<Self>) -> Box<dyn Endings> {
         Box::new(ended::Hook(self))
@@ -54,8 +48,22 @@ impl Shared {
         &self.ledger
     }
 
+    /// What rules have counted.
+    pub fn rules(&self) -> &Arc<RuleCells> {
+        &self.rules
+    }
+
     /// A flow is over: what it held is let go.
     fn flow_ended(&self, _flow: &FlowView) {}
+
+    /// Empty; the secret keys its hashes.
+    pub fn new(secret: [u64; 4]) -> Shared {
+        Shared {
+            affinity: Affinity::new(secret[0]),
+            ledger: Ledger::default(),
+            rules: Arc::default(),
+        }
+    }
 
     /// For a worker's packets of this batch.
     pub fn live<'a>(&'a self, context: &Context<'a>) -> Live<'a> {

@@ -23,6 +23,7 @@ use crate::reason::DropReason;
 use crate::stage::{Ingress, Layer, respond};
 use crate::tables::policy::RuleId;
 use crate::tables::{Nexthop, NexthopId, Tables, Vrf, VrfId};
+pub use policy::stateless;
 pub use sessions::{End, Sessions, Stateless};
 
 /// What a decision looks at.

@@ -48,6 +48,7 @@ use lpm::Lpm;
 use meter::{Guarding, Meter, MeterId, Mirror, MirrorId};
 use nat::{Floating, FloatingId, Pool, PoolId};
 use neighbour::Neighbour;
+use policy::{Policies, PolicyLists};
 use replicate::Group;
 use router::Advertised;
 use service::{Service, ServiceId};
@@ -99,9 +100,10 @@ pub struct Tables {
     vips: Slab<Vip>,
     floatings: Slab<Floating>,
     pools: Slab<Pool>,
-    services: Slab<Service>,
+    policies: Policies,
     meters: Slab<Meter>,
     mirrors: Slab<Mirror>,
+    services: Slab<Service>,
     vnis: Arc<FastMap<Vni, Arrival>>,
     labels: Arc<FastMap<Label, LabelEntry>>,
     /// The nexthops that underlay routes can lead to: neighbours and groups of them.
@@ -154,6 +156,8 @@ pub struct Vrf {
     pub flood: Option<NexthopId>,
     /// Learns MACs from frames.
     pub learning: bool,
+    /// The policies of its vifs that name none of their own.
+    pub policies: PolicyLists,
     /// What is held against every packet of its vifs.
     pub guarding: Guarding,
     /// What the router says of itself; `None`: nothing.
@@ -222,6 +226,8 @@ pub struct Vif {
     pub port: BridgePort,
     /// Whether its link carries packets.
     pub link: Arc<LinkState>,
+    /// Its own policies.
+    pub policies: PolicyLists,
     /// What is held against every packet.
     pub guarding: Guarding,
     /// Something is, by itself or by its vrf.
@@ -284,9 +290,9 @@ struct Names {
     vrfs: imbl::HashMap<Name, VrfId>,
     vifs: imbl::HashMap<Name, VifId>,
     nexthops: imbl::HashMap<Name, NexthopId>,
-    services: imbl::HashMap<Name, ServiceId>,
     meters: imbl::HashMap<Name, MeterId>,
     mirrors: imbl::HashMap<Name, MirrorId>,
+    services: imbl::HashMap<Name, ServiceId>,
     /// By the device's own name: the part before the first comma.
     devices: imbl::HashMap<Arc<str>, Name>,
 }
@@ -294,6 +300,7 @@ struct Names {
 impl Tables {
     /// Generation 0: nothing but the underlay. Counters are kept for `workers` workers.
     pub fn new(workers: usize) -> Tables {
+        let sessions = Arc::<Shared>::default();
         let mut tables = Tables {
             generation: 0,
             workers,
@@ -306,9 +313,10 @@ impl Tables {
             vips: Slab::new(),
             floatings: Slab::new(),
             pools: Slab::new(),
-            services: Slab::new(),
+            policies: Policies::new(workers, sessions.rules().clone()),
             meters: Slab::new(),
             mirrors: Slab::new(),
+            services: Slab::new(),
             gateways: imbl::HashMap::new(),
             leads: imbl::HashMap::new(),
             uplink_prefixes: imbl::HashMap::new(),
@@ -316,7 +324,7 @@ impl Tables {
             labels: Arc::default(),
             underlay: Arc::default(),
             learned: Arc::default(),
-            sessions: Arc::default(),
+            sessions,
             spread_key: DEFAULT_KEY,
         };
         let underlay = tables.add_vrf(&spec::Vrf::underlay());
@@ -328,9 +336,11 @@ impl Tables {
     /// one known to all otherwise: whoever knows it can choose what gets into each other's way.
     #[must_use]
     pub fn with_secret(self, secret: [u64; 4]) -> Tables {
+        let sessions = Arc::new(Shared::new(secret));
         Tables {
             learned: Arc::new(Learned::new(secret)),
-            sessions: Arc::new(Shared::new(secret)),
+            policies: Policies::new(self.workers, sessions.rules().clone()),
+            sessions,
             ..self
         }
     }
@@ -417,6 +427,21 @@ impl Tables {
         self.pools.iter().map(|(id, pool)| (PoolId(id), &**pool))
     }
 
+    /// The meter with this index.
+    pub fn meter(&self, id: MeterId) -> Option<&Meter> {
+        self.meters.get(id.0).map(|meter| &**meter)
+    }
+
+    /// All meters, by index.
+    pub fn meters(&self) -> impl Iterator<Item = &Meter> {
+        self.meters.iter().map(|(_, meter)| &**meter)
+    }
+
+    /// The mirror with this index.
+    pub fn mirror(&self, id: MirrorId) -> Option<&Mirror> {
+        self.mirrors.get(id.0).map(|mirror| &**mirror)
+    }
+
     /// The service with this index.
     pub fn service(&self, id: ServiceId) -> Option<&Service> {
         self.services.get(id.0).map(|service| &**service)
@@ -431,21 +456,6 @@ impl Tables {
     /// All services, by index.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.services.iter().map(|(_, service)| &**service)
-    }
-
-    /// The meter with this index.
-    pub fn meter(&self, id: MeterId) -> Option<&Meter> {
-        self.meters.get(id.0).map(|meter| &**meter)
-    }
-
-    /// All meters, by index.
-    pub fn meters(&self) -> impl Iterator<Item = &Meter> {
-        self.meters.iter().map(|(_, meter)| &**meter)
-    }
-
-    /// The mirror with this index.
-    pub fn mirror(&self, id: MirrorId) -> Option<&Mirror> {
-        self.mirrors.get(id.0).map(|mirror| &**mirror)
     }
 
     /// The pool with this index.
