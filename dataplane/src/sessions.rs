@@ -3,7 +3,14 @@
 //!
 //! Like learned MACs it belongs to all snapshots: to use it is no commit.
 
+mod ended;
+
 use std::net::IpAddr;
+use std::sync::Arc;
+
+use flowtable::{Endings, FlowView};
+
+pub use ended::{Ended, Ledger};
 
 use crate::decide::sessions::{Asked, Binding, Bound};
 use crate::decide::{End, Sessions};
@@ -14,7 +21,9 @@ use crate::tables::service::ServiceId;
 
 /// The state itself.
 #[derive(Debug, Default)]
-pub struct Shared {}
+pub struct Shared {
+    ledger: Ledger,
+}
 
 /// The state as one worker uses it now.
 pub struct Live<'a> {
@@ -22,6 +31,19 @@ pub struct Live<'a> {
 }
 
 impl Shared {
+    /// For the flow table: hears of the flows that end.
+    pub fn endings(self: Arc<Self>) -> Box<dyn Endings> {
+        Box::new(ended::Hook(self))
+    }
+
+    /// Where flows that ended come out.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// A flow is over: what it held is let go.
+    fn flow_ended(&self, _flow: &FlowView) {}
+
     /// For a worker's packets of this batch.
     pub fn live<'a>(&'a self, context: &Context<'a>) -> Live<'a> {
         let _ = context;

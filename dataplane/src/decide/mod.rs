@@ -112,8 +112,6 @@ pub struct Note {
 
 /// The rules' DSCP or mirrors are to be looked at for every packet.
 pub const FLAG_RULES: u8 = 1;
-/// A meter or a mirror of a vif or vrf is to be looked at for every packet.
-pub const FLAG_GUARDS: u8 = 2;
 
 /// Why a flow is not let through, and which rule said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@
 
 use std::net::IpAddr;
 
+use super::service;
 use super::sessions::Step;
 use super::{Decision, End, Headers, Note, Refused, Sessions, Way, group, ingress_of, nat, policy};
-use super::{FLAG_GUARDS, service};
 use crate::reason::DropReason;
 use crate::stage::{Ingress, bridge};
 use crate::tables::nat::PoolId;
@@ -94,9 +94,6 @@ impl Walk<'_> {
         flags |= policy::ingress(self, nexthop, sessions)?;
         let back = self.way_back(sessions)?;
         let source = self.source(sessions)?;
-        if self.vrf.is_guarded || self.origin.is_guarded {
-            flags |= FLAG_GUARDS;
-        }
         let (exit, origin) = (self.vrf, self.origin);
         Ok(Decision {
             forward: Way {

@@ -7,7 +7,7 @@ use encap::{Buffer, Inner};
 use super::error_rate::ErrorRate;
 use super::outbox::Outbox;
 use super::waiting::Waiting;
-use super::{Burst, Context, Lane, Layer, Next, errors, offload, replicate, size};
+use super::{Burst, Context, Lane, Layer, Next, errors, guard, offload, replicate, size};
 use crate::io::Pool;
 use crate::reason::DropReason;
 use crate::tables::spec::{FragmentMode, Payload};
@@ -137,6 +137,9 @@ fn to_vif<B: Buffer>(
         }
         let vrf = context.tables.vrf(vif.vrf).ok_or(DropReason::VifGone)?;
         encap::rewrite::set_macs(packet.bytes_mut(), 0, vif.mac, vrf.mac);
+    }
+    if !lane.is_copy {
+        guard::ingress(context, lane, vif, &packet, exits)?;
     }
     emit(context.tables, vif.id, packet, exits)
 }

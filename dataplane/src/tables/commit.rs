@@ -11,7 +11,10 @@ mod checks;
 mod claims;
 mod effects;
 mod groups;
+mod guards;
+mod leads;
 mod uses;
+mod vips;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -88,9 +91,13 @@ impl Tables {
         let mut draft = Draft::new(self, &steps);
         draft.store(&steps, &request.owner);
         draft.check_references(&steps, &mut refusals);
+        draft.unlead(&steps);
         draft.withdraw(&steps);
         draft.install(&steps, &mut refusals);
+        draft.lead(&steps);
+        draft.resolve_guards(&steps);
         checks::check_devices(&steps, &mut refusals);
+        checks::check_guards(&steps, &mut refusals);
         draft.check_router_macs(&steps, &mut refusals);
         draft.check_standing_tunnels(&steps, &mut refusals);
         draft.check_uses(&steps, &mut refusals);
@@ -254,6 +261,8 @@ impl Draft {
         if self.all_touched {
             self.touched.extend((0..tables.vrfs.bound()).map(VrfId));
         }
+        self.touch_connected();
+        let tables = &mut self.tables;
         for id in &self.touched {
             if let Some(vrf) = tables.vrfs.get_mut(id.0) {
                 vrf.epoch = tables.generation as u32;

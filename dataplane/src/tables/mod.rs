@@ -12,6 +12,7 @@ mod host;
 pub mod learned;
 pub mod link;
 pub mod lpm;
+pub mod meter;
 pub mod nat;
 pub mod neighbour;
 pub mod path;
@@ -31,6 +32,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use encap::{Label, MacAddr, VlanId, Vni};
+use flowtable::Endings;
 use ipnet::IpNet;
 
 use crate::counters::VifCounters;
@@ -39,6 +41,7 @@ use bridge_port::BridgePort;
 use learned::Learned;
 use link::LinkState;
 use lpm::Lpm;
+use meter::{Guarding, Meter, MeterId, Mirror, MirrorId};
 use nat::{Floating, FloatingId, Pool, PoolId};
 use neighbour::Neighbour;
 use replicate::Group;
@@ -91,10 +94,14 @@ pub struct Tables {
     vips: Slab<Vip>,
     floatings: Slab<Floating>,
     pools: Slab<Pool>,
+    meters: Slab<Meter>,
+    mirrors: Slab<Mirror>,
     vnis: Arc<FastMap<Vni, Arrival>>,
     labels: Arc<FastMap<Label, LabelEntry>>,
     /// The nexthops that underlay routes can lead to: neighbours and groups of them.
     gateways: imbl::HashMap<NexthopId, spec::NexthopAction>,
+    /// How many objects lead from a network into another.
+    leads: imbl::HashMap<(VrfId, VrfId), u32>,
     /// How many fabric vifs have this address, or are on this link.
     uplink_prefixes: imbl::HashMap<IpNet, u32>,
     underlay: Arc<Underlay>,
@@ -140,8 +147,8 @@ pub struct Vrf {
     pub flood: Option<NexthopId>,
     /// Learns MACs from frames.
     pub learning: bool,
-    /// A meter or a mirror is held against its flows.
-    pub is_guarded: bool,
+    /// What is held against every packet of its vifs.
+    pub guarding: Guarding,
     /// What the router says of itself; `None`: nothing.
     pub advertised: Option<Arc<Advertised>>,
 }
@@ -206,6 +213,10 @@ pub struct Vif {
     pub port: BridgePort,
     /// Whether its link carries packets.
     pub link: Arc<LinkState>,
+    /// What is held against every packet.
+    pub guarding: Guarding,
+    /// Something is, by itself or by its vrf.
+    pub is_guarded: bool,
 }
 
 /// What to do with a packet, resolved.
@@ -262,6 +273,8 @@ struct Names {
     vrfs: imbl::HashMap<Name, VrfId>,
     vifs: imbl::HashMap<Name, VifId>,
     nexthops: imbl::HashMap<Name, NexthopId>,
+    meters: imbl::HashMap<Name, MeterId>,
+    mirrors: imbl::HashMap<Name, MirrorId>,
     /// By the device's own name: the part before the first comma.
     devices: imbl::HashMap<Arc<str>, Name>,
 }
@@ -281,7 +294,10 @@ impl Tables {
             vips: Slab::new(),
             floatings: Slab::new(),
             pools: Slab::new(),
+            meters: Slab::new(),
+            mirrors: Slab::new(),
             gateways: imbl::HashMap::new(),
+            leads: imbl::HashMap::new(),
             uplink_prefixes: imbl::HashMap::new(),
             vnis: Arc::default(),
             labels: Arc::default(),
@@ -315,6 +331,11 @@ impl Tables {
     #[inline]
     pub fn sessions(&self) -> &Shared {
         &self.sessions
+    }
+
+    /// What the flow table of these snapshots has to tell of flows that end.
+    pub fn endings(&self) -> Box<dyn Endings> {
+        self.sessions.clone().endings()
     }
 
     /// Counts commits.
@@ -368,6 +389,21 @@ impl Tables {
     /// All pools, by index.
     pub fn pools(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
         self.pools.iter().map(|(id, pool)| (PoolId(id), &**pool))
+    }
+
+    /// The meter with this index.
+    pub fn meter(&self, id: MeterId) -> Option<&Meter> {
+        self.meters.get(id.0).map(|meter| &**meter)
+    }
+
+    /// All meters, by index.
+    pub fn meters(&self) -> impl Iterator<Item = &Meter> {
+        self.meters.iter().map(|(_, meter)| &**meter)
+    }
+
+    /// The mirror with this index.
+    pub fn mirror(&self, id: MirrorId) -> Option<&Mirror> {
+        self.mirrors.get(id.0).map(|mirror| &**mirror)
     }
 
     /// The pool with this index.

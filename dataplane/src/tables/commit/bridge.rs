@@ -199,7 +199,7 @@ impl Draft {
         }
     }
 
-    fn vif_spec(&self, vif: &spec::Name) -> Option<&spec::Vif> {
+    pub(super) fn vif_spec(&self, vif: &spec::Name) -> Option<&spec::Vif> {
         let stored = self.tables.objects.get(&Key::Vif(vif.clone()))?;
         match &stored.object {
             Object::Vif(vif) => Some(vif),

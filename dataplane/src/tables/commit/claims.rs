@@ -130,6 +130,9 @@ impl Draft {
         match (vif, target) {
             (Some(vif), _) => Key::Vif(vif.name.clone()),
             (None, Target::Gateway) => Key::Vrf(vrf.clone()),
+            (None, Target::Vip(_)) => self
+                .vip_holder(vrf, prefix, key)
+                .unwrap_or_else(|| Key::Route(vrf.clone(), prefix)),
             (None, _) => Key::Route(vrf.clone(), prefix),
         }
     }

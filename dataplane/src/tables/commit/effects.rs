@@ -56,9 +56,10 @@ impl Draft {
                 | Object::Policy(_)
                 | Object::FloatingIp(_)
                 | Object::SnatPool(_)
-                | Object::Service(_)
-                | Object::Mirror(_)
-                | Object::Meter(_) => {}
+                | Object::Service(_) => {}
+                Object::Mirror(mirror) if gone => self.withdraw_mirror(&mirror.name),
+                Object::Meter(meter) if gone => self.withdraw_meter(&meter.name),
+                Object::Mirror(_) | Object::Meter(_) => {}
             }
         }
     }
@@ -172,9 +173,9 @@ impl Draft {
                 | Object::Policy(_)
                 | Object::FloatingIp(_)
                 | Object::SnatPool(_)
-                | Object::Service(_)
-                | Object::Mirror(_)
-                | Object::Meter(_) => {}
+                | Object::Service(_) => {}
+                Object::Mirror(mirror) => self.install_mirror(mirror, refusals),
+                Object::Meter(meter) => self.install_meter(meter),
             }
         }
     }
@@ -363,7 +364,7 @@ impl Tables {
             mode: spec.mode,
             mac: spec.mac,
             gateways: spec.gateways.clone().into(),
-            is_guarded: false,
+            guarding: Default::default(),
             tcp_mss_clamp: spec.tcp_mss_clamp,
             epoch: 0,
             routes: crate::tables::lpm::Lpm::new(),
@@ -405,6 +406,8 @@ impl Tables {
             },
             port: BridgePort::new(spec, old.as_ref().map(|old| &old.port)),
             link: old.as_ref().map(|old| old.link.clone()).unwrap_or_default(),
+            guarding: Default::default(),
+            is_guarded: false,
         };
         match old {
             Some(old) => (vif.id, vif.nexthop) = (old.id, old.nexthop),
