@@ -33,6 +33,7 @@ use transport::Transport;
 
 pub use error::{apply_to_error, convert_error};
 pub use family::convert;
+pub use header::MAY_BE_CUT;
 
 /// One end of a flow: an address, and a port or the identifier of ICMP queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -10,8 +10,8 @@ use crate::{Error, Network, ipv4, ipv6};
 use core::net::IpAddr;
 
 /// Longest IPv4 packet made of an IPv6 one that may be cut on its way: what came over IPv6 with the
-/// least MTU there is. Whoever sends more knows the path's MTU (RFC 7915 §5.1).
-const MAY_BE_CUT: usize = 1260;
+/// least MTU there is, in bytes. Whoever sends more knows the path's MTU (RFC 7915 §5.1).
+pub const MAY_BE_CUT: usize = 1260;
 /// Extension headers walked; no more than [`crate::parse`] lets through.
 const MAX_EXTENSION_HEADERS: usize = 8;
 /// Length of an IPv6 fragment header in bytes.
