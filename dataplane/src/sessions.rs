@@ -4,6 +4,7 @@
 //! Like learned MACs it belongs to all snapshots: to use it is no commit.
 
 mod ended;
+mod ids;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::tables::service::ServiceId;
 /// The state itself.
 #[derive(Debug, Default)]
 pub struct Shared {
+    /// Numbers for datagrams that get another source.
+    pub(crate) ids: ids::Ids,
     ledger: Ledger,
 }
 
