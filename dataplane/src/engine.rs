@@ -23,7 +23,7 @@ use crate::accounts;
 use crate::counters::Totals;
 use crate::io::{DeviceError, Devices, Link, Pool, Port, PortControl, PortStats};
 use crate::memory::{self, MemoryError, Placement};
-use crate::snapshot::Publisher;
+use crate::snapshot::{Publisher, Watcher};
 use crate::stage::fragments;
 use crate::tables::change::{Refusal, Request};
 use crate::tables::commit::{Changed, PortFacts};
@@ -273,6 +273,11 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         })
     }
 
+    /// A way to the configuration for whoever runs beside the engine.
+    pub fn watcher(&self) -> Watcher<Tables> {
+        self.publisher.watcher()
+    }
+
     /// The configuration in force.
     pub fn tables(&self) -> Arc<Tables> {
         self.publisher.current()
@@ -391,8 +396,10 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             for (worker, queue) in self.workers.iter().zip(port.tx) {
                 worker.send(Command::AttachTx(vif.id, queue));
             }
-            let link = (vif.role == Role::Fabric).then(|| vif.link.clone());
-            self.ports.insert(name, port.control, link);
+            if vif.role == Role::Fabric {
+                vif.link.watch();
+            }
+            self.ports.insert(name, port.control, vif.link.clone());
             receivers.push((vif.clone(), port.rx));
         }
         self.workers.iter().for_each(Handle::wait);

@@ -3,6 +3,7 @@
 //!
 //! Like learned MACs it belongs to all snapshots: to use it is no commit.
 
+pub mod affinity;
 mod ended;
 mod ids;
 
@@ -18,7 +19,9 @@ use crate::decide::{End, Sessions};
 use crate::reason::DropReason;
 use crate::stage::Context;
 use crate::tables::nat::PoolId;
+use crate::tables::policy::RuleCells;
 use crate::tables::service::ServiceId;
+use affinity::Affinity;
 
 /// The state itself.
 #[derive(Debug, Default)]
@@ -26,11 +29,15 @@ pub struct Shared {
     /// Numbers for datagrams that get another source.
     pub(crate) ids: ids::Ids,
     ledger: Ledger,
+    /// Who has which backend.
+    pub affinity: Affinity,
+    rules: Arc<RuleCells>,
 }
 
 /// The state as one worker uses it now.
 pub struct Live<'a> {
-    _shared: &'a Shared,
+    shared: &'a Shared,
+    context: Context<'a>,
 }
 
 impl Shared {
@@ -44,13 +51,29 @@ impl Shared {
         &self.ledger
     }
 
+    /// What rules have counted.
+    pub fn rules(&self) -> &Arc<RuleCells> {
+        &self.rules
+    }
+
     /// A flow is over: what it held is let go.
     fn flow_ended(&self, _flow: &FlowView) {}
 
+    /// Empty; the secret keys its hashes.
+    pub fn new(secret: [u64; 4]) -> Shared {
+        Shared {
+            affinity: Affinity::new(secret[0]),
+            ledger: Ledger::default(),
+            rules: Arc::default(),
+        }
+    }
+
     /// For a worker's packets of this batch.
     pub fn live<'a>(&'a self, context: &Context<'a>) -> Live<'a> {
-        let _ = context;
-        Live { _shared: self }
+        Live {
+            shared: self,
+            context: *context,
+        }
     }
 }
 
@@ -65,9 +88,17 @@ impl Sessions for Live<'_> {
 
     fn release(&mut self, _id: u32) {}
 
-    fn backend_of(&mut self, _service: ServiceId, _client: IpAddr) -> Option<End> {
-        None
+    fn backend_of(&mut self, service: ServiceId, client: IpAddr) -> Option<End> {
+        let now = self.context.now;
+        self.shared.affinity.lookup(service, client, now)
     }
 
-    fn keep_backend(&mut self, _service: ServiceId, _client: IpAddr, _backend: End) {}
+    fn keep_backend(&mut self, service: ServiceId, client: IpAddr, backend: End) {
+        let found = self.context.tables.service(service);
+        if let Some(timeout_ms) = found.and_then(|service| service.affinity_ms) {
+            let now = self.context.now;
+            let affinity = &self.shared.affinity;
+            affinity.keep(service, client, backend, timeout_ms, now);
+        }
+    }
 }

@@ -330,6 +330,7 @@ impl<B: Buffer> Worker<B> {
 fn onward<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits<B>) {
     stage::related::run(context, burst);
     stage::flow::run(context, burst);
+    stage::marks::run(context, burst, exits);
     stage::bridge::run(context, burst);
     stage::rewrite::run(context, burst);
     stage::forward::run(context, burst, exits);

@@ -20,6 +20,8 @@ impl From<Stats> for proto::StatsResponse {
             vifs: stats.vifs.into_iter().map(vif).collect(),
             vrfs: stats.vrfs.into_iter().map(vrf).collect(),
             flow_table: Some(flow_table(&stats.flows)),
+            // Read apart, if they are asked for.
+            rules: Vec::new(),
         }
     }
 }

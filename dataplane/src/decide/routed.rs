@@ -37,6 +37,11 @@ pub(super) struct Walk<'a> {
     pub(super) seen_dst: Option<End>,
     /// How the source is to be translated, by the first network it left its own for.
     pub(super) outward: Option<Outward>,
+    /// The service that was called on the way.
+    pub(super) called: Option<service::Called>,
+    /// The address whose way is taken instead of the destination's: that of a backend which gets
+    /// packets as they are.
+    pub(super) via: Option<IpAddr>,
     /// What has been taken from the sessions.
     pub(super) note: Note,
 }
@@ -72,6 +77,8 @@ pub(super) fn decide(
         dst: headers.destination(),
         seen_dst: None,
         outward: None,
+        called: None,
+        via: None,
         note: Note::default(),
     };
     let decided = walk.decide(sessions);
@@ -88,11 +95,12 @@ impl Walk<'_> {
             Some(nexthop) => nexthop,
             None => self.follow(sessions)?,
         };
-        let nexthop = group::member(self, nexthop, sessions)?;
+        let (nexthop, member) = group::member(self, nexthop, sessions)?;
         bridge::check_horizon(tables, nexthop, ingress)?;
         let mut flags = policy::egress(self, sessions)?;
         flags |= policy::ingress(self, nexthop, sessions)?;
-        let back = self.way_back(sessions)?;
+        let (back, member_back) = self.way_back(sessions)?;
+        service::settle(self, sessions);
         let source = self.source(sessions)?;
         let (exit, origin) = (self.vrf, self.origin);
         Ok(Decision {
@@ -103,6 +111,7 @@ impl Walk<'_> {
                 exit: exit.id,
                 epoch: origin.epoch,
                 flags,
+                member,
             },
             reverse: Way {
                 ingress: ingress_of(tables, nexthop)?,
@@ -111,6 +120,7 @@ impl Walk<'_> {
                 exit: origin.id,
                 epoch: exit.epoch,
                 flags,
+                member: member_back,
             },
             source,
             destination: self.dst,
@@ -121,8 +131,9 @@ impl Walk<'_> {
     /// From prefix to prefix until a nexthop leads out of the vrouter, or to a group of such.
     fn follow(&mut self, sessions: &mut impl Sessions) -> Result<NexthopId, DropReason> {
         for _ in 0..MAX_VRFS {
-            let target = self.vrf.routes.lookup(self.dst.addr);
-            sessions.step(Step::Route(self.vrf.id, self.dst.addr, target));
+            let addr = self.via.unwrap_or(self.dst.addr);
+            let target = self.vrf.routes.lookup(addr);
+            sessions.step(Step::Route(self.vrf.id, addr, target));
             match target {
                 Some(Target::Nexthop(id)) => match self.tables.nexthop(id) {
                     Some(Nexthop::Vrf(next)) => self.enter(*next)?,
@@ -172,15 +183,16 @@ impl Walk<'_> {
     }
 
     /// The way of replies, which must be the way by which the packet came.
-    fn way_back(&self, sessions: &mut impl Sessions) -> Result<NexthopId, DropReason> {
+    /// With the number of the group's member that it is.
+    fn way_back(&self, sessions: &mut impl Sessions) -> Result<(NexthopId, u8), DropReason> {
         match (self.ingress.as_vif(), self.ingress.as_peer()) {
             (Some(vif), _) => {
                 let vif = self.tables.vif(vif).ok_or(DropReason::VifGone)?;
-                Ok(vif.nexthop)
+                Ok((vif.nexthop, 0))
             }
             (None, Some(peer)) => {
                 sessions.step(Step::ReversePath(self.headers.src_addr));
-                way_back(self.tables, self.origin, self.headers.src_addr, peer)
+                member_back(self.tables, self.origin, self.headers.src_addr, peer)
             }
             (None, None) => unreachable!("an ingress is a vif or a peer"),
         }
@@ -205,10 +217,19 @@ pub fn way_back(
     addr: IpAddr,
     peer: PeerId,
 ) -> Result<NexthopId, DropReason> {
+    member_back(tables, vrf, addr, peer).map(|(nexthop, _)| nexthop)
+}
+
+fn member_back(
+    tables: &Tables,
+    vrf: &Vrf,
+    addr: IpAddr,
+    peer: PeerId,
+) -> Result<(NexthopId, u8), DropReason> {
     if let Some(Target::Nexthop(nexthop)) = vrf.routes.lookup(addr)
-        && let Some(nexthop) = group::towards(tables, nexthop, peer)
+        && let Some(found) = group::towards(tables, nexthop, addr, peer)
     {
-        return Ok(nexthop);
+        return Ok(found);
     }
     Err(DropReason::ReversePath)
 }

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use encap::icmp_error::{self, Kind};
 use encap::parameter::{self, Unknown};
-use encap::{Buffer, EthernetHeader, MacAddr, Meta, Quote, protocol, tcp_reset};
+use encap::{Buffer, EthernetHeader, MacAddr, Meta, Quote, icmp, protocol, tcp_reset};
 use ipnet::IpNet;
 
 use super::forward::{Exits, send};
@@ -47,7 +47,11 @@ pub fn tell<B: Buffer>(
             | DropReason::NoRoute
             | DropReason::NoUnderlayRoute
             | DropReason::Reject
+            | DropReason::PolicyRejected
             | DropReason::ToGateway
+            | DropReason::NoService
+            | DropReason::NoBackend
+            | DropReason::BackendDown
     ) {
         tell_owed(context, lane, reason, packet, exits);
     }
@@ -65,7 +69,11 @@ fn tell_owed<B: Buffer>(
     let vrf = context.tables.vrf(lane.vrf);
     let to_router = EthernetHeader::split(frame)
         .is_ok_and(|(ethernet, _)| vrf.is_some_and(|vrf| vrf.mac == ethernet.dst()));
-    if to_router && let Some(answer) = owed(reason, &lane.meta, frame) {
+    // Policies are between machines, too, that are bridged to each other.
+    let is_rejected = reason == DropReason::PolicyRejected && lane.ingress.as_vif().is_some();
+    if (to_router || is_rejected)
+        && let Some(answer) = owed(reason, &lane.meta, frame)
+    {
         answer_with(context, lane, answer, packet, exits);
     }
 }
@@ -88,9 +96,13 @@ fn owed(reason: DropReason, meta: &Meta, frame: &[u8]) -> Option<Answer> {
         DropReason::NoRoute => Kind::NoRoute,
         // There is a route, and no way to where it leads.
         DropReason::NoUnderlayRoute => Kind::Unreachable,
-        DropReason::Reject if meta.is_tcp() => return Some(Answer::Reset),
-        DropReason::Reject => Kind::Prohibited,
-        DropReason::ToGateway => return to_gateway(meta, frame),
+        DropReason::Reject | DropReason::PolicyRejected => match meta.is_tcp() {
+            true => return Some(Answer::Reset),
+            false => Kind::Prohibited,
+        },
+        // A virtual address is a host that has not got this port open.
+        DropReason::ToGateway | DropReason::NoService => return to_gateway(meta, frame),
+        DropReason::NoBackend | DropReason::BackendDown => return unserved(meta, frame),
         _ => return None,
     };
     Some(Answer::Icmp(kind))
@@ -110,6 +122,15 @@ fn to_gateway(meta: &Meta, frame: &[u8]) -> Option<Answer> {
         protocol::ICMP | protocol::ICMPV6 | protocol::NO_NEXT_HEADER => None,
         _ if meta.is_ip() => Some(Answer::Icmp(Kind::ProtocolUnreachable)),
         _ => None,
+    }
+}
+
+/// What somebody hears who called a service that nobody answers for: as if its port were closed, and
+/// a ping as if the host were gone.
+fn unserved(meta: &Meta, frame: &[u8]) -> Option<Answer> {
+    match icmp::is_echo_request(meta) {
+        true => Some(Answer::Icmp(Kind::Unreachable)),
+        false => to_gateway(meta, frame),
     }
 }
 

@@ -13,6 +13,8 @@ mod effects;
 mod groups;
 mod guards;
 mod leads;
+mod policies;
+mod services;
 mod uses;
 mod vips;
 
@@ -94,6 +96,7 @@ impl Tables {
         draft.unlead(&steps);
         draft.withdraw(&steps);
         draft.install(&steps, &mut refusals);
+        draft.install_policies(&steps, &mut refusals);
         draft.lead(&steps);
         draft.resolve_guards(&steps);
         checks::check_devices(&steps, &mut refusals);
@@ -103,6 +106,7 @@ impl Tables {
         draft.check_uses(&steps, &mut refusals);
         draft.check_bridging(&steps, &mut refusals);
         draft.check_groups(&steps, &mut refusals);
+        draft.check_services(&steps, &mut refusals);
         draft.check_local_addresses(&steps, &mut refusals);
         if refusals.is_empty() {
             Ok(draft)
@@ -113,7 +117,7 @@ impl Tables {
     }
 
     /// What to do with each object that changes; ownership and repetition checked.
-    fn steps(&self, request: &Request, refusals: &mut Vec<Refusal>) -> Steps {
+    fn steps<'a>(&self, request: &'a Request, refusals: &mut Vec<Refusal>) -> Steps<'a> {
         let mut steps = Steps::default();
         let mut named = BTreeSet::new();
         for change in &request.changes {
@@ -142,8 +146,7 @@ impl Tables {
                 }
                 (Some(old), Some(new)) if old.object == *new => steps.unchanged += 1,
                 (old, new) => {
-                    let old = old.map(|stored| stored.object.clone());
-                    steps.by_key.insert(key, (old, new.cloned()));
+                    steps.by_key.insert(key, (old.cloned(), new));
                 }
             }
         }
@@ -155,7 +158,7 @@ impl Tables {
             for (key, stored) in rest {
                 steps
                     .by_key
-                    .insert(key.clone(), (Some(stored.object.clone()), None));
+                    .insert(key.clone(), (Some(stored.clone()), None));
             }
         }
         steps
@@ -165,16 +168,16 @@ impl Tables {
 /// Old and new form of every object that changes, in key order: vrfs before
 /// vifs before nexthops before what refers to them.
 #[derive(Default)]
-struct Steps {
-    by_key: BTreeMap<Key, (Option<Object>, Option<Object>)>,
+struct Steps<'a> {
+    by_key: BTreeMap<Key, (Option<Arc<Stored>>, Option<&'a Object>)>,
     unchanged: usize,
 }
 
-impl Steps {
+impl Steps<'_> {
     fn iter(&self) -> impl DoubleEndedIterator<Item = (&Key, Option<&Object>, Option<&Object>)> {
         self.by_key
             .iter()
-            .map(|(key, (old, new))| (key, old.as_ref(), new.as_ref()))
+            .map(|(key, (old, new))| (key, old.as_ref().map(|stored| &stored.object), *new))
     }
 }
 
@@ -249,15 +252,16 @@ impl Draft {
                 if let (Key::Nexthop(_), Some(stored)) = (key, tables.objects.get(key))
                     && let Object::Nexthop(nexthop) = stored.object.clone()
                 {
-                    match nexthop.action {
+                    match nexthop.action.has_members() {
                         // Its members first.
-                        spec::NexthopAction::Replicate(_) => groups.push(nexthop),
-                        _ => tables.resolve_one(&nexthop),
+                        true => groups.push(nexthop),
+                        false => tables.resolve_one(&nexthop),
                     }
                 }
             }
             groups.iter().for_each(|group| tables.resolve_one(group));
         }
+        tables.lend_addresses();
         if self.all_touched {
             self.touched.extend((0..tables.vrfs.bound()).map(VrfId));
         }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::checks::check_vif;
 use super::claims::{host, is_host};
-use super::groups::check_group;
 use super::{DEFAULT_MTU, Draft, Steps, device_name};
 use crate::counters::VifCounters;
 use crate::tables::bridge_port::BridgePort;
@@ -52,11 +51,11 @@ impl Draft {
                     self.arrival(&entry.to);
                     Arc::make_mut(&mut self.tables.labels).remove(&entry.label);
                 }
+                Object::Service(service) => self.withdraw_service(service, gone),
                 Object::AddressSet(_)
                 | Object::Policy(_)
                 | Object::FloatingIp(_)
-                | Object::SnatPool(_)
-                | Object::Service(_) => {}
+                | Object::SnatPool(_) => {}
                 Object::Mirror(mirror) if gone => self.withdraw_mirror(&mirror.name),
                 Object::Meter(meter) if gone => self.withdraw_meter(&meter.name),
                 Object::Mirror(_) | Object::Meter(_) => {}
@@ -169,11 +168,11 @@ impl Draft {
                         Arc::make_mut(&mut self.tables.labels).insert(entry.label, entry_of);
                     }
                 }
+                Object::Service(service) => self.install_service(service, refusals),
                 Object::AddressSet(_)
                 | Object::Policy(_)
                 | Object::FloatingIp(_)
-                | Object::SnatPool(_)
-                | Object::Service(_) => {}
+                | Object::SnatPool(_) => {}
                 Object::Mirror(mirror) => self.install_mirror(mirror, refusals),
                 Object::Meter(meter) => self.install_meter(meter),
             }
@@ -300,7 +299,7 @@ impl Draft {
                 }
             }
             NexthopAction::Tunnel(tunnel) => self.check_tunnel(tunnel, &key, refusals),
-            NexthopAction::Group(group) => check_group(group, &key, refusals),
+            NexthopAction::Group(group) => self.check_group(group, &key, refusals),
             NexthopAction::Host
             | NexthopAction::Discard
             | NexthopAction::Replicate(_)
@@ -364,6 +363,7 @@ impl Tables {
             mode: spec.mode,
             mac: spec.mac,
             gateways: spec.gateways.clone().into(),
+            policies: Default::default(),
             guarding: Default::default(),
             tcp_mss_clamp: spec.tcp_mss_clamp,
             epoch: 0,
@@ -396,6 +396,9 @@ impl Tables {
             vrf,
             mac: MacAddr::ZERO,
             addresses: spec.addresses.clone().into(),
+            loaned: old
+                .as_ref()
+                .map_or_else(Arc::default, |old| old.loaned.clone()),
             vlan: spec.vlan,
             mtu: DEFAULT_MTU,
             finishes_checksums: false,
@@ -406,6 +409,7 @@ impl Tables {
             },
             port: BridgePort::new(spec, old.as_ref().map(|old| &old.port)),
             link: old.as_ref().map(|old| old.link.clone()).unwrap_or_default(),
+            policies: Default::default(),
             guarding: Default::default(),
             is_guarded: false,
         };

@@ -12,10 +12,6 @@ use crate::tables::vip::{Vip, VipId};
 impl Draft {
     /// The virtual address at `prefix`, to enter something into; a new one if there is none. Only
     /// what is no machine's and no route's may be one.
-    #[expect(
-        dead_code,
-        reason = "until services, floating addresses and pools are installed"
-    )]
     pub(super) fn claim_vip(
         &mut self,
         vrf: &Name,
@@ -42,10 +38,6 @@ impl Draft {
     }
 
     /// Takes something out of the virtual address at `prefix`, and that away when it is empty.
-    #[expect(
-        dead_code,
-        reason = "until services, floating addresses and pools are installed"
-    )]
     pub(super) fn unclaim_vip(&mut self, vrf: &Name, prefix: IpNet, take: impl FnOnce(&mut Vip)) {
         let Some(Target::Vip(id)) = self.touch(vrf).and_then(|vrf| vrf.routes.get(prefix)) else {
             return;
