@@ -5,6 +5,7 @@
 
 pub mod affinity;
 mod ended;
+mod ids;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use affinity::Affinity;
 /// The state itself.
 #[derive(Debug, Default)]
 pub struct Shared {
+    /// Numbers for datagrams that get another source.
+    pub(crate) ids: ids::Ids,
     ledger: Ledger,
     /// Who has which backend.
     pub affinity: Affinity,
@@ -59,6 +62,7 @@ impl Shared {
     /// Empty; the secret keys its hashes.
     pub fn new(secret: [u64; 4]) -> Shared {
         Shared {
+            ids: ids::Ids::default(),
             affinity: Affinity::new(secret[0]),
             ledger: Ledger::default(),
             rules: Arc::default(),

@@ -26,6 +26,8 @@ pub(crate) struct Name {
 pub(crate) struct Datagram<S> {
     name: Name,
     owner: Owner,
+    /// Its identification, if it needs another one.
+    pub(crate) id: u16,
     /// When the first one came.
     pub(crate) since: Ticks,
     pub(crate) pieces: Pieces,
@@ -233,7 +235,7 @@ impl<S> Datagrams<S> {
     /// [`Self::in_the_way`] tells before.
     pub(crate) fn insert(
         &mut self,
-        hash: u64,
+        (hash, id): (u64, u16),
         name: Name,
         owner: Owner,
         now: Ticks,
@@ -248,6 +250,7 @@ impl<S> Datagrams<S> {
         self.entries[index as usize] = Some(Datagram {
             name,
             owner,
+            id,
             since: now,
             pieces: Pieces::default(),
             state,
@@ -321,7 +324,7 @@ mod tests {
 
     fn enter(table: &mut Datagrams<()>, id: u16, owner: Owner) -> u32 {
         let name = name(id);
-        let index = table.insert(hash(&name.key), name, owner, Ticks(0), ());
+        let index = table.insert((hash(&name.key), 0), name, owner, Ticks(0), ());
         index.expect("there is room")
     }
 
