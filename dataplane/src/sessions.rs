@@ -3,42 +3,161 @@
 //!
 //! Like learned MACs it belongs to all snapshots: to use it is no commit.
 
+pub mod allotment;
+mod bindings;
+mod chains;
+mod gauge;
+mod permits;
+pub mod ports;
+mod slots;
+mod sweeper;
+mod transport;
+
+use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ahash::RandomState;
+use flowtable::{FlowView, Ticks};
+
+pub use bindings::Bindings;
+pub use gauge::Usage;
+pub use sweeper::Sweeper;
+pub use transport::Transport;
 
 use crate::decide::sessions::{Asked, Binding, Bound};
-use crate::decide::{End, Sessions};
+use crate::decide::{End, Note, Sessions};
 use crate::reason::DropReason;
 use crate::stage::Context;
 use crate::tables::nat::PoolId;
 use crate::tables::service::ServiceId;
 
+/// Bindings that a node without a word about it has room for.
+const BINDINGS: usize = 1 << 16;
+
 /// The state itself.
-#[derive(Debug, Default)]
-pub struct Shared {}
+#[derive(Debug)]
+pub struct Shared {
+    secret: [u64; 4],
+    room: usize,
+    /// Made when there is a first pool.
+    bindings: OnceLock<Bindings>,
+    serials: AtomicU32,
+}
 
 /// The state as one worker uses it now.
 pub struct Live<'a> {
-    _shared: &'a Shared,
+    shared: &'a Shared,
+    context: Context<'a>,
 }
 
 impl Shared {
+    /// Empty, with room for so many bindings once there is a pool. The secret keys hashes and the
+    /// choice of ports.
+    pub fn new(secret: [u64; 4], room: usize) -> Shared {
+        Shared {
+            secret,
+            room,
+            bindings: OnceLock::new(),
+            serials: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.room
+    }
+
+    pub(crate) fn secret(&self) -> [u64; 4] {
+        self.secret
+    }
+
+    /// A number for anything, which nobody foretells who does not know the secret.
+    pub fn hash(&self, value: &impl Hash) -> u64 {
+        let [a, b, c, d] = self.secret;
+        RandomState::with_seeds(a, b, c, d).hash_one(value)
+    }
+
     /// For a worker's packets of this batch.
     pub fn live<'a>(&'a self, context: &Context<'a>) -> Live<'a> {
-        let _ = context;
-        Live { _shared: self }
+        Live {
+            shared: self,
+            context: *context,
+        }
+    }
+
+    /// Makes room for bindings, and a number for a new pool that no other ever has.
+    pub fn prepare(&self) -> u32 {
+        let [a, b, c, d] = self.secret;
+        let key = [a, b, c, d.rotate_left(17)];
+        self.bindings.get_or_init(|| Bindings::new(self.room, key));
+        self.serials.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The bindings of pools, once there was a pool.
+    pub fn bindings(&self) -> Option<&Bindings> {
+        self.bindings.get()
+    }
+
+    /// A flow is over: what it held is let go.
+    pub fn flow_ended(&self, flow: &FlowView) {
+        let note = Note::from_words(flow.note);
+        if note.binding != 0 {
+            self.let_go(note.binding, flow);
+        }
+    }
+
+    /// A flow holds another binding now, or holds the same once more.
+    pub fn let_go(&self, binding: u32, flow: &FlowView) {
+        let remote = match flow.reverse.dst_addr() == flow.forward.src_addr() {
+            false => (flow.reverse.src_addr(), flow.reverse.src_port()),
+            true => (flow.forward.src_addr(), flow.forward.src_port()),
+        };
+        let (addr, port) = remote;
+        if let Some(bindings) = self.bindings() {
+            bindings.end(binding, End { addr, port }, flow.last_seen);
+        }
+    }
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared::new([0; 4], BINDINGS)
+    }
+}
+
+impl Live<'_> {
+    fn now(&self) -> Ticks {
+        self.context.now
     }
 }
 
 impl Sessions for Live<'_> {
-    fn bind(&mut self, _asked: &Asked) -> Result<Binding, DropReason> {
-        Err(DropReason::SnatExhausted)
+    fn bind(&mut self, asked: &Asked) -> Result<Binding, DropReason> {
+        let pool = self.context.tables.pool(asked.pool);
+        let found = pool.zip(self.shared.bindings());
+        let (pool, bindings) = found.ok_or(DropReason::SnatExhausted)?;
+        bindings.bind(pool, asked, self.now())
     }
 
-    fn bound(&mut self, _: PoolId, _: u8, _: End, _: End) -> Result<Bound, DropReason> {
-        Err(DropReason::SnatUnknown)
+    fn bound(
+        &mut self,
+        pool: PoolId,
+        protocol: u8,
+        outside: End,
+        remote: End,
+    ) -> Result<Bound, DropReason> {
+        let pool = self.context.tables.pool(pool);
+        let found = pool.zip(self.shared.bindings());
+        let (pool, bindings) = found.ok_or(DropReason::SnatUnknown)?;
+        bindings.bound(pool, protocol, (outside, remote), self.now())
     }
 
-    fn release(&mut self, _id: u32) {}
+    fn release(&mut self, id: u32) {
+        if let Some(bindings) = self.shared.bindings() {
+            bindings.release(id);
+        }
+    }
 
     fn backend_of(&mut self, _service: ServiceId, _client: IpAddr) -> Option<End> {
         None

@@ -4,7 +4,7 @@
 //!
 //! Nothing is taken from [`Sessions`] before the policies have let the flow through.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::sessions::Step;
 use super::{Decision, End, Headers, Note, Refused, Sessions, Way, group, ingress_of, nat, policy};
@@ -35,6 +35,10 @@ pub(super) struct Walk<'a> {
     /// The destination that policies see, if that is another one: that of a packet to be translated
     /// between the families.
     pub(super) seen_dst: Option<End>,
+    /// The destination is whose a pool's address and port are.
+    pub(super) through_pool: bool,
+    /// What stands before IPv4 addresses where an IPv6 machine is to see them.
+    pub(super) embedding: Option<Ipv6Addr>,
     /// How the source is to be translated, by the first network it left its own for.
     pub(super) outward: Option<Outward>,
     /// What has been taken from the sessions.
@@ -71,6 +75,8 @@ pub(super) fn decide(
         vrf,
         dst: headers.destination(),
         seen_dst: None,
+        through_pool: false,
+        embedding: None,
         outward: None,
         note: Note::default(),
     };

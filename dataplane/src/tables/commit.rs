@@ -12,6 +12,7 @@ mod claims;
 mod effects;
 mod groups;
 mod leads;
+mod nat;
 mod uses;
 mod vips;
 
@@ -93,6 +94,7 @@ impl Tables {
         draft.unlead(&steps);
         draft.withdraw(&steps);
         draft.install(&steps, &mut refusals);
+        draft.refresh_nat(&steps, &mut refusals);
         draft.lead(&steps);
         checks::check_devices(&steps, &mut refusals);
         draft.check_router_macs(&steps, &mut refusals);

@@ -39,7 +39,7 @@ use bridge_port::BridgePort;
 use learned::Learned;
 use link::LinkState;
 use lpm::Lpm;
-use nat::{Floating, FloatingId, Pool, PoolId};
+use nat::{Floating, FloatingId, Outwards, Pool, PoolId};
 use neighbour::Neighbour;
 use replicate::Group;
 use router::Advertised;
@@ -97,6 +97,8 @@ pub struct Tables {
     gateways: imbl::HashMap<NexthopId, spec::NexthopAction>,
     /// How many objects lead from a network into another.
     leads: imbl::HashMap<(VrfId, VrfId), u32>,
+    /// By the network that packets leave and the one they enter.
+    outwards: imbl::HashMap<(VrfId, VrfId), Arc<Outwards>>,
     /// How many fabric vifs have this address, or are on this link.
     uplink_prefixes: imbl::HashMap<IpNet, u32>,
     underlay: Arc<Underlay>,
@@ -245,6 +247,8 @@ pub struct Underlay {
     hosts: Vec<(VifId, VifId)>,
     /// Addresses of the fabric vifs.
     pub addresses: Vec<(IpAddr, VifId)>,
+    /// Addresses of fabric vifs that pools have ports of.
+    pub pools: Vec<(IpAddr, PoolId)>,
     /// In order, so that what is done to all of them is done in the same order in every run.
     neighbours: BTreeMap<(VifId, IpAddr), Arc<Neighbour>>,
     /// What is known of the ways that tunnels take.
@@ -264,6 +268,8 @@ struct Names {
     vrfs: imbl::HashMap<Name, VrfId>,
     vifs: imbl::HashMap<Name, VifId>,
     nexthops: imbl::HashMap<Name, NexthopId>,
+    floatings: imbl::HashMap<Name, FloatingId>,
+    pools: imbl::HashMap<Name, PoolId>,
     /// By the device's own name: the part before the first comma.
     devices: imbl::HashMap<Arc<str>, Name>,
 }
@@ -285,6 +291,7 @@ impl Tables {
             pools: Slab::new(),
             gateways: imbl::HashMap::new(),
             leads: imbl::HashMap::new(),
+            outwards: imbl::HashMap::new(),
             uplink_prefixes: imbl::HashMap::new(),
             vnis: Arc::default(),
             labels: Arc::default(),
@@ -304,6 +311,16 @@ impl Tables {
     pub fn with_secret(self, secret: [u64; 4]) -> Tables {
         Tables {
             learned: Arc::new(Learned::new(secret)),
+            sessions: Arc::new(Shared::new(secret, self.sessions.room())),
+            ..self
+        }
+    }
+
+    /// The same with room for so many bindings of pools; to be said before the first pool.
+    #[must_use]
+    pub fn with_bindings(self, room: usize) -> Tables {
+        Tables {
+            sessions: Arc::new(Shared::new(self.sessions.secret(), room)),
             ..self
         }
     }
@@ -371,6 +388,11 @@ impl Tables {
     /// All pools, by index.
     pub fn pools(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
         self.pools.iter().map(|(id, pool)| (PoolId(id), &**pool))
+    }
+
+    /// What sources become on their way from a network into another.
+    pub fn outwards(&self, from: VrfId, to: VrfId) -> Option<&Outwards> {
+        self.outwards.get(&(from, to)).map(|outwards| &**outwards)
     }
 
     /// The pool with this index.

@@ -54,11 +54,11 @@ impl Draft {
                 }
                 Object::AddressSet(_)
                 | Object::Policy(_)
-                | Object::FloatingIp(_)
-                | Object::SnatPool(_)
                 | Object::Service(_)
                 | Object::Mirror(_)
                 | Object::Meter(_) => {}
+                Object::FloatingIp(floating) => self.withdraw_floating(floating, gone),
+                Object::SnatPool(pool) => self.withdraw_pool(pool, gone),
             }
         }
     }
@@ -170,11 +170,11 @@ impl Draft {
                 }
                 Object::AddressSet(_)
                 | Object::Policy(_)
-                | Object::FloatingIp(_)
-                | Object::SnatPool(_)
                 | Object::Service(_)
                 | Object::Mirror(_)
                 | Object::Meter(_) => {}
+                Object::FloatingIp(floating) => self.install_floating(floating, refusals),
+                Object::SnatPool(pool) => self.install_pool(pool, refusals),
             }
         }
     }

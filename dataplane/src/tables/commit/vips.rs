@@ -12,10 +12,6 @@ use crate::tables::vip::{Vip, VipId};
 impl Draft {
     /// The virtual address at `prefix`, to enter something into; a new one if there is none. Only
     /// what is no machine's and no route's may be one.
-    #[expect(
-        dead_code,
-        reason = "until services, floating addresses and pools are installed"
-    )]
     pub(super) fn claim_vip(
         &mut self,
         vrf: &Name,
@@ -42,10 +38,6 @@ impl Draft {
     }
 
     /// Takes something out of the virtual address at `prefix`, and that away when it is empty.
-    #[expect(
-        dead_code,
-        reason = "until services, floating addresses and pools are installed"
-    )]
     pub(super) fn unclaim_vip(&mut self, vrf: &Name, prefix: IpNet, take: impl FnOnce(&mut Vip)) {
         let Some(Target::Vip(id)) = self.touch(vrf).and_then(|vrf| vrf.routes.get(prefix)) else {
             return;
@@ -70,7 +62,7 @@ impl Draft {
             }
             Object::FloatingIp(floating) => floating.vrf == *vrf && floating.address == prefix,
             Object::SnatPool(pool) => {
-                let is_outside = pool.outside_vrf == *vrf && pool.addresses.contains(&prefix);
+                let is_outside = pool.outside_vrf == *vrf && pool.addresses.iter().any(|net| net.contains(&prefix));
                 let is_nat64 = pool.nat64_prefix.map(IpNet::V6) == Some(prefix);
                 is_outside || is_nat64 && pool.vrf == *vrf
             }
