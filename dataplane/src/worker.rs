@@ -217,13 +217,16 @@ impl<B: Buffer> Worker<B> {
             Role::Fabric => stage::fabric::run(&context, burst),
             Role::Host => stage::host::run(&context, burst),
         }
-        stage::fragments::run(&context, burst, &mut self.fragments);
         let mut exits = Exits {
             outbox: &mut self.outbox,
             waiting: &mut self.waiting,
             pool: &mut *self.pool,
             errors: &mut self.errors,
         };
+        if vif.is_guarded {
+            stage::guard::egress(&context, burst, &mut exits);
+        }
+        stage::fragments::run(&context, burst, &mut self.fragments);
         onward(&context, burst, &mut exits);
         while let Some(vif) = self.fragments.release(tables, burst) {
             onward(&Context { vif, ..context }, burst, &mut exits);

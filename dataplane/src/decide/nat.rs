@@ -55,9 +55,21 @@ pub(super) fn pool_inward(
         sessions.step(Step::Pool(id, walk.dst));
         return walk.enter(pool.outside_vrf);
     }
-    let remote = walk.headers.source();
+    // Of a hairpin the source first: it is by its address outside that it is let in (RFC 4787 REQ-9
+    // a), and what is sent to it from there is let in from now on, whatever becomes of this packet.
+    let remote = match walk.outward {
+        None => walk.headers.source(),
+        Some(Outward::Floating(addr)) => End {
+            addr,
+            ..walk.headers.source()
+        },
+        Some(Outward::Pool(own)) => bind(walk, own, sessions)?,
+    };
     let bound = sessions.bound(id, walk.headers.protocol, walk.dst, remote)?;
-    walk.hold(bound.id, sessions);
+    match walk.note.binding {
+        0 => walk.hold(bound.id, sessions),
+        _ => sessions.release(bound.id),
+    }
     walk.dst = bound.inside;
     walk.through_pool = true;
     if let Some(prefix) = pool.nat64_prefix {
@@ -99,6 +111,7 @@ pub(super) fn bind(
         remote: walk.dst,
     })?;
     walk.hold(binding.id, sessions);
+    walk.bound = Some(binding.outside);
     sessions.step(Step::Pool(pool, binding.outside));
     Ok(binding.outside)
 }
@@ -106,7 +119,9 @@ pub(super) fn bind(
 /// An IPv4 address as IPv6 machines behind a NAT64 see it (RFC 6052 §2.2, 96 bits).
 pub(super) fn embedded(prefix: Ipv6Addr, addr: IpAddr) -> IpAddr {
     match addr {
-        IpAddr::V4(addr) => Ipv6Addr::from_bits(prefix.to_bits() | u128::from(addr.to_bits())).into(),
+        IpAddr::V4(addr) => {
+            Ipv6Addr::from_bits(prefix.to_bits() | u128::from(addr.to_bits())).into()
+        }
         IpAddr::V6(_) => addr,
     }
 }

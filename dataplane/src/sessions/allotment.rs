@@ -67,8 +67,7 @@ impl Allotment {
         (block_size, ports_per_vif): (u16, u32),
         old: Option<&Allotment>,
     ) -> Allotment {
-        let same_blocks =
-            old.is_some_and(|old| old.block_size == block_size && old.ports == ports);
+        let same_blocks = old.is_some_and(|old| old.block_size == block_size && old.ports == ports);
         let address = |addr: IpAddr| {
             let kept = old.and_then(|old| old.address(addr));
             let count = match block_size {
@@ -82,7 +81,9 @@ impl Allotment {
             Address {
                 addr,
                 ports: kept.map(|kept| kept.ports.clone()).unwrap_or_default(),
-                blocks: (0..count as usize).map(|at| AtomicU64::new(word(at))).collect(),
+                blocks: (0..count as usize)
+                    .map(|at| AtomicU64::new(word(at)))
+                    .collect(),
             }
         };
         let hosts: BTreeSet<IpAddr> = addresses.iter().flat_map(|net| every(*net)).collect();
@@ -292,7 +293,9 @@ fn len(ports: &RangeInclusive<u16>) -> u32 {
 pub fn every(net: IpNet) -> impl Iterator<Item = IpAddr> {
     let count = count(net).min(MAX_ADDRESSES);
     (0..count).map(move |at| match net.network() {
-        IpAddr::V4(first) => IpAddr::from(std::net::Ipv4Addr::from_bits(first.to_bits() + at as u32)),
+        IpAddr::V4(first) => {
+            IpAddr::from(std::net::Ipv4Addr::from_bits(first.to_bits() + at as u32))
+        }
         IpAddr::V6(first) => IpAddr::from(std::net::Ipv6Addr::from_bits(first.to_bits() + at)),
     })
 }

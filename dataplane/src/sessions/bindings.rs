@@ -153,7 +153,10 @@ impl Bindings {
         let transport = slot.bond().transport;
         let due = last_seen.after(transport.linger_ms(remote.port));
         let index = id - 1;
-        for filtering in [Filtering::AddressDependent, Filtering::AddressAndPortDependent] {
+        for filtering in [
+            Filtering::AddressDependent,
+            Filtering::AddressAndPortDependent,
+        ] {
             if let Some(tag) = self.tag(filtering, index, slot.turn(), remote) {
                 self.permits.end(tag, due);
             }

@@ -6,7 +6,7 @@ use super::transport::Transport;
 
 /// Counters of one pool, which all its forms share over commits.
 #[derive(Debug, Default)]
-pub struct Gauge {
+pub(super) struct Gauge {
     used: [AtomicU32; 3],
     high_water: [AtomicU32; 3],
     refused: AtomicU64,
@@ -48,7 +48,11 @@ impl Gauge {
         let less = |used: u32| used.checked_sub(1);
         let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
         let _ = self.used[transport as usize].fetch_update(set, get, less);
-        let most = self.used.iter().map(|used| used.load(Ordering::Relaxed)).max();
+        let most = self
+            .used
+            .iter()
+            .map(|used| used.load(Ordering::Relaxed))
+            .max();
         if u64::from(most.unwrap_or(0)) * 10 <= u64::from(limit) * 7 {
             self.alarmed.store(false, Ordering::Relaxed);
         }
@@ -60,9 +64,8 @@ impl Gauge {
     }
 
     pub(super) fn read(&self, limit: u32) -> Usage {
-        let all = |counts: &[AtomicU32; 3]| {
-            std::array::from_fn(|at| counts[at].load(Ordering::Relaxed))
-        };
+        let all =
+            |counts: &[AtomicU32; 3]| std::array::from_fn(|at| counts[at].load(Ordering::Relaxed));
         Usage {
             used: all(&self.used),
             high_water: all(&self.high_water),

@@ -223,7 +223,11 @@ mod tests {
     #[test]
     fn low_ports_stay_low_and_high_ones_high() {
         let ports = Ports::new();
-        let low = take_all(&ports, Transport::Tcp, &Wish::for_port(Transport::Tcp, 80, &(1..=1030)));
+        let low = take_all(
+            &ports,
+            Transport::Tcp,
+            &Wish::for_port(Transport::Tcp, 80, &(1..=1030)),
+        );
         assert_eq!(low.len(), 1030);
         assert!(low[..1023].iter().all(|port| *port < 1024));
         let ports = Ports::new();

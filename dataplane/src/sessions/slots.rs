@@ -93,7 +93,9 @@ impl Slots {
 
     /// One more than the highest that was ever used.
     pub(super) fn bound(&self) -> u32 {
-        self.fresh.load(Ordering::Relaxed).min(self.slots.len() as u32)
+        self.fresh
+            .load(Ordering::Relaxed)
+            .min(self.slots.len() as u32)
     }
 
     /// A slot for the caller alone.
@@ -276,12 +278,18 @@ mod tests {
         for bond in [
             bond("10.0.0.1", "198.51.100.255"),
             bond("2001:db8::1", "198.51.100.255"),
-            Bond { vif: None, ..bond("fd00::ffff", "2001:db8:ffff::1") },
+            Bond {
+                vif: None,
+                ..bond("fd00::ffff", "2001:db8:ffff::1")
+            },
         ] {
             slot.fill(&bond, Ticks(77));
             assert_eq!(slot.bond(), bond);
             let life = slot.life();
-            assert_eq!((life.holders, life.phase, life.due), (1, Phase::Live, Ticks(77)));
+            assert_eq!(
+                (life.holders, life.phase, life.due),
+                (1, Phase::Live, Ticks(77))
+            );
         }
     }
 
@@ -290,7 +298,12 @@ mod tests {
         for phase in [Phase::Gone, Phase::Live, Phase::Resting] {
             for used in [false, true] {
                 let due = Ticks(u32::MAX - 1);
-                let life = Life { holders: (1 << 29) - 1, phase, used, due };
+                let life = Life {
+                    holders: (1 << 29) - 1,
+                    phase,
+                    used,
+                    due,
+                };
                 assert_eq!(Life::from_bits(life.to_bits()), life);
             }
         }

@@ -10,6 +10,7 @@ pub mod fabric;
 pub mod flow;
 pub mod forward;
 pub mod fragments;
+pub mod guard;
 pub mod host;
 pub mod learn;
 pub mod offload;
@@ -70,6 +71,8 @@ pub struct Lane {
     pub exit: u16,
     /// Its flow is to be looked at again, in `Burst::hits`.
     pub is_special: bool,
+    /// It is a mirror's copy, of which there is no other.
+    pub is_copy: bool,
     /// Where it came from.
     pub ingress: Ingress,
     /// Tells flows apart: tunnel source ports and flow labels come from it.

@@ -26,6 +26,7 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
             vrf: context.vif.vrf,
             exit: Lane::SAME,
             is_special: false,
+            is_copy: false,
             ingress: Ingress::vif(context.vif.id),
             entropy: 0,
             direct: None,

@@ -60,7 +60,7 @@ fn is_eligible(tables: &Tables, member: NexthopId, lane: &Lane) -> bool {
 
 /// The same bytes in a buffer of their own. This reads the payload, so only a
 /// frame in one piece can be copied.
-fn copy<B: Buffer>(packet: &B, pool: &mut dyn Pool<B>) -> Result<B, DropReason> {
+pub(super) fn copy<B: Buffer>(packet: &B, pool: &mut dyn Pool<B>) -> Result<B, DropReason> {
     let bytes = packet.bytes();
     if bytes.len() < packet.len() {
         return Err(DropReason::CopyTooBig);

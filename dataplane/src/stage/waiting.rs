@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use encap::{Buffer, EthernetHeader, Inner};
+use encap::{Buffer, EthernetHeader, Inner, MacAddr};
 use flowtable::Ticks;
 
 use super::outbox::Outbox;
@@ -36,13 +36,22 @@ struct Held<B> {
     packet: B,
     /// Of the vif it came from.
     counters: Arc<VifCounters>,
-    tunnel: Arc<Tunnel>,
+    way: Way,
     decided: Decided,
     inner: Inner,
     since: Ticks,
 }
 
-/// Why it takes that tunnel; asked again after a commit.
+/// How a packet goes on once the neighbour is known.
+#[derive(Clone)]
+pub enum Way {
+    /// Through a tunnel.
+    Tunnel(Arc<Tunnel>),
+    /// As it is, to this neighbour.
+    Plain(Arc<Neighbour>),
+}
+
+/// Why it takes that way; asked again after a commit.
 struct Decided {
     nexthop: NexthopId,
     layer: Layer,
@@ -71,7 +80,7 @@ impl<B: Buffer> Waiting<B> {
         &mut self,
         context: &Context,
         lane: &Lane,
-        (nexthop, tunnel): (NexthopId, &Arc<Tunnel>),
+        (nexthop, way): (NexthopId, Way),
         layer: Layer,
         inner: Inner,
         packet: B,
@@ -80,11 +89,13 @@ impl<B: Buffer> Waiting<B> {
         if self.packets.is_empty() {
             self.generation = context.tables.generation();
         }
-        let vrf = context
-            .tables
-            .vrf(lane.exit_vrf())
-            .ok_or(DropReason::VifGone)?;
-        let neighbour = &tunnel.paths.choose(lane.entropy).neighbour;
+        let vrf = match way {
+            Way::Tunnel(_) => lane.exit_vrf(),
+            // All tenants leave by the underlay: each has room of its own.
+            Way::Plain(_) => lane.vrf,
+        };
+        let vrf = context.tables.vrf(vrf).ok_or(DropReason::VifGone)?;
+        let neighbour = way.neighbour(lane.entropy);
         let alike = |held: &&Held<B>| {
             held.decided.vrf == vrf.id && Arc::ptr_eq(held.neighbour(), neighbour)
         };
@@ -97,7 +108,7 @@ impl<B: Buffer> Waiting<B> {
         self.packets.push_back(Held {
             packet,
             counters: context.vif.counters.clone(),
-            tunnel: tunnel.clone(),
+            way,
             decided: Decided {
                 nexthop,
                 layer,
@@ -158,20 +169,16 @@ impl<B: Buffer> Waiting<B> {
             let Some(mut held) = self.packets.pop_front() else {
                 return;
             };
-            let path = held.tunnel.paths.choose(held.inner.entropy);
-            let Some(uplink) = tables.vif(path.egress) else {
+            let neighbour = held.neighbour();
+            let Some(uplink) = tables.vif(neighbour.vif) else {
                 held.drop_where_it_came_from(DropReason::VifGone, worker);
                 continue;
             };
-            let outcome = match path.neighbour.mac() {
-                Some(mac) => path
-                    .header
-                    .push(&mut held.packet, mac, &held.inner)
-                    .map_err(DropReason::from)
-                    .and_then(|()| {
-                        let pushed = outbox.push(tables, uplink.id, held.packet);
-                        pushed.map_err(|_packet| DropReason::VifGone)
-                    }),
+            let outcome = match neighbour.mac() {
+                Some(mac) => held.finish(mac, uplink.mac).and_then(|()| {
+                    let pushed = outbox.push(tables, uplink.id, held.packet);
+                    pushed.map_err(|_packet| DropReason::VifGone)
+                }),
                 None if now.since(held.since) < MAX_WAIT_MS => {
                     self.packets.push_back(held);
                     continue;
@@ -184,7 +191,7 @@ impl<B: Buffer> Waiting<B> {
         }
     }
 
-    /// After a commit: gives every packet its tunnel as it is now, and drops
+    /// After a commit: gives every packet its way as it is now, and drops
     /// those that would go elsewhere or nowhere.
     fn decide_again(&mut self, tables: &Tables, worker: usize) {
         self.generation = tables.generation();
@@ -192,9 +199,9 @@ impl<B: Buffer> Waiting<B> {
             let Some(mut held) = self.packets.pop_front() else {
                 return;
             };
-            match held.tunnel_now(tables) {
-                Ok(tunnel) => {
-                    held.tunnel = tunnel.clone();
+            match held.way_now(tables) {
+                Ok(way) => {
+                    held.way = way;
                     self.packets.push_back(held);
                 }
                 Err(reason) => held.drop_where_it_came_from(reason, worker),
@@ -205,23 +212,48 @@ impl<B: Buffer> Waiting<B> {
 
 impl<B: Buffer> Held<B> {
     fn neighbour(&self) -> &Arc<Neighbour> {
-        &self.tunnel.paths.choose(self.inner.entropy).neighbour
+        self.way.neighbour(self.inner.entropy)
     }
 
-    /// The tunnel that the network's routes or bridge entries lead to now, if it
+    /// Puts on what depends on the neighbour.
+    fn finish(&mut self, mac: MacAddr, own: MacAddr) -> Result<(), DropReason> {
+        match &self.way {
+            Way::Tunnel(tunnel) => {
+                let path = tunnel.paths.choose(self.inner.entropy);
+                path.header.push(&mut self.packet, mac, &self.inner)?;
+            }
+            Way::Plain(_) => encap::rewrite::set_macs(self.packet.bytes_mut(), 0, mac, own),
+        }
+        Ok(())
+    }
+
+    /// The way that the network's routes or bridge entries lead to now, if it
     /// is still the same tunnel: its headers are as if it were, inside too.
-    fn tunnel_now<'a>(&self, tables: &'a Tables) -> Result<&'a Arc<Tunnel>, DropReason> {
+    fn way_now(&self, tables: &Tables) -> Result<Way, DropReason> {
         let vrf = tables
             .vrf(self.decided.vrf)
             .filter(|vrf| vrf.name == self.decided.vrf_name)
             .ok_or(DropReason::NexthopChanged)?;
-        let nexthop = match vrf.epoch == self.decided.epoch {
-            true => Some(self.decided.nexthop),
-            false => self.leads_to(vrf),
+        let same = (vrf.epoch == self.decided.epoch).then_some(self.decided.nexthop);
+        let nexthop = match (same, &self.way) {
+            (Some(same), _) => Some(same),
+            (None, Way::Tunnel(_)) => self.leads_to(vrf),
+            // Translated for what may be another network now.
+            (None, Way::Plain(_)) => None,
         };
-        match nexthop.and_then(|nexthop| tables.nexthop(nexthop)) {
-            Some(Nexthop::Tunnel(tunnel)) if tunnel.spec == self.tunnel.spec => Ok(tunnel),
-            Some(Nexthop::Unreachable) => Err(DropReason::NoUnderlayRoute),
+        match (
+            nexthop.and_then(|nexthop| tables.nexthop(nexthop)),
+            &self.way,
+        ) {
+            (Some(Nexthop::Tunnel(now)), Way::Tunnel(tunnel)) if now.spec == tunnel.spec => {
+                Ok(Way::Tunnel(now.clone()))
+            }
+            (Some(Nexthop::Neighbour(now)), Way::Plain(neighbour))
+                if (now.vif, now.addr) == (neighbour.vif, neighbour.addr) =>
+            {
+                Ok(Way::Plain(now.clone()))
+            }
+            (Some(Nexthop::Unreachable), Way::Tunnel(_)) => Err(DropReason::NoUnderlayRoute),
             _ => Err(DropReason::NexthopChanged),
         }
     }
@@ -245,6 +277,16 @@ impl<B: Buffer> Held<B> {
 
     fn drop_where_it_came_from(self, reason: DropReason, worker: usize) {
         self.counters.block(worker).dropped(reason, 1);
+    }
+}
+
+impl Way {
+    /// Who takes packets with this entropy.
+    fn neighbour(&self, entropy: u32) -> &Arc<Neighbour> {
+        match self {
+            Way::Tunnel(tunnel) => &tunnel.paths.choose(entropy).neighbour,
+            Way::Plain(neighbour) => neighbour,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod checks;
 mod claims;
 mod effects;
 mod groups;
+mod guards;
 mod leads;
 mod nat;
 mod uses;
@@ -96,6 +97,7 @@ impl Tables {
         draft.install(&steps, &mut refusals);
         draft.refresh_nat(&steps, &mut refusals);
         draft.lead(&steps);
+        draft.resolve_guards(&steps);
         checks::check_devices(&steps, &mut refusals);
         draft.check_router_macs(&steps, &mut refusals);
         draft.check_standing_tunnels(&steps, &mut refusals);

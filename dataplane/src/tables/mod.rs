@@ -12,6 +12,7 @@ mod host;
 pub mod learned;
 pub mod link;
 pub mod lpm;
+pub mod meter;
 pub mod nat;
 pub mod neighbour;
 pub mod path;
@@ -39,6 +40,7 @@ use bridge_port::BridgePort;
 use learned::Learned;
 use link::LinkState;
 use lpm::Lpm;
+use meter::{Guarding, Meter, MeterId, Mirror, MirrorId};
 use nat::{Floating, FloatingId, Outwards, Pool, PoolId};
 use neighbour::Neighbour;
 use replicate::Group;
@@ -91,6 +93,8 @@ pub struct Tables {
     vips: Slab<Vip>,
     floatings: Slab<Floating>,
     pools: Slab<Pool>,
+    meters: Slab<Meter>,
+    mirrors: Slab<Mirror>,
     vnis: Arc<FastMap<Vni, Arrival>>,
     labels: Arc<FastMap<Label, LabelEntry>>,
     /// The nexthops that underlay routes can lead to: neighbours and groups of them.
@@ -144,8 +148,8 @@ pub struct Vrf {
     pub flood: Option<NexthopId>,
     /// Learns MACs from frames.
     pub learning: bool,
-    /// A meter or a mirror is held against its flows.
-    pub is_guarded: bool,
+    /// What is held against every packet of its vifs.
+    pub guarding: Guarding,
     /// What the router says of itself; `None`: nothing.
     pub advertised: Option<Arc<Advertised>>,
 }
@@ -210,6 +214,10 @@ pub struct Vif {
     pub port: BridgePort,
     /// Whether its link carries packets.
     pub link: Arc<LinkState>,
+    /// What is held against every packet.
+    pub guarding: Guarding,
+    /// Something is, by itself or by its vrf.
+    pub is_guarded: bool,
 }
 
 /// What to do with a packet, resolved.
@@ -270,6 +278,8 @@ struct Names {
     nexthops: imbl::HashMap<Name, NexthopId>,
     floatings: imbl::HashMap<Name, FloatingId>,
     pools: imbl::HashMap<Name, PoolId>,
+    meters: imbl::HashMap<Name, MeterId>,
+    mirrors: imbl::HashMap<Name, MirrorId>,
     /// By the device's own name: the part before the first comma.
     devices: imbl::HashMap<Arc<str>, Name>,
 }
@@ -289,6 +299,8 @@ impl Tables {
             vips: Slab::new(),
             floatings: Slab::new(),
             pools: Slab::new(),
+            meters: Slab::new(),
+            mirrors: Slab::new(),
             gateways: imbl::HashMap::new(),
             leads: imbl::HashMap::new(),
             outwards: imbl::HashMap::new(),
@@ -395,6 +407,21 @@ impl Tables {
         self.outwards.get(&(from, to)).map(|outwards| &**outwards)
     }
 
+    /// The meter with this index.
+    pub fn meter(&self, id: MeterId) -> Option<&Meter> {
+        self.meters.get(id.0).map(|meter| &**meter)
+    }
+
+    /// All meters, by index.
+    pub fn meters(&self) -> impl Iterator<Item = &Meter> {
+        self.meters.iter().map(|(_, meter)| &**meter)
+    }
+
+    /// The mirror with this index.
+    pub fn mirror(&self, id: MirrorId) -> Option<&Mirror> {
+        self.mirrors.get(id.0).map(|mirror| &**mirror)
+    }
+
     /// The pool with this index.
     pub fn pool(&self, id: PoolId) -> Option<&Pool> {
         self.pools.get(id.0).map(|pool| &**pool)
@@ -452,6 +479,18 @@ impl Tables {
             .map(|(name, _)| name.clone())
     }
 
+    /// The members of a group that routes of the underlay lead to.
+    pub fn gateway_members(&self, group: NexthopId) -> impl Iterator<Item = NexthopId> {
+        let members = match self.gateways.get(&group) {
+            Some(spec::NexthopAction::Group(group)) => &group.members[..],
+            _ => &[],
+        };
+        let ids = members
+            .iter()
+            .map(|member| self.names.nexthops.get(&member.nexthop));
+        ids.flatten().copied()
+    }
+
     /// The fabric side.
     #[inline]
     pub fn underlay(&self) -> &Underlay {
@@ -500,6 +539,13 @@ impl Underlay {
     /// True if whether this neighbour answers decides which path flows take.
     pub fn is_watched(&self, neighbour: &Neighbour) -> bool {
         self.watched.contains(&(neighbour.vif, neighbour.addr))
+    }
+
+    /// The pool that has ports of this address of a fabric vif.
+    #[inline]
+    pub fn pool_at(&self, addr: IpAddr) -> Option<PoolId> {
+        let mut pools = self.pools.iter();
+        pools.find(|(own, _)| *own == addr).map(|(_, pool)| *pool)
     }
 
     /// True if a fabric vif has this address.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::spec::{Filtering, Name};
 use super::lpm::Lpm;
+use super::spec::{Filtering, Name};
 use super::{VifId, VrfId};
 use crate::sessions::allotment::Allotment;
 

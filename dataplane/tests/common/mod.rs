@@ -333,13 +333,28 @@ pub fn net(text: &str) -> ipnet::IpNet {
 
 /// A UDP packet with 5 bytes of payload, of either family, built by etherparse.
 pub fn udp(src: (MacAddr, &str), dst: (MacAddr, &str), ttl: u8) -> Vec<u8> {
+    udp_ports(src, dst, ttl, (1111, 2222))
+}
+
+/// What the receiver of [`udp`] answers.
+pub fn udp_answer(src: (MacAddr, &str), dst: (MacAddr, &str), ttl: u8) -> Vec<u8> {
+    udp_ports(src, dst, ttl, (2222, 1111))
+}
+
+/// The same with other ports, source first.
+pub fn udp_ports(
+    src: (MacAddr, &str),
+    dst: (MacAddr, &str),
+    ttl: u8,
+    ports: (u16, u16),
+) -> Vec<u8> {
     let link = PacketBuilder::ethernet2(src.0.0, dst.0.0);
     let network = match (ip(src.1), ip(dst.1)) {
         (IpAddr::V4(a), IpAddr::V4(b)) => link.ipv4(a.octets(), b.octets(), ttl),
         (IpAddr::V6(a), IpAddr::V6(b)) => link.ipv6(a.octets(), b.octets(), ttl),
         _ => panic!("one family"),
     };
-    let builder = network.udp(1111, 2222);
+    let builder = network.udp(ports.0, ports.1);
     let mut frame = Vec::new();
     builder.write(&mut frame, b"hello").expect("it fits");
     frame

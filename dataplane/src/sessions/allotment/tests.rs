@@ -26,7 +26,10 @@ fn a_vif_gets_no_more_than_its_limit_and_others_still_theirs() {
     assert_eq!(pool.take(&claim(3, 99)), Err(DropReason::SnatPortLimit));
     assert!(pool.take(&claim(4, 99)).is_ok());
     let usage = pool.usage();
-    assert_eq!((usage.used, usage.refused, usage.limit), ([11, 0, 0], 11, 2048));
+    assert_eq!(
+        (usage.used, usage.refused, usage.limit),
+        ([11, 0, 0], 11, 2048)
+    );
 }
 
 #[test]
@@ -48,14 +51,18 @@ fn a_block_is_one_vifs_until_its_last_port_comes_back() {
         pool.leave(Some(VifId(2)));
         pool.give_back(Transport::Tcp, Some(VifId(2)), *end);
     }
-    let end = pool.take(&claim(9, 0)).expect("the block that was given back");
+    let end = pool
+        .take(&claim(9, 0))
+        .expect("the block that was given back");
     assert!(given[2].iter().any(|was| was.port == end.port));
 }
 
 #[test]
 fn with_a_limit_of_ports_a_vif_may_have_several_blocks() {
     let pool = allotment(1024..=1024 + 4 * 64 - 1, (64, 100));
-    let got = (0..200).filter(|n| pool.take(&claim(1, *n)).is_ok()).count();
+    let got = (0..200)
+        .filter(|n| pool.take(&claim(1, *n)).is_ok())
+        .count();
     assert_eq!(got, 100);
     assert_eq!(pool.take(&claim(1, 7)), Err(DropReason::SnatPortLimit));
 }
@@ -75,6 +82,12 @@ fn a_new_form_keeps_what_is_given_out() {
     assert!(new.is_taken(Transport::Tcp, end) && new.has(end));
     assert_eq!(new.take(&claim(2, 1)), Err(DropReason::SnatExhausted));
     assert_eq!(new.usage().used, [1, 0, 0]);
-    let other = Claim { address: u64::MAX, ..claim(2, 1) };
-    assert_eq!(new.take(&other).map(|end| end.addr), Ok("198.51.100.8".parse().expect("it is")));
+    let other = Claim {
+        address: u64::MAX,
+        ..claim(2, 1)
+    };
+    assert_eq!(
+        new.take(&other).map(|end| end.addr),
+        Ok("198.51.100.8".parse().expect("it is"))
+    );
 }

@@ -52,11 +52,10 @@ impl Draft {
                     self.arrival(&entry.to);
                     Arc::make_mut(&mut self.tables.labels).remove(&entry.label);
                 }
-                Object::AddressSet(_)
-                | Object::Policy(_)
-                | Object::Service(_)
-                | Object::Mirror(_)
-                | Object::Meter(_) => {}
+                Object::AddressSet(_) | Object::Policy(_) | Object::Service(_) => {}
+                Object::Mirror(mirror) if gone => self.withdraw_mirror(&mirror.name),
+                Object::Meter(meter) if gone => self.withdraw_meter(&meter.name),
+                Object::Mirror(_) | Object::Meter(_) => {}
                 Object::FloatingIp(floating) => self.withdraw_floating(floating, gone),
                 Object::SnatPool(pool) => self.withdraw_pool(pool, gone),
             }
@@ -168,11 +167,9 @@ impl Draft {
                         Arc::make_mut(&mut self.tables.labels).insert(entry.label, entry_of);
                     }
                 }
-                Object::AddressSet(_)
-                | Object::Policy(_)
-                | Object::Service(_)
-                | Object::Mirror(_)
-                | Object::Meter(_) => {}
+                Object::AddressSet(_) | Object::Policy(_) | Object::Service(_) => {}
+                Object::Mirror(mirror) => self.install_mirror(mirror, refusals),
+                Object::Meter(meter) => self.install_meter(meter),
                 Object::FloatingIp(floating) => self.install_floating(floating, refusals),
                 Object::SnatPool(pool) => self.install_pool(pool, refusals),
             }
@@ -363,7 +360,7 @@ impl Tables {
             mode: spec.mode,
             mac: spec.mac,
             gateways: spec.gateways.clone().into(),
-            is_guarded: false,
+            guarding: Default::default(),
             tcp_mss_clamp: spec.tcp_mss_clamp,
             epoch: 0,
             routes: crate::tables::lpm::Lpm::new(),
@@ -405,6 +402,8 @@ impl Tables {
             },
             port: BridgePort::new(spec, old.as_ref().map(|old| &old.port)),
             link: old.as_ref().map(|old| old.link.clone()).unwrap_or_default(),
+            guarding: Default::default(),
+            is_guarded: false,
         };
         match old {
             Some(old) => (vif.id, vif.nexthop) = (old.id, old.nexthop),

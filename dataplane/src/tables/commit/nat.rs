@@ -126,7 +126,9 @@ impl Draft {
         let overlaps = |pool: &&Pool| {
             let mut all = pool.addresses.iter();
             let in_it = |net: &IpNet| public.contains(net) || net.contains(&public);
-            self.tables.vrf(pool.outside_vrf).is_some_and(|vrf| vrf.name == spec.vrf)
+            self.tables
+                .vrf(pool.outside_vrf)
+                .is_some_and(|vrf| vrf.name == spec.vrf)
                 && all.any(in_it)
         };
         if !is_host(&public)
@@ -145,22 +147,25 @@ impl Draft {
                 && fixed.max_prefix_len() == public.max_prefix_len()
         };
         let unlike = |fixed: &IpNet| {
-            format!("`{fixed}` is not as long as `{public}`, or of the other IP version; each address stands for one")
+            format!(
+                "`{fixed}` is not as long as `{public}`, or of the other IP version; each address stands for one"
+            )
         };
         let (vifs, fixed) = match &spec.target {
             FloatingTarget::Prefix { vrf, fixed } => {
                 let inside = self.tables.names.vrfs.get(vrf).copied();
                 return match inside {
-                    Some(inside) if same_size(fixed) => {
-                        Ok((inside, vec![(fixed.trunc(), None)]))
-                    }
+                    Some(inside) if same_size(fixed) => Ok((inside, vec![(fixed.trunc(), None)])),
                     _ => Err(("fixed", unlike(fixed))),
                 };
             }
             FloatingTarget::Vifs { vifs, fixed } => (vifs, fixed),
         };
         if vifs.is_empty() {
-            return Err(("vifs", "names none; name a tenant vif, or an `inside_vrf`".into()));
+            return Err((
+                "vifs",
+                "names none; name a tenant vif, or an `inside_vrf`".into(),
+            ));
         }
         let mut found: Option<VrfId> = None;
         let mut targets = Vec::new();
@@ -183,7 +188,11 @@ impl Draft {
                 (Some(fixed), _) => *fixed,
                 (None, [only]) => **only,
                 (None, []) => {
-                    let version = if public.addr().is_ipv4() { "IPv4" } else { "IPv6" };
+                    let version = if public.addr().is_ipv4() {
+                        "IPv4"
+                    } else {
+                        "IPv6"
+                    };
                     let reason = format!("vif `{name}` has no {version} address; give it one");
                     return Err(("vifs", reason));
                 }
@@ -293,13 +302,7 @@ impl Draft {
     }
 
     /// Gives a pool its addresses, and its NAT64 prefix, unless they are somebody's.
-    fn claim_pool(
-        &mut self,
-        spec: &SnatPool,
-        id: PoolId,
-        key: &Key,
-        refusals: &mut Vec<Refusal>,
-    ) {
+    fn claim_pool(&mut self, spec: &SnatPool, id: PoolId, key: &Key, refusals: &mut Vec<Refusal>) {
         for addr in hosts(&spec.addresses) {
             if self.is_uplinks(&spec.outside_vrf, addr) {
                 if (*spec.ports.start(), *spec.ports.end()) == (1, u16::MAX) {
@@ -365,7 +368,9 @@ impl Draft {
                 changed.insert(name.clone());
             }
         }
-        if changed.is_empty() || self.tables.names.floatings.len() + self.tables.names.pools.len() == 0 {
+        if changed.is_empty()
+            || self.tables.names.floatings.len() + self.tables.names.pools.len() == 0
+        {
             return;
         }
         let objects = self.tables.objects.clone();
@@ -419,7 +424,10 @@ fn taken(key: &Key, field: &str, prefix: IpNet, holder: Option<Key>) -> Refusal 
 /// The prefixes whose packets a pool translates when they leave; none of one for NAT64, which
 /// packets come to by its prefix.
 fn sources(spec: &SnatPool) -> Vec<IpNet> {
-    let is_ipv4 = spec.addresses.first().is_some_and(|net| net.addr().is_ipv4());
+    let is_ipv4 = spec
+        .addresses
+        .first()
+        .is_some_and(|net| net.addr().is_ipv4());
     let all = if is_ipv4 {
         IpNet::from(ipnet::Ipv4Net::default())
     } else {
@@ -434,7 +442,9 @@ fn sources(spec: &SnatPool) -> Vec<IpNet> {
 
 /// The addresses of a pool, each once.
 fn hosts(addresses: &[IpNet]) -> BTreeSet<IpNet> {
-    let every = addresses.iter().flat_map(|net| crate::sessions::allotment::every(*net));
+    let every = addresses
+        .iter()
+        .flat_map(|net| crate::sessions::allotment::every(*net));
     every.map(host).collect()
 }
 
@@ -445,16 +455,26 @@ fn check(spec: &SnatPool) -> Result<(), (&'static str, String)> {
     let Some(first) = spec.addresses.first() else {
         return wrong("addresses", "are none; name at least one");
     };
-    if spec.addresses.iter().any(|net| is_ipv4(net) != is_ipv4(first)) {
+    if spec
+        .addresses
+        .iter()
+        .any(|net| is_ipv4(net) != is_ipv4(first))
+    {
         return wrong("addresses", "are of both IP versions; make a pool for each");
     }
-    let total = spec.addresses.iter().fold(0_u128, |sum, net| sum.saturating_add(count(*net)));
+    let total = spec
+        .addresses
+        .iter()
+        .fold(0_u128, |sum, net| sum.saturating_add(count(*net)));
     if total > MAX_ADDRESSES {
         let reason = format!("are more than {MAX_ADDRESSES}; name longer prefixes");
         return Err(("addresses", reason));
     }
     if spec.ports.is_empty() || *spec.ports.start() == 0 {
-        return wrong("ports", "must be from 1 to 65535, the first not above the last");
+        return wrong(
+            "ports",
+            "must be from 1 to 65535, the first not above the last",
+        );
     }
     let ports = spec.ports.end() - spec.ports.start();
     if spec.block_size.is_some_and(|size| size.get() - 1 > ports) {
@@ -468,10 +488,16 @@ fn check(spec: &SnatPool) -> Result<(), (&'static str, String)> {
             "outside_vrf",
             "is the network inside, too; name that which the addresses are public in",
         ),
-        None if spec.sources.iter().any(|net| is_ipv4(net) != is_ipv4(first)) => wrong(
-            "sources",
-            "are of another IP version than the addresses; for IPv6 to IPv4 give a `nat64_prefix`",
-        ),
+        None if spec
+            .sources
+            .iter()
+            .any(|net| is_ipv4(net) != is_ipv4(first)) =>
+        {
+            wrong(
+                "sources",
+                "are of another IP version than the addresses; for IPv6 to IPv4 give a `nat64_prefix`",
+            )
+        }
         None => Ok(()),
         Some(prefix) if prefix.prefix_len() != 96 => {
             wrong("nat64_prefix", "must have 96 bits (RFC 6052)")
@@ -494,7 +520,9 @@ impl Tables {
             let mut vifs = fabrics.iter().filter_map(|id| self.vif(*id));
             vifs.any(|vif| vif.has_address(addr))
         };
-        let pools = self.pools().filter(|(_, pool)| pool.outside_vrf == UNDERLAY);
+        let pools = self
+            .pools()
+            .filter(|(_, pool)| pool.outside_vrf == UNDERLAY);
         let addresses = pools.flat_map(|(id, pool)| {
             let hosts = hosts(&pool.addresses).into_iter();
             hosts.map(move |net| (net.addr(), id))

@@ -2,7 +2,8 @@
 
 use super::{Key, Name};
 
-/// Token buckets in bits and in packets; a packet must find room in both.
+/// Token buckets in bits and in packets; a packet must find room in both. Whatever the bursts are,
+/// what passes in 2 ms may come at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meter {
     /// Its name.
