@@ -8,10 +8,10 @@ use dataplane::DropReason;
 use dataplane::stage::Layer;
 use dataplane::stage::flow::vrf_of;
 use dataplane::tables::{Nexthop, NexthopId, Tables, VrfId};
-use encap::protocol;
 use flowtable::{Action, Class, Counters, FlowView, Key, Ticks, Verdict};
 use ipnet::IpNet;
 
+use crate::convert::{protocol_name, protocol_number};
 use crate::proto::{Flow, FlowSide, FlowsRequest};
 
 /// Which flows to show.
@@ -36,7 +36,7 @@ impl Filter {
         }
         if let Some(text) = &request.protocol {
             filter.protocol = Some(protocol_number(text).ok_or(format!(
-                "`{text}` is not a protocol; write tcp, udp, icmp, icmpv6 or a number to 255"
+                "`{text}` is not a protocol; write tcp, udp, sctp, icmp, icmpv6 or a number to 255"
             ))?);
         }
         if let Some(text) = &request.address {
@@ -151,6 +151,10 @@ fn nexthop_text(tables: &Tables, id: NexthopId) -> String {
         Some(Nexthop::Discard) => "discard".into(),
         Some(Nexthop::Replicate(_)) => format!("replicate {}", name()),
         Some(Nexthop::Reject) => "reject".into(),
+        Some(Nexthop::Vrf(vrf)) => match tables.vrf(*vrf) {
+            Some(vrf) => format!("vrf {}", vrf.name),
+            None => "unreachable".into(),
+        },
         Some(Nexthop::Unreachable) | None => "unreachable".into(),
     }
 }
@@ -169,24 +173,6 @@ fn class_name(class: Class) -> &'static str {
         Class::Other => "other",
         Class::Dropped => "dropped",
     }
-}
-
-/// Protocols with names, as users write them.
-const PROTOCOLS: [(&str, u8); 4] = [
-    ("tcp", protocol::TCP),
-    ("udp", protocol::UDP),
-    ("icmp", protocol::ICMP),
-    ("icmpv6", protocol::ICMPV6),
-];
-
-fn protocol_name(number: u8) -> String {
-    let known = PROTOCOLS.iter().find(|(_, known)| *known == number);
-    known.map_or_else(|| number.to_string(), |(name, _)| (*name).into())
-}
-
-fn protocol_number(text: &str) -> Option<u8> {
-    let known = PROTOCOLS.iter().find(|(name, _)| *name == text);
-    known.map_or_else(|| text.parse().ok(), |(_, number)| Some(*number))
 }
 
 #[cfg(test)]

@@ -202,8 +202,9 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         );
         let started = Instant::now();
         let ports = Ports::new()?;
-        let (flows, flow_memory) = flow_table(&config)?;
-        let publisher = Publisher::new(Tables::new(config.cores.len()).with_secret(config.seed));
+        let tables = Tables::new(config.cores.len()).with_secret(config.seed);
+        let (flows, flow_memory) = flow_table(&config, &tables)?;
+        let publisher = Publisher::new(tables);
         let mut workers = Vec::new();
         for ((index, core), pool) in config.cores.iter().enumerate().zip(config.pools) {
             let mut worker = Worker::new(index, publisher.reader(), flows.clone(), pool)
@@ -503,14 +504,17 @@ impl fmt::Display for EngineError {
 impl std::error::Error for EngineError {}
 
 /// The flow table in memory of its own, and where that is.
-fn flow_table<B>(config: &Config<B>) -> Result<(Arc<FlowTable>, Placement), EngineError> {
+fn flow_table<B>(
+    config: &Config<B>,
+    tables: &Tables,
+) -> Result<(Arc<FlowTable>, Placement), EngineError> {
     let workers = config.cores.len();
     let table = accounts::table_config(config.flows, config.seed, config.timeouts, workers);
     let bytes = FlowTable::memory_needed(&table);
     let memory = memory::Block::new(bytes, config.flow_memory, config.cores[0])
         .map_err(EngineError::FlowMemory)?;
     let placement = memory.placement();
-    let table = FlowTable::with_memory(&table, Box::new(memory));
+    let table = FlowTable::with_memory(&table, Box::new(memory)).with_endings(tables.endings());
     Ok((Arc::new(table), placement))
 }
 

@@ -136,7 +136,7 @@ impl Replay {
         let publisher = Publisher::new(tables);
         let seed = [seed, !seed, seed.rotate_left(32), seed.swap_bytes()];
         let table = accounts::table_config(FLOWS, seed, Timeouts::default(), 1);
-        let flows = Arc::new(FlowTable::new(&table));
+        let flows = Arc::new(FlowTable::new(&table).with_endings(publisher.current().endings()));
         accounts::set_quotas(&flows, &publisher.current(), &changed);
         let pool = Box::new(memory::Pool);
         let mut worker = Worker::new(0, publisher.reader(), flows.clone(), pool)

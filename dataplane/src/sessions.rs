@@ -6,6 +6,7 @@
 pub mod allotment;
 mod bindings;
 mod chains;
+mod ended;
 mod gauge;
 mod permits;
 pub mod ports;
@@ -15,13 +16,14 @@ mod transport;
 
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ahash::RandomState;
-use flowtable::{FlowView, Ticks};
+use flowtable::{Endings, FlowView, Ticks};
 
 pub use bindings::Bindings;
+pub use ended::{Ended, Ledger};
 pub use gauge::Usage;
 pub use sweeper::Sweeper;
 pub use transport::Transport;
@@ -44,6 +46,8 @@ pub struct Shared {
     /// Made when there is a first pool.
     bindings: OnceLock<Bindings>,
     serials: AtomicU32,
+    hasher: RandomState,
+    ledger: Ledger,
 }
 
 /// The state as one worker uses it now.
@@ -56,11 +60,14 @@ impl Shared {
     /// Empty, with room for so many bindings once there is a pool. The secret keys hashes and the
     /// choice of ports.
     pub fn new(secret: [u64; 4], room: usize) -> Shared {
+        let [a, b, c, d] = secret;
         Shared {
             secret,
             room,
             bindings: OnceLock::new(),
             serials: AtomicU32::new(0),
+            hasher: RandomState::with_seeds(a, b, c, d),
+            ledger: Ledger::default(),
         }
     }
 
@@ -74,8 +81,17 @@ impl Shared {
 
     /// A number for anything, which nobody foretells who does not know the secret.
     pub fn hash(&self, value: &impl Hash) -> u64 {
-        let [a, b, c, d] = self.secret;
-        RandomState::with_seeds(a, b, c, d).hash_one(value)
+        self.hasher.hash_one(value)
+    }
+
+    /// For the flow table: hears of the flows that end.
+    pub fn endings(self: Arc<Self>) -> Box<dyn Endings> {
+        Box::new(ended::Hook(self))
+    }
+
+    /// Where flows that ended come out.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// For a worker's packets of this batch.
@@ -100,7 +116,7 @@ impl Shared {
     }
 
     /// A flow is over: what it held is let go.
-    pub fn flow_ended(&self, flow: &FlowView) {
+    fn flow_ended(&self, flow: &FlowView) {
         let note = Note::from_words(flow.note);
         if note.binding != 0 {
             self.let_go(note.binding, flow);

@@ -29,7 +29,7 @@ use crate::action::Action;
 use crate::bucket::Place;
 use crate::due::rounded;
 use crate::entry::{Contents, Entry};
-use crate::evict::owners_word;
+use crate::holding::Holding;
 use crate::key::Key;
 use crate::lifecycle::{bury, follow};
 use crate::lookup::{FlowId, Hit};
@@ -137,8 +137,8 @@ impl<'t> Worker<'t> {
         for (entry, contents) in entries.into_iter().zip(contents) {
             entry.fill(version, contents, flow.now);
         }
-        let owners = owners_word(flow.vif, flow.vrf, flow.class);
-        table.arrays().owners[pair].store(owners, Relaxed);
+        let holding = Holding::taken(flow.vif, flow.vrf, flow.class);
+        table.arrays().holdings[pair].store(holding.0, Relaxed);
         table.set_note(pair, flow.note);
         Ok(Held {
             pair,
@@ -169,7 +169,7 @@ impl<'t> Worker<'t> {
     /// Undoes [`Worker::hold`].
     #[cold]
     fn let_go(self, held: Held, flow: &NewFlow<'_>) {
-        self.table.free().put(self.shard, held.pair);
+        self.table.free().put(self.shard, [held.pair]);
         self.take_back(flow, held.spent.map(Some));
     }
 
@@ -207,14 +207,6 @@ impl<'t> Worker<'t> {
                 let accounts = self.table.accounts();
                 accounts.take_back(self.shard, id, half_open, spent);
             }
-        }
-    }
-
-    /// Gives the credits of a pair back that is gone.
-    pub(crate) fn dismiss(self, vif: u32, vrf: u32, class: Class) {
-        let accounts = self.table.accounts();
-        for id in self.table.accounts_of(vif, vrf) {
-            accounts.refund(self.shard, id, class.is_half_open());
         }
     }
 
@@ -262,7 +254,7 @@ impl<'t> Worker<'t> {
         Publish::Live
     }
 
-    /// An insertion uses seven lines of its pair: have those of the next ones
+    /// An insertion uses six lines of its pair: have those of the next ones
     /// come meanwhile.
     #[inline]
     fn prefetch_next(self) {
@@ -274,9 +266,8 @@ impl<'t> Worker<'t> {
             let entries = self.table.entries_of(next);
             entries.into_iter().for_each(Entry::prefetch);
             prefetch(&arrays.due[next]);
-            prefetch(&arrays.owners[next]);
+            prefetch(&arrays.holdings[next]);
             prefetch(&arrays.notes[2 * next]);
-            prefetch(&arrays.next[next]);
         });
     }
 }

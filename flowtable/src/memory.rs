@@ -36,12 +36,10 @@ pub(crate) struct Arrays<'a> {
     pub(crate) due: &'a [AtomicU32],
     /// Per block of pairs, the earliest of these.
     pub(crate) soonest: &'a [AtomicU32],
-    /// Per pair, whom it counts for; see `account`.
-    pub(crate) owners: &'a [AtomicU64],
+    /// Per pair, a [`crate::holding::Holding`].
+    pub(crate) holdings: &'a [AtomicU64],
     /// Two per pair, its note; see `note`.
     pub(crate) notes: &'a [AtomicU64],
-    /// Per pair, the one below it in a free list.
-    pub(crate) next: &'a [AtomicU32],
     pub(crate) shards: &'a [Shard],
     pub(crate) accounts: &'a [Account],
     /// Per shard, one for each account.
@@ -135,7 +133,6 @@ mod arrays {
                 + array::<AtomicU32>(self.blocks)
                 + array::<AtomicU64>(self.pairs)
                 + array::<AtomicU64>(2 * self.pairs)
-                + array::<AtomicU32>(self.pairs)
                 + array::<Shard>(self.shards)
                 + array::<Account>(self.accounts)
                 + array::<Cell>(self.shards * self.accounts)
@@ -151,9 +148,8 @@ mod arrays {
                 buckets: take(rest, shape.buckets),
                 due: take(rest, shape.pairs),
                 soonest: take(rest, shape.blocks),
-                owners: take(rest, shape.pairs),
+                holdings: take(rest, shape.pairs),
                 notes: take(rest, 2 * shape.pairs),
-                next: take(rest, shape.pairs),
                 shards: take(rest, shape.shards),
                 accounts: take(rest, shape.accounts),
                 cells: take(rest, shape.shards * shape.accounts),
@@ -242,9 +238,8 @@ mod arrays {
         buckets: Box<[Bucket]>,
         due: Box<[AtomicU32]>,
         soonest: Box<[AtomicU32]>,
-        owners: Box<[AtomicU64]>,
+        holdings: Box<[AtomicU64]>,
         notes: Box<[AtomicU64]>,
-        next: Box<[AtomicU32]>,
         shards: Box<[Shard]>,
         accounts: Box<[Account]>,
         cells: Box<[Cell]>,
@@ -262,9 +257,8 @@ mod arrays {
                 buckets: array(shape.buckets),
                 due: array(shape.pairs),
                 soonest: array(shape.blocks),
-                owners: array(shape.pairs),
+                holdings: array(shape.pairs),
                 notes: array(2 * shape.pairs),
-                next: array(shape.pairs),
                 shards: array(shape.shards),
                 accounts: array(shape.accounts),
                 cells: array(shape.shards * shape.accounts),
@@ -275,9 +269,8 @@ mod arrays {
                 buckets: &owned.buckets,
                 due: &owned.due,
                 soonest: &owned.soonest,
-                owners: &owned.owners,
+                holdings: &owned.holdings,
                 notes: &owned.notes,
-                next: &owned.next,
                 shards: &owned.shards,
                 accounts: &owned.accounts,
                 cells: &owned.cells,

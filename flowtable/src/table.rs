@@ -6,6 +6,7 @@
 use crate::account::{AccountId, Accounts, Bounds, Owner, Usage};
 use crate::bucket::{Index, buckets_for};
 use crate::due::blocks_for;
+use crate::ending::Endings;
 use crate::entry::Entry;
 use crate::evict::Shares;
 use crate::freelist::FreeList;
@@ -17,7 +18,6 @@ use crate::simd::Wide;
 use crate::sync::AtomicU32;
 use crate::time::Timeouts;
 use ahash::RandomState;
-#[cfg(not(loom))]
 use alloc::boxed::Box;
 use core::fmt;
 
@@ -109,6 +109,7 @@ pub struct FlowTable {
     shape: Shape,
     pub(crate) bounds: Bounds,
     pub(crate) timeouts: Timeouts,
+    pub(crate) endings: Option<Box<dyn Endings>>,
     pub(crate) apart: Apart,
 }
 
@@ -159,6 +160,7 @@ impl FlowTable {
             shape: config.shape(),
             bounds: config.bounds(),
             timeouts: config.timeouts,
+            endings: None,
             apart: Apart::default(),
         };
         let capacity = table.bounds.capacity;

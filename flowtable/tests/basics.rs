@@ -3,6 +3,8 @@
 mod common;
 
 use common::*;
+use std::sync::{Arc, Mutex};
+
 use flowtable::*;
 
 #[test]
@@ -268,4 +270,74 @@ fn a_walk_of_an_empty_table_ends() {
     let mut cursor = WalkCursor::default();
     table(1).walk(&mut cursor, 1, |_| panic!("no flows"));
     assert!(cursor.is_done());
+}
+
+/// What a table said of the flows that ended.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<(u16, Ending, u64)>>>);
+
+impl Endings for Heard {
+    fn ended(&self, _worker: usize, flow: &FlowView, ending: Ending) {
+        let port = flow.forward.src_port();
+        let heard = (port, ending, flow.forward_counters.packets);
+        self.0.lock().expect("nobody panicked").push(heard);
+    }
+}
+
+#[test]
+fn every_end_is_told_once_with_its_reason_and_the_last_counters() {
+    let heard = Heard::default();
+    let config = Config {
+        pairs: 4,
+        half_open_percent: 100,
+        ..Config::default()
+    };
+    let table = FlowTable::new(&config).with_endings(Box::new(heard.clone()));
+    let insert = |port: u16, class, vif, now| {
+        let key = Key::ipv4(
+            Zone::default(),
+            17,
+            [10, 0, 0, 1].into(),
+            [10, 0, 0, 2].into(),
+            port,
+            53,
+        );
+        let inserted = table.worker(0).insert_pair(&NewFlow {
+            forward: &key,
+            forward_action: &action(1, 1),
+            reverse: &key.reversed(),
+            reverse_action: &action(2, 1),
+            class,
+            vif,
+            vrf: 0,
+            note: [port.into(), 2, 3, 4],
+            now: Ticks(now),
+        });
+        match inserted {
+            Insert::Inserted(hit) => hit,
+            other => panic!("{port}: {other:?}"),
+        }
+    };
+    let first = insert(1, Class::Udp, 1, 0);
+    assert_eq!(table.note(first.id, first.version()), Some([1, 2, 3, 4]));
+    table.touch(&first, 3, 180, Ticks(1));
+    assert!(table.worker(0).remove(first.id, first.version()));
+    assert!(!table.worker(0).remove(first.id, first.version()));
+    assert_eq!(table.note(first.id, first.version()), None);
+
+    insert(2, Class::Udp, 1, 0);
+    let mut cursor = AgeCursor::default();
+    let gone = table
+        .worker(0)
+        .age(&mut cursor, usize::MAX, Ticks(60_000), |_| {});
+    assert_eq!(gone, 1);
+
+    for port in 3..=6 {
+        insert(port, Class::SynSent, 1, 60_000);
+    }
+    insert(7, Class::Udp, 2, 60_000);
+    let heard = heard.0.lock().expect("nobody panicked").clone();
+    assert_eq!(heard[..2], [(1, Ending::Removed, 3), (2, Ending::Idle, 0)]);
+    assert_eq!(heard.len(), 3);
+    assert_eq!(heard[2].1, Ending::Evicted);
 }

@@ -4,7 +4,6 @@
 use dataplane::tables::spec::{self, MAX_MEMBERS, Name, RouterAdvertisement};
 
 use super::problems::Problems;
-use super::text;
 use crate::proto;
 
 /// A vif's storm limit in frames per second.
@@ -42,14 +41,7 @@ pub(super) fn replicate(
             format!("{count} are too many; a frame is replicated to {MAX_MEMBERS} at most");
         return p.invalid(FIELD, reason);
     }
-    let members = p.texts(FIELD, &written.members, text::name)?;
-    for (index, member) in members.iter().enumerate() {
-        if members[..index].contains(member) {
-            let field = format!("{FIELD}[{index}]");
-            p.invalid::<()>(&field, format!("`{member}` is named twice"));
-        }
-    }
-    Some(members)
+    p.names(FIELD, &written.members)
 }
 
 /// Router advertisements as RFC 4861 §6.2.1 bounds them.

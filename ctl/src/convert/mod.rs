@@ -5,7 +5,12 @@
 //! of an object is found, not only the first.
 
 mod bridge;
+mod l4;
+mod meter;
+mod nat;
+mod policy;
 mod problems;
+mod service;
 mod text;
 mod written;
 
@@ -17,15 +22,18 @@ use std::num::{NonZeroU16, NonZeroU32};
 use dataplane::io::MAX_MTU;
 use dataplane::tables::path_mtu::{MIN_IPV4, MIN_IPV6};
 use dataplane::tables::spec::{
-    self, Arrival, ForwardingMode, FragmentMode, Key, NexthopAction, Object, Payload, Role,
+    self, Arrival, ForwardingMode, FragmentMode, HashFields, Key, NexthopAction, Object, Payload,
+    Role,
 };
 use encap::{Encap, MacAddr, Model, VlanId};
 
+pub(crate) use l4::{protocol_name, protocol_number};
 pub use problems::Problem;
 pub(crate) use text::quoted;
 pub use written::{kind, refusal, role};
 
 use crate::proto;
+use policy::WrittenGuards;
 use problems::Problems;
 
 /// Checks an object as written.
@@ -44,6 +52,13 @@ pub fn object(written: &proto::Object) -> Result<Object, Vec<Problem>> {
         Some(Written::Mac(w)) => mac(w, p).map(Object::Mac),
         Some(Written::Vni(w)) => vni(w, p).map(Object::Vni),
         Some(Written::Label(w)) => label(w, p).map(Object::Label),
+        Some(Written::AddressSet(w)) => policy::address_set(w, p).map(Object::AddressSet),
+        Some(Written::Policy(w)) => policy::policy(w, p).map(Object::Policy),
+        Some(Written::FloatingIp(w)) => nat::floating_ip(w, p).map(Object::FloatingIp),
+        Some(Written::SnatPool(w)) => nat::snat_pool(w, p).map(Object::SnatPool),
+        Some(Written::Service(w)) => service::service(w, p).map(Object::Service),
+        Some(Written::Mirror(w)) => meter::mirror(w, p).map(Object::Mirror),
+        Some(Written::Meter(w)) => meter::meter(w, p).map(Object::Meter),
         None => p.missing("", "an object of some kind"),
     };
     problems.finish(object)
@@ -57,10 +72,21 @@ pub fn key(written: &proto::Key) -> Result<Key, Vec<Problem>> {
     use proto::key::Key as Written;
     let mut problems = Problems::default();
     let p = &mut problems;
+    let mut named = |name: &str, kind: fn(spec::Name) -> Key| {
+        let name = p.text("name", name, text::name);
+        name.map(kind)
+    };
     let key = match &written.key {
-        Some(Written::Vrf(name)) => p.text("name", name, text::name).map(Key::Vrf),
-        Some(Written::Vif(name)) => p.text("name", name, text::name).map(Key::Vif),
-        Some(Written::Nexthop(name)) => p.text("name", name, text::name).map(Key::Nexthop),
+        Some(Written::Vrf(name)) => named(name, Key::Vrf),
+        Some(Written::Vif(name)) => named(name, Key::Vif),
+        Some(Written::Nexthop(name)) => named(name, Key::Nexthop),
+        Some(Written::AddressSet(name)) => named(name, Key::AddressSet),
+        Some(Written::Policy(name)) => named(name, Key::Policy),
+        Some(Written::FloatingIp(name)) => named(name, Key::FloatingIp),
+        Some(Written::SnatPool(name)) => named(name, Key::SnatPool),
+        Some(Written::Service(name)) => named(name, Key::Service),
+        Some(Written::Mirror(name)) => named(name, Key::Mirror),
+        Some(Written::Meter(name)) => named(name, Key::Meter),
         Some(Written::Route(w)) => {
             let vrf = p.text("vrf", &w.vrf, text::name);
             let prefix = p.text("prefix", &w.prefix, text::prefix);
@@ -97,6 +123,13 @@ pub fn key_of(written: &proto::Object) -> Option<Key> {
         }),
         O::Vni(w) => K::Vni(w.vni?),
         O::Label(w) => K::Label(w.label?),
+        O::AddressSet(w) => K::AddressSet(w.name.clone()),
+        O::Policy(w) => K::Policy(w.name.clone()),
+        O::FloatingIp(w) => K::FloatingIp(w.name.clone()),
+        O::SnatPool(w) => K::SnatPool(w.name.clone()),
+        O::Service(w) => K::Service(w.name.clone()),
+        O::Mirror(w) => K::Mirror(w.name.clone()),
+        O::Meter(w) => K::Meter(w.name.clone()),
     };
     key(&proto::Key { key: Some(as_key) }).ok()
 }
@@ -134,6 +167,16 @@ fn vrf(w: &proto::Vrf, p: &mut Problems) -> Option<spec::Vrf> {
         let range = 88..=65_495;
         in_range(p, field, mss, range, "a segment size")
     });
+    let guards = policy::guards(
+        &WrittenGuards {
+            ingress_policies: &w.ingress_policies,
+            egress_policies: &w.egress_policies,
+            ingress_meter: w.ingress_meter.as_ref(),
+            egress_meter: w.egress_meter.as_ref(),
+            mirror: w.mirror.as_ref(),
+        },
+        p,
+    );
     Some(spec::Vrf {
         name: name?,
         gateways: gateways?,
@@ -143,6 +186,7 @@ fn vrf(w: &proto::Vrf, p: &mut Problems) -> Option<spec::Vrf> {
         learning: w.learning,
         router_advertisement: router_advertisement?,
         tcp_mss_clamp: tcp_mss_clamp?,
+        guards: guards?,
     })
 }
 
@@ -209,6 +253,16 @@ fn vif(w: &proto::Vif, p: &mut Problems) -> Option<spec::Vif> {
         w.max_learned_macs,
         bridge::max_learned_macs,
     );
+    let guards = policy::guards(
+        &WrittenGuards {
+            ingress_policies: &w.ingress_policies,
+            egress_policies: &w.egress_policies,
+            ingress_meter: w.ingress_meter.as_ref(),
+            egress_meter: w.egress_meter.as_ref(),
+            mirror: w.mirror.as_ref(),
+        },
+        p,
+    );
     Some(spec::Vif {
         name: name?,
         device: device?,
@@ -221,6 +275,7 @@ fn vif(w: &proto::Vif, p: &mut Problems) -> Option<spec::Vif> {
         flow_quota: flow_quota?,
         storm_limit: storm_limit?,
         max_learned_macs: max_learned_macs?,
+        guards: guards?,
     })
 }
 
@@ -252,9 +307,10 @@ fn nexthop(w: &proto::Nexthop, p: &mut Problems) -> Option<spec::Nexthop> {
         Some(Action::Replicate(w)) => bridge::replicate(w, p).map(NexthopAction::Replicate),
         Some(Action::Reject(_)) => Some(NexthopAction::Reject),
         Some(Action::Group(w)) => group(w, p).map(NexthopAction::Group),
+        Some(Action::Vrf(vrf)) => p.text("vrf", vrf, text::name).map(NexthopAction::Vrf),
         None => p.missing(
             "",
-            "what to do: one of vif, tunnel, host, discard, replicate, reject, group",
+            "what to do: one of vif, tunnel, host, discard, replicate, reject, group, vrf",
         ),
     };
     Some(spec::Nexthop {
@@ -283,10 +339,22 @@ fn group(w: &proto::Group, p: &mut Problems) -> Option<spec::Group> {
     });
     let members: Vec<_> = members.collect();
     if members.is_empty() {
-        return p.missing("group.members", "the nexthops to choose from");
+        p.missing::<()>("group.members", "the nexthops to choose from");
     }
+    let hash = match proto::HashFields::try_from(w.hash) {
+        Ok(proto::HashFields::FiveTuple | proto::HashFields::Unspecified) => {
+            Some(HashFields::FiveTuple)
+        }
+        Ok(proto::HashFields::Addresses) => Some(HashFields::Addresses),
+        Ok(proto::HashFields::Source) => Some(HashFields::Source),
+        Err(_) => p.invalid("group.hash", format!("{} is no hash", w.hash)),
+    };
     let members: Option<_> = members.into_iter().collect();
-    members.map(|members| spec::Group { members })
+    Some(spec::Group {
+        members: members?,
+        hash: hash?,
+        symmetric: w.symmetric,
+    })
 }
 
 fn tunnel(w: &proto::Tunnel, p: &mut Problems) -> Option<spec::Tunnel> {

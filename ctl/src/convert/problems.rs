@@ -1,6 +1,12 @@
 //! Collecting what is wrong with one object, field by field.
 
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+
+use dataplane::tables::spec::Name;
 use encap::{Label, Vni};
+
+use super::text;
 
 use crate::proto::refusal::Code;
 
@@ -61,9 +67,76 @@ impl Problems {
         let values: Vec<Option<T>> = texts
             .iter()
             .enumerate()
-            .map(|(i, text)| self.text(&format!("{field}[{i}]"), text, parse))
+            .map(|(i, text)| self.within(field, i, |p| p.text("", text, parse)))
             .collect();
         values.into_iter().collect()
+    }
+
+    /// The item of a list: what `check` says of its fields is said of `list[index].field`. Lists are
+    /// long and problems few, so that name is only made for a problem.
+    pub(super) fn within<T>(
+        &mut self,
+        list: &str,
+        index: usize,
+        check: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
+        let before = self.0.len();
+        let value = check(self);
+        for problem in &mut self.0[before..] {
+            problem.field = joined(&format!("{list}[{index}]"), &problem.field);
+        }
+        value
+    }
+
+    /// A message in a field: what `check` says of its fields is said of `outer.field`.
+    pub(super) fn inside<T>(
+        &mut self,
+        outer: &str,
+        check: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
+        let before = self.0.len();
+        let value = check(self);
+        for problem in &mut self.0[before..] {
+            problem.field = joined(outer, &problem.field);
+        }
+        value
+    }
+
+    /// A name that may be left out.
+    pub(super) fn name(&mut self, field: &str, written: Option<&String>) -> Option<Option<Name>> {
+        self.optional(field, written, |p, field, name| {
+            p.text(field, name, text::name)
+        })
+    }
+
+    /// Names, each once.
+    pub(super) fn names(&mut self, field: &str, written: &[String]) -> Option<Vec<Name>> {
+        let names = self.texts(field, written, text::name)?;
+        let mut seen = HashSet::new();
+        for (index, name) in names.iter().enumerate() {
+            if !seen.insert(name) {
+                let reason = format!("`{name}` is named twice");
+                self.invalid::<()>(&format!("{field}[{index}]"), reason);
+            }
+        }
+        Some(names)
+    }
+
+    /// A number within a range that `T` can hold; `what` is it called.
+    pub(super) fn number<T: TryFrom<u64>>(
+        &mut self,
+        field: &str,
+        written: impl Into<u64>,
+        range: RangeInclusive<u64>,
+        what: &str,
+    ) -> Option<T> {
+        let written = written.into();
+        let fits = Some(written).filter(|number| range.contains(number));
+        fits.and_then(|number| number.try_into().ok()).or_else(|| {
+            let (least, most) = range.into_inner();
+            let reason = format!("{written} is out of range; {what} is {least} to {most}");
+            self.invalid(field, reason)
+        })
     }
 
     /// A field that may be left out: `Some(None)` when it is.
@@ -102,5 +175,13 @@ impl Problems {
             reason,
         });
         None
+    }
+}
+
+/// The path of a field within another; an empty one is that other itself.
+fn joined(outer: &str, field: &str) -> String {
+    match field {
+        "" => outer.into(),
+        field => format!("{outer}.{field}"),
     }
 }

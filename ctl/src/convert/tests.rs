@@ -1,5 +1,7 @@
 //! Round trips of every kind of object, and one refusal per rule.
 
+mod any_of;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -77,9 +79,10 @@ fn vrf() -> impl Strategy<Value = Vrf> {
         any::<bool>(),
         option::of(router_advertisement()),
         option::of(88u16..=65_495),
+        any_of::guards(),
     )
         .prop_map(
-            |(name, gateways, mode, mac, flow_quota, learning, ra, tcp_mss_clamp)| Vrf {
+            |(name, gateways, mode, mac, flow_quota, learning, ra, tcp_mss_clamp, guards)| Vrf {
                 name,
                 gateways,
                 mode,
@@ -88,6 +91,7 @@ fn vrf() -> impl Strategy<Value = Vrf> {
                 learning,
                 router_advertisement: ra,
                 tcp_mss_clamp,
+                guards,
             },
         )
 }
@@ -122,20 +126,24 @@ fn vif() -> impl Strategy<Value = Vif> {
         option::of(68u16..=9216),
         flow_quota(),
         (option::of(0u32..=4_000_000), option::of(1u32..=65_536)),
+        any_of::guards(),
     )
         .prop_map(
-            |((name, device, role, vrf), mac, addresses, vlan, mtu, flow_quota, limits)| Vif {
-                name,
-                device: device.as_str().into(),
-                role,
-                vrf,
-                mac,
-                addresses,
-                vlan,
-                mtu,
-                flow_quota,
-                storm_limit: limits.0,
-                max_learned_macs: limits.1,
+            |((name, device, role, vrf), mac, addresses, vlan, mtu, flow_quota, limits, guards)| {
+                Vif {
+                    name,
+                    device: device.as_str().into(),
+                    role,
+                    vrf,
+                    mac,
+                    addresses,
+                    vlan,
+                    mtu,
+                    flow_quota,
+                    storm_limit: limits.0,
+                    max_learned_macs: limits.1,
+                    guards,
+                }
             },
         )
 }
@@ -198,6 +206,11 @@ fn nexthop() -> impl Strategy<Value = Nexthop> {
                 })
             },
         );
+    let hash = prop::sample::select(vec![
+        HashFields::FiveTuple,
+        HashFields::Addresses,
+        HashFields::Source,
+    ]);
     let action = prop_oneof![
         (name(), option::of(host_addr()))
             .prop_map(|(vif, address)| NexthopAction::Vif { vif, address }),
@@ -207,14 +220,21 @@ fn nexthop() -> impl Strategy<Value = Nexthop> {
         prop::collection::btree_set(name(), 1..5)
             .prop_map(|members| NexthopAction::Replicate(members.into_iter().collect())),
         Just(NexthopAction::Reject),
-        vec((name(), 1u16..), 1..4).prop_map(|members| {
-            let member = |(nexthop, weight)| Member {
-                nexthop,
-                weight: NonZeroU16::new(weight).unwrap(),
-            };
-            let members = members.into_iter().map(member).collect();
-            NexthopAction::Group(Group { members })
-        }),
+        name().prop_map(NexthopAction::Vrf),
+        (vec((name(), 1u16..), 1..4), hash, any::<bool>()).prop_map(
+            |(members, hash, symmetric)| {
+                let member = |(nexthop, weight)| Member {
+                    nexthop,
+                    weight: NonZeroU16::new(weight).unwrap(),
+                };
+                let members = members.into_iter().map(member).collect();
+                NexthopAction::Group(Group {
+                    members,
+                    hash,
+                    symmetric,
+                })
+            }
+        ),
     ];
     (name(), action).prop_map(|(name, action)| Nexthop { name, action })
 }
@@ -222,15 +242,15 @@ fn nexthop() -> impl Strategy<Value = Nexthop> {
 /// Any object that is well-formed on its own.
 pub(crate) fn any_object() -> impl Strategy<Value = Object> {
     prop_oneof![
-        vrf().prop_map(Object::Vrf),
-        vif().prop_map(Object::Vif),
-        nexthop().prop_map(Object::Nexthop),
-        (name(), interface(), name()).prop_map(|(vrf, prefix, nexthop)| Object::Route(Route {
+        1 => vrf().prop_map(Object::Vrf),
+        1 => vif().prop_map(Object::Vif),
+        1 => nexthop().prop_map(Object::Nexthop),
+        1 => (name(), interface(), name()).prop_map(|(vrf, prefix, nexthop)| Object::Route(Route {
             vrf,
             prefix: prefix.trunc(),
             nexthop,
         })),
-        (
+        1 => (
             name(),
             prop_oneof![station(), Just(MacAddr::BROADCAST)],
             name(),
@@ -244,11 +264,12 @@ pub(crate) fn any_object() -> impl Strategy<Value = Object> {
                     ip,
                 })
             }),
-        (vni(), arrival()).prop_map(|(vni, to)| Object::Vni(VniEntry { vni, to })),
-        (label(), arrival(), any::<bool>()).prop_map(|(label, to, ip)| {
+        1 => (vni(), arrival()).prop_map(|(vni, to)| Object::Vni(VniEntry { vni, to })),
+        1 => (label(), arrival(), any::<bool>()).prop_map(|(label, to, ip)| {
             let payload = if ip { Payload::Ip } else { Payload::Ethernet };
             Object::Label(LabelEntry { label, to, payload })
         }),
+        7 => any_of::these(),
     ]
 }
 

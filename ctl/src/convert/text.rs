@@ -111,6 +111,22 @@ pub(super) fn prefix(text: &str) -> Result<IpNet, String> {
     }
 }
 
+/// An address or prefix that packets come from or go to: no group's, not all of them.
+pub(super) fn public(text: &str) -> Result<IpNet, String> {
+    let net = prefix(text)?;
+    if net.prefix_len() == net.max_prefix_len() {
+        unicast(net.addr())?;
+    } else if net.prefix_len() == 0 || net.addr().is_multicast() {
+        return Err(format!("{net} are not the addresses of hosts"));
+    }
+    Ok(net)
+}
+
+/// Prefixes as text, those of one address without the length.
+pub(super) fn prefix_texts(nets: &[IpNet]) -> Vec<String> {
+    nets.iter().map(interface_text).collect()
+}
+
 /// An interface as text: without the length when it is one address.
 pub(super) fn interface_text(net: &IpNet) -> String {
     if net.prefix_len() == net.max_prefix_len() {

@@ -3,10 +3,12 @@
 use dataplane::tables::Stored;
 use dataplane::tables::change::Refusal;
 use dataplane::tables::spec::{
-    self, Arrival, ForwardingMode, FragmentMode, Key, NexthopAction, Object, Payload, Role,
+    self, Arrival, ForwardingMode, FragmentMode, HashFields, Key, NexthopAction, Object, Payload,
+    Role,
 };
 use encap::{Encap, Model};
 
+use super::policy::{name, names};
 use super::{bridge, text};
 use crate::proto;
 use crate::proto::refusal::Code;
@@ -49,6 +51,13 @@ pub fn kind(key: &Key) -> proto::Kind {
         Key::Mac(..) => proto::Kind::Mac,
         Key::Vni(_) => proto::Kind::Vni,
         Key::Label(_) => proto::Kind::Label,
+        Key::AddressSet(_) => proto::Kind::AddressSet,
+        Key::Policy(_) => proto::Kind::Policy,
+        Key::FloatingIp(_) => proto::Kind::FloatingIp,
+        Key::SnatPool(_) => proto::Kind::SnatPool,
+        Key::Service(_) => proto::Kind::Service,
+        Key::Mirror(_) => proto::Kind::Mirror,
+        Key::Meter(_) => proto::Kind::Meter,
     }
 }
 
@@ -96,6 +105,13 @@ impl From<&Object> for proto::Object {
                     payload: payload(entry.payload).into(),
                 })
             }
+            Object::AddressSet(set) => Written::AddressSet(set.into()),
+            Object::Policy(policy) => Written::Policy(policy.into()),
+            Object::FloatingIp(floating) => Written::FloatingIp(floating.into()),
+            Object::SnatPool(pool) => Written::SnatPool(pool.into()),
+            Object::Service(service) => Written::Service(service.into()),
+            Object::Mirror(mirror) => Written::Mirror(mirror.into()),
+            Object::Meter(meter) => Written::Meter(meter.into()),
         };
         proto::Object {
             object: Some(object),
@@ -119,6 +135,11 @@ impl From<&spec::Vrf> for proto::Vrf {
             learning: vrf.learning,
             router_advertisement: vrf.router_advertisement.as_ref().map(bridge::written),
             tcp_mss_clamp: vrf.tcp_mss_clamp.map(u32::from),
+            ingress_policies: names(&vrf.guards.ingress_policies),
+            egress_policies: names(&vrf.guards.egress_policies),
+            ingress_meter: name(&vrf.guards.ingress_meter),
+            egress_meter: name(&vrf.guards.egress_meter),
+            mirror: name(&vrf.guards.mirror),
         }
     }
 }
@@ -137,6 +158,11 @@ impl From<&spec::Vif> for proto::Vif {
             flow_quota: vif.flow_quota.map(Into::into),
             storm_limit: vif.storm_limit,
             max_learned_macs: vif.max_learned_macs,
+            ingress_policies: names(&vif.guards.ingress_policies),
+            egress_policies: names(&vif.guards.egress_policies),
+            ingress_meter: name(&vif.guards.ingress_meter),
+            egress_meter: name(&vif.guards.egress_meter),
+            mirror: name(&vif.guards.mirror),
         }
     }
 }
@@ -159,7 +185,10 @@ impl From<&spec::Nexthop> for proto::Nexthop {
             NexthopAction::Reject => Action::Reject(Reject {}),
             NexthopAction::Group(group) => Action::Group(proto::Group {
                 members: group.members.iter().map(Into::into).collect(),
+                hash: hash(group.hash).into(),
+                symmetric: group.symmetric,
             }),
+            NexthopAction::Vrf(vrf) => Action::Vrf(vrf.to_string()),
         };
         proto::Nexthop {
             name: nexthop.name.to_string(),
@@ -206,6 +235,14 @@ impl From<&spec::Member> for proto::Member {
     }
 }
 
+fn hash(fields: HashFields) -> proto::HashFields {
+    match fields {
+        HashFields::FiveTuple => proto::HashFields::FiveTuple,
+        HashFields::Addresses => proto::HashFields::Addresses,
+        HashFields::Source => proto::HashFields::Source,
+    }
+}
+
 fn payload(payload: Payload) -> proto::Payload {
     match payload {
         Payload::Ip => proto::Payload::Ip,
@@ -245,6 +282,13 @@ impl From<&Key> for proto::Key {
             }),
             Key::Vni(vni) => Written::Vni(vni.get()),
             Key::Label(label) => Written::Label(label.get()),
+            Key::AddressSet(name) => Written::AddressSet(name.to_string()),
+            Key::Policy(name) => Written::Policy(name.to_string()),
+            Key::FloatingIp(name) => Written::FloatingIp(name.to_string()),
+            Key::SnatPool(name) => Written::SnatPool(name.to_string()),
+            Key::Service(name) => Written::Service(name.to_string()),
+            Key::Mirror(name) => Written::Mirror(name.to_string()),
+            Key::Meter(name) => Written::Meter(name.to_string()),
         };
         proto::Key { key: Some(key) }
     }

@@ -284,6 +284,13 @@ impl ObjectFiles {
                 let number = w.label.map(|label| label.to_string());
                 ("label", number.unwrap_or_default())
             }
+            Some(Written::AddressSet(w)) => ("address_set", w.name.clone()),
+            Some(Written::Policy(w)) => ("policy", w.name.clone()),
+            Some(Written::FloatingIp(w)) => ("floating_ip", w.name.clone()),
+            Some(Written::SnatPool(w)) => ("snat_pool", w.name.clone()),
+            Some(Written::Service(w)) => ("service", w.name.clone()),
+            Some(Written::Mirror(w)) => ("mirror", w.name.clone()),
+            Some(Written::Meter(w)) => ("meter", w.name.clone()),
             None => ("object", String::new()),
         };
         match key.trim() {
@@ -325,6 +332,13 @@ fn written(list: &str, item: &ProtoValue) -> proto::Object {
         "macs" => Written::Mac(typed(message)),
         "vnis" => Written::Vni(typed(message)),
         "labels" => Written::Label(typed(message)),
+        "address_sets" => Written::AddressSet(typed(message)),
+        "policies" => Written::Policy(typed(message)),
+        "floating_ips" => Written::FloatingIp(typed(message)),
+        "snat_pools" => Written::SnatPool(typed(message)),
+        "services" => Written::Service(typed(message)),
+        "mirrors" => Written::Mirror(typed(message)),
+        "meters" => Written::Meter(typed(message)),
         other => unreachable!("Objects has no list {other}"),
     };
     proto::Object {

@@ -16,6 +16,13 @@ pub fn to_data(objects: &[proto::Object]) -> serde_json::Value {
             Some(Written::Mac(w)) => lists.macs.push(w),
             Some(Written::Vni(w)) => lists.vnis.push(w),
             Some(Written::Label(w)) => lists.labels.push(w),
+            Some(Written::AddressSet(w)) => lists.address_sets.push(w),
+            Some(Written::Policy(w)) => lists.policies.push(w),
+            Some(Written::FloatingIp(w)) => lists.floating_ips.push(w),
+            Some(Written::SnatPool(w)) => lists.snat_pools.push(w),
+            Some(Written::Service(w)) => lists.services.push(w),
+            Some(Written::Mirror(w)) => lists.mirrors.push(w),
+            Some(Written::Meter(w)) => lists.meters.push(w),
             None => {}
         }
     }

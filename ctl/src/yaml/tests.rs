@@ -160,7 +160,7 @@ fn a_nexthop_does_one_thing() {
         said("nexthops:\n  - name: n\n    discard: {}\n    host: {}\n  - {name: m}\n"),
         [
             "f.yaml:4: nexthop n: host: excludes `discard` on line 3; keep one",
-            "f.yaml:5: nexthop m: is missing; write what to do: one of vif, tunnel, host, discard, replicate, reject, group",
+            "f.yaml:5: nexthop m: is missing; write what to do: one of vif, tunnel, host, discard, replicate, reject, group, vrf",
         ]
     );
 }

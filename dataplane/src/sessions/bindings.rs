@@ -94,7 +94,12 @@ impl Bindings {
         };
         drop(chain);
         let slot = &self.slots.get(index).ok_or(DropReason::SnatExhausted)?;
-        if let Some(tag) = self.tag(pool.filtering, index, slot.turn(), asked.remote) {
+        if let Some(tag) = self.tag(
+            pool.filtering,
+            transport,
+            (index, slot.turn()),
+            asked.remote,
+        ) {
             self.permits.admit(tag, now);
         }
         Ok(Binding {
@@ -121,7 +126,7 @@ impl Bindings {
         let index = chain.find(|index| self.is_at(index, serial, transport, outside));
         let index = index.ok_or(DropReason::SnatUnknown)?;
         let slot = self.slots.get(index).ok_or(DropReason::SnatUnknown)?;
-        let tag = self.tag(pool.filtering, index, slot.turn(), remote);
+        let tag = self.tag(pool.filtering, transport, (index, slot.turn()), remote);
         if tag.is_some_and(|tag| !self.permits.allows(tag, now)) {
             return Err(DropReason::SnatFiltered);
         }
@@ -157,7 +162,7 @@ impl Bindings {
             Filtering::AddressDependent,
             Filtering::AddressAndPortDependent,
         ] {
-            if let Some(tag) = self.tag(filtering, index, slot.turn(), remote) {
+            if let Some(tag) = self.tag(filtering, transport, (index, slot.turn()), remote) {
                 self.permits.end(tag, due);
             }
         }
@@ -340,14 +345,21 @@ impl Bindings {
     }
 
     /// What stands for a remote in the permits of a binding; `None` where anybody is let in.
-    fn tag(&self, filtering: Filtering, index: u32, turn: u32, remote: End) -> Option<u64> {
-        let port = match filtering {
-            Filtering::EndpointIndependent => return None,
-            Filtering::AddressDependent => None,
-            Filtering::AddressAndPortDependent => Some(remote.port),
+    fn tag(
+        &self,
+        filtering: Filtering,
+        transport: Transport,
+        binding: (u32, u32),
+        remote: End,
+    ) -> Option<u64> {
+        let port = match (filtering, transport) {
+            (Filtering::EndpointIndependent, _) => return None,
+            // The other end has no port of its own.
+            (Filtering::AddressDependent, _) | (_, Transport::Icmp) => None,
+            (Filtering::AddressAndPortDependent, _) => Some(remote.port),
         };
         let remote: (IpAddr, Option<u16>) = (remote.addr, port);
-        Some(self.hasher.hash_one((index, turn, remote)))
+        Some(self.hasher.hash_one((binding, remote)))
     }
 }
 

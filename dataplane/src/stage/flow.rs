@@ -225,6 +225,10 @@ fn again(
     match worker.update_pair(&hit, forward, reverse) {
         Some(hit) => {
             worker.annotate(&hit, decision.note.to_words());
+            let held = Note::from_words(flow.note).binding;
+            if held != 0 {
+                context.tables.sessions().let_go(held, &flow);
+            }
             Ok(hit)
         }
         None => miss(context, lane, key, frame),

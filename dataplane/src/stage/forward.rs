@@ -10,8 +10,8 @@ use super::waiting::{Waiting, Way};
 use super::{Burst, Context, Lane, Layer, Next, errors, guard, offload, replicate, size};
 use crate::io::Pool;
 use crate::reason::DropReason;
-use crate::tables::spec::{FragmentMode, Payload};
 use crate::tables::neighbour::Neighbour;
+use crate::tables::spec::{FragmentMode, Payload};
 use crate::tables::{Nexthop, NexthopId, Tables, Tunnel, UNDERLAY, Vif, VifId};
 
 /// A worker's ways out.
@@ -190,9 +190,14 @@ fn through_tunnel<B: Buffer>(
         }
         // What waits is not cut when its time comes.
         None if is_too_big => Err(DropReason::NeighbourUnresolved),
-        None => exits
-            .waiting
-            .hold(context, lane, (id, Way::Tunnel(tunnel.clone())), layer, inner, packet),
+        None => exits.waiting.hold(
+            context,
+            lane,
+            (id, Way::Tunnel(tunnel.clone())),
+            layer,
+            inner,
+            packet,
+        ),
     }
 }
 

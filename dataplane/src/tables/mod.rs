@@ -32,6 +32,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use encap::{Label, MacAddr, VlanId, Vni};
+use flowtable::Endings;
 use ipnet::IpNet;
 
 use crate::counters::VifCounters;
@@ -347,6 +348,11 @@ impl Tables {
     #[inline]
     pub fn sessions(&self) -> &Shared {
         &self.sessions
+    }
+
+    /// What the flow table of these snapshots has to tell of flows that end.
+    pub fn endings(&self) -> Box<dyn Endings> {
+        self.sessions.clone().endings()
     }
 
     /// Counts commits.

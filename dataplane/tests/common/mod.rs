@@ -43,7 +43,7 @@ impl Node {
     pub fn with(pairs: usize, pool: Box<dyn Pool<MemBuffer>>, objects: Vec<Object>) -> Node {
         let publisher = Publisher::new(Tables::new(1));
         let table = accounts::table_config(pairs, [1, 2, 3, 4], Timeouts::default(), 1);
-        let flows = Arc::new(FlowTable::new(&table));
+        let flows = Arc::new(FlowTable::new(&table).with_endings(publisher.current().endings()));
         let worker = Worker::new(0, publisher.reader(), flows.clone(), pool);
         let mut node = Node {
             publisher,

@@ -55,9 +55,10 @@ pub(crate) fn action(n: u32, epoch: u32) -> Action {
             src: end(5),
             dst: end(11),
         },
-        group_choice: (mix >> 16) as u8,
-        exit: (mix >> 24) as u16,
-        flags: (mix >> 40) as u8 & 3,
+        // Not kept beside a reason.
+        group_choice: 0,
+        exit: (mix >> 16) as u16,
+        flags: (mix >> 12) as u8 & 3,
     }
 }
 

@@ -62,7 +62,8 @@ A file holds lists of objects by kind:
     - {vrf: front, prefix: 10.1.0.9/32, nexthop: to-node2}
   vnis:
     - {vni: 5001, vrf: front}
-and vifs and macs. `vrctl get all -o yaml` prints such a file.
+and vifs, macs, labels, address_sets, policies, floating_ips, snat_pools,
+services, mirrors and meters. `vrctl get all -o yaml` prints such a file.
 
 Examples:
   vrctl apply -f net.yaml --dry-run        what would change?
@@ -94,9 +95,11 @@ Examples:
   vrctl get vif web-1 -o yaml
   vrctl get routes front                   the routes of one vrf
   vrctl get route front 10.1.0.9/32
+  vrctl get policy web                     its rules
   vrctl get all --owner vrctl -o yaml > backup.yaml")]
 pub(crate) struct GetArgs {
-    /// vrf, vif, nexthop, route, mac, vni, label (or their plurals), or all
+    /// vrf, vif, nexthop, route, mac, vni, label, address_set, policy,
+    /// floating_ip, snat_pool, service, mirror, meter (or their plurals), or all
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// The object's name; for a route VRF PREFIX, for a mac VRF MAC
@@ -118,7 +121,7 @@ Examples:
   vrctl delete route front 10.1.0.9/32
   vrctl delete vni 5001 --owner boot")]
 pub(crate) struct DeleteArgs {
-    /// vrf, vif, nexthop, route, mac, vni or label
+    /// Any but all: vrf, vif, nexthop, route, …
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// The object's name; for a route VRF PREFIX, for a mac VRF MAC
@@ -225,5 +228,19 @@ pub(crate) enum Kind {
     Vni,
     #[value(alias = "labels")]
     Label,
+    #[value(name = "address_set", aliases = ["address_sets", "address-set", "address-sets"])]
+    AddressSet,
+    #[value(alias = "policies")]
+    Policy,
+    #[value(name = "floating_ip", aliases = ["floating_ips", "floating-ip", "floating-ips"])]
+    FloatingIp,
+    #[value(name = "snat_pool", aliases = ["snat_pools", "snat-pool", "snat-pools"])]
+    SnatPool,
+    #[value(alias = "services")]
+    Service,
+    #[value(alias = "mirrors")]
+    Mirror,
+    #[value(alias = "meters")]
+    Meter,
     All,
 }

@@ -13,9 +13,11 @@ use crate::Failure;
 use crate::apply::print_outcome;
 use crate::cli::{Cli, DeleteArgs, GetArgs, Kind, Output};
 use crate::objects;
+use crate::rules;
 
 pub(crate) async fn get(socket: &Path, args: GetArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let wanted = Wanted::of(args.kind, &args.name)?;
+    let is_one = matches!(wanted, Wanted::One(_));
     let mut client = Client::connect(socket).await?;
     let (objects, generation) = match wanted {
         Wanted::One(key) => {
@@ -34,6 +36,7 @@ pub(crate) async fn get(socket: &Path, args: GetArgs, out: &mut dyn Write) -> Re
     };
     let plain = || objects.iter().filter_map(|stored| stored.object.clone());
     match args.output {
+        Output::Table if is_one && args.kind == Kind::Policy => rules::print(&objects, out)?,
         Output::Table => objects::print(&objects, args.kind, out)?,
         Output::Yaml => {
             writeln!(out, "# generation {generation}")?;
@@ -111,6 +114,13 @@ impl Wanted {
             (Kind::Vrf, [name]) => Key::Vrf(name.clone()),
             (Kind::Vif, [name]) => Key::Vif(name.clone()),
             (Kind::Nexthop, [name]) => Key::Nexthop(name.clone()),
+            (Kind::AddressSet, [name]) => Key::AddressSet(name.clone()),
+            (Kind::Policy, [name]) => Key::Policy(name.clone()),
+            (Kind::FloatingIp, [name]) => Key::FloatingIp(name.clone()),
+            (Kind::SnatPool, [name]) => Key::SnatPool(name.clone()),
+            (Kind::Service, [name]) => Key::Service(name.clone()),
+            (Kind::Mirror, [name]) => Key::Mirror(name.clone()),
+            (Kind::Meter, [name]) => Key::Meter(name.clone()),
             (Kind::Vni, [number]) => match number.parse() {
                 Ok(number) => Key::Vni(number),
                 Err(_) => return Err(usage(&format!("`{number}` is not a VNI; write a number"))),
@@ -144,6 +154,13 @@ impl Kind {
             Kind::Mac => proto::Kind::Mac,
             Kind::Vni => proto::Kind::Vni,
             Kind::Label => proto::Kind::Label,
+            Kind::AddressSet => proto::Kind::AddressSet,
+            Kind::Policy => proto::Kind::Policy,
+            Kind::FloatingIp => proto::Kind::FloatingIp,
+            Kind::SnatPool => proto::Kind::SnatPool,
+            Kind::Service => proto::Kind::Service,
+            Kind::Mirror => proto::Kind::Mirror,
+            Kind::Meter => proto::Kind::Meter,
             Kind::All => proto::Kind::Unspecified,
         }
     }

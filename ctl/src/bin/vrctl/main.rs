@@ -8,6 +8,7 @@ mod flows;
 mod get;
 mod macs;
 mod objects;
+mod rules;
 mod stats;
 mod table;
 

@@ -9,7 +9,7 @@ use crate::Failure;
 use crate::cli::Kind;
 use crate::table::{Table, count};
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 14] = [
     Kind::Vrf,
     Kind::Vif,
     Kind::Nexthop,
@@ -17,6 +17,13 @@ const KINDS: [Kind; 7] = [
     Kind::Mac,
     Kind::Vni,
     Kind::Label,
+    Kind::AddressSet,
+    Kind::Policy,
+    Kind::FloatingIp,
+    Kind::SnatPool,
+    Kind::Service,
+    Kind::Mirror,
+    Kind::Meter,
 ];
 
 /// Writes objects of one kind as a table, of all kinds as a table each.
@@ -56,6 +63,13 @@ impl Kind {
             Kind::Mac => "mac",
             Kind::Vni => "vni",
             Kind::Label => "label",
+            Kind::AddressSet => "address_set",
+            Kind::Policy => "policy",
+            Kind::FloatingIp => "floating_ip",
+            Kind::SnatPool => "snat_pool",
+            Kind::Service => "service",
+            Kind::Mirror => "mirror",
+            Kind::Meter => "meter",
             Kind::All => "object",
         }
     }
@@ -80,6 +94,29 @@ impl Kind {
             Kind::Mac => &["VRF", "MAC", "IP", "NEXTHOP", "OWNER"],
             Kind::Vni => &["VNI>", "VRF", "NEXTHOP", "OWNER"],
             Kind::Label => &["LABEL>", "PAYLOAD", "VRF", "NEXTHOP", "OWNER"],
+            Kind::AddressSet => &["ADDRESS SET", "COUNT>", "PREFIXES", "OWNER"],
+            Kind::Policy => &["POLICY", "RULES>", "ALLOW>", "DENY>", "REJECT>", "OWNER"],
+            Kind::FloatingIp => &["FLOATING IP", "VRF", "ADDRESS", "FOR", "OWNER"],
+            Kind::SnatPool => &[
+                "SNAT POOL",
+                "VRF",
+                "OUTSIDE",
+                "ADDRESSES",
+                "PORTS",
+                "BLOCK>",
+                "NAT64",
+                "OWNER",
+            ],
+            Kind::Service => &["SERVICE", "VRF", "ADDRESS", "BACKENDS", "HEALTH", "OWNER"],
+            Kind::Mirror => &["MIRROR", "NEXTHOP", "OWNER"],
+            Kind::Meter => &[
+                "METER",
+                "BITS/S>",
+                "BURST BYTES>",
+                "PACKETS/S>",
+                "BURST PACKETS>",
+                "OWNER",
+            ],
             Kind::All => &[],
         }
     }
@@ -152,8 +189,111 @@ fn cells(kind: Kind, object: &Object) -> Option<Vec<String>> {
             label.vrf.clone(),
             text(&label.nexthop),
         ],
+        (Kind::AddressSet, Object::AddressSet(set)) => vec![
+            set.name.clone(),
+            set.prefixes.len().to_string(),
+            first_of(&set.prefixes),
+        ],
+        (Kind::Policy, Object::Policy(policy)) => policy_cells(policy),
+        (Kind::FloatingIp, Object::FloatingIp(floating)) => vec![
+            floating.name.clone(),
+            floating.vrf.clone(),
+            floating.address.clone(),
+            stands_for(floating),
+        ],
+        (Kind::SnatPool, Object::SnatPool(pool)) => vec![
+            pool.name.clone(),
+            pool.vrf.clone(),
+            pool.outside_vrf.clone(),
+            first_of(&pool.addresses),
+            pool.ports.clone(),
+            number(pool.block_size),
+            text(&pool.nat64_prefix),
+        ],
+        (Kind::Service, Object::Service(service)) => service_cells(service),
+        (Kind::Mirror, Object::Mirror(mirror)) => {
+            vec![mirror.name.clone(), mirror.nexthop.clone()]
+        }
+        (Kind::Meter, Object::Meter(meter)) => {
+            let rate = |rate: Option<u64>| rate.map(|n| n.to_string()).unwrap_or_default();
+            vec![
+                meter.name.clone(),
+                rate(meter.bits_per_second),
+                number(meter.burst_bytes),
+                rate(meter.packets_per_second),
+                number(meter.burst_packets),
+            ]
+        }
         _ => return None,
     })
+}
+
+/// As many as fit a line; a set may have a hundred thousand.
+fn first_of(texts: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let mut text = texts[..texts.len().min(SHOWN)].join(" ");
+    if texts.len() > SHOWN {
+        text.push_str(" …");
+    }
+    text
+}
+
+fn policy_cells(policy: &proto::Policy) -> Vec<String> {
+    use proto::RuleAction::{Allow, Deny, Reject};
+    let of = |action| {
+        let rules = policy.rules.iter().filter(|rule| rule.action() == action);
+        rules.count().to_string()
+    };
+    vec![
+        policy.name.clone(),
+        policy.rules.len().to_string(),
+        of(Allow),
+        of(Deny),
+        of(Reject),
+    ]
+}
+
+fn stands_for(floating: &proto::FloatingIp) -> String {
+    let fixed = floating.fixed.as_deref();
+    match &floating.inside_vrf {
+        Some(vrf) => format!("{} in {vrf}", fixed.unwrap_or_default()),
+        None => {
+            let vifs = first_of(&floating.vifs);
+            fixed.map_or(vifs.clone(), |fixed| format!("{fixed} of {vifs}"))
+        }
+    }
+}
+
+fn service_cells(service: &proto::Service) -> Vec<String> {
+    use proto::BackendState::{Active, Down, Draining};
+    let states = [(Active, "active"), (Draining, "draining"), (Down, "down")];
+    let counts = states.map(|(state, word)| {
+        let backends = service.backends.iter();
+        let count = backends.filter(|one| one.state() == state).count();
+        (count > 0).then(|| format!("{count} {word}"))
+    });
+    let counts: Vec<String> = counts.into_iter().flatten().collect();
+    let backends = match counts.is_empty() {
+        true => "none".into(),
+        false => counts.join(", "),
+    };
+    let port = service.port.unwrap_or_default();
+    let probe = service
+        .health
+        .as_ref()
+        .and_then(|health| health.probe.as_ref());
+    let health = match probe {
+        Some(proto::health_check::Probe::Tcp(_)) => "tcp".into(),
+        Some(proto::health_check::Probe::Http(http)) => format!("http {}", http.path),
+        None => String::new(),
+    };
+    vec![
+        service.name.clone(),
+        service.vrf.clone(),
+        format!("{} {} {port}", service.address, service.protocol),
+        backends,
+        health,
+    ]
 }
 
 fn action(nexthop: &proto::Nexthop) -> String {
@@ -201,8 +341,17 @@ fn action(nexthop: &proto::Nexthop) -> String {
                 None => member.nexthop.clone(),
             };
             let members: Vec<String> = group.members.iter().map(member).collect();
-            format!("group of {}", members.join(", "))
+            let mut text = format!("group of {}", members.join(", "));
+            if group.hash() != proto::HashFields::FiveTuple {
+                let hash = files::short_name("HashFields", group.hash().as_str_name());
+                text.push_str(&format!(" by {hash}"));
+            }
+            if group.symmetric {
+                text.push_str(" symmetric");
+            }
+            text
         }
+        Some(Action::Vrf(vrf)) => format!("vrf {vrf}"),
         None => String::new(),
     }
 }

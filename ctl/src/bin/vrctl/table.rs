@@ -91,12 +91,12 @@ pub(crate) fn span(ms: u64) -> String {
     }
 }
 
-/// A count with its noun: `1 vif`, `3 vifs`.
+/// A count with its noun: `1 vif`, `3 vifs`, `3 policies`.
 pub(crate) fn count(n: usize, noun: &str) -> String {
-    if n == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{n} {noun}s")
+    match noun.strip_suffix('y') {
+        _ if n == 1 => format!("1 {noun}"),
+        Some(stem) => format!("{n} {stem}ies"),
+        None => format!("{n} {noun}s"),
     }
 }
 
