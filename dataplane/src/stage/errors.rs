@@ -48,6 +48,8 @@ pub fn tell<B: Buffer>(
             | DropReason::NoUnderlayRoute
             | DropReason::Reject
             | DropReason::ToGateway
+            | DropReason::SnatExhausted
+            | DropReason::SnatPortLimit
     ) {
         tell_owed(context, lane, reason, packet, exits);
     }
@@ -90,6 +92,8 @@ fn owed(reason: DropReason, meta: &Meta, frame: &[u8]) -> Option<Answer> {
         DropReason::NoUnderlayRoute => Kind::Unreachable,
         DropReason::Reject if meta.is_tcp() => return Some(Answer::Reset),
         DropReason::Reject => Kind::Prohibited,
+        // RFC 5508 REQ-8, RFC 6888 REQ-11
+        DropReason::SnatExhausted | DropReason::SnatPortLimit => Kind::Prohibited,
         DropReason::ToGateway => return to_gateway(meta, frame),
         _ => return None,
     };

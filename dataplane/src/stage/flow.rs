@@ -334,7 +334,7 @@ fn insert(
         reverse_action: &reverse,
         class,
         vif: accounts::vif_number(decision),
-        vrf: decision.forward.vrf.0,
+        vrf: accounts::vrf_number(decision),
         note: decision.note.to_words(),
         now: context.now,
     });

@@ -25,6 +25,7 @@ pub mod router;
 pub mod size;
 pub mod state;
 pub mod tenant;
+pub mod translated;
 pub mod waiting;
 
 use arrayvec::ArrayVec;

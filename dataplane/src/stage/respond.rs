@@ -204,6 +204,12 @@ fn resolve(
                 is_proxy: true,
             })
         }
+        // Nobody else has it.
+        Some(Target::Vip(_)) if vrf.mode != ForwardingMode::Bridged => Ok(Answer {
+            mac: vrf.mac,
+            is_router: true,
+            is_proxy: false,
+        }),
         _ => Err(DropReason::NeighbourUnanswered),
     }
 }

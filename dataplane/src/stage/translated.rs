@@ -1,0 +1,43 @@
+//! Packets from the fabric to addresses that tenants' machines have there: floating addresses, pools
+//! and services of the underlay. They take the flows' way; all other plain packets are the kernel's.
+
+use std::net::IpAddr;
+
+use encap::{Buffer, Meta};
+
+use super::{Context, Ingress, Lane, Next, overlay};
+use crate::decide::End;
+use crate::reason::DropReason;
+use crate::sessions::Transport;
+use crate::tables::{Target, UNDERLAY};
+
+/// Whether the address is a virtual one of the underlay.
+#[inline]
+pub fn is_virtual(context: &Context, addr: IpAddr) -> bool {
+    let underlay = context.tables.vrf(UNDERLAY);
+    underlay.is_some_and(|vrf| matches!(vrf.routes.lookup(addr), Some(Target::Vip(_))))
+}
+
+/// Whether a packet to a fabric vif's own address is for a port that a pool has given to a machine.
+/// What is not is the kernel's.
+pub fn is_bound(context: &Context, meta: &Meta, addr: IpAddr) -> bool {
+    let pool = context.tables.underlay().pool_at(addr);
+    let pool = pool.and_then(|pool| context.tables.pool(pool));
+    let (Some(pool), Some(transport)) = (pool, Transport::of(meta.protocol)) else {
+        return false;
+    };
+    let port = meta.dst_port;
+    pool.allotment.is_taken(transport, End { addr, port })
+}
+
+/// What becomes of it.
+pub fn route<B: Buffer>(context: &Context, lane: &mut Lane, packet: &B) -> Next {
+    let underlay = context.tables.underlay();
+    let Some(vrf) = context.tables.vrf(UNDERLAY) else {
+        return Next::Drop(DropReason::NoRoute);
+    };
+    lane.vrf = UNDERLAY;
+    // Of several uplinks any may bring it: the flow does not ask which.
+    lane.ingress = Ingress::vif(*underlay.fabrics.first().unwrap_or(&context.vif.id));
+    overlay::routed(vrf, lane, packet.bytes())
+}
