@@ -37,15 +37,21 @@ pub(crate) fn message(
 
 /// The short name of an enum value: `ROLE_TENANT` of `Role` is `tenant`.
 pub(crate) fn short_name(enum_name: &str, value: &str) -> String {
-    let mut prefix = String::new();
-    for c in enum_name.chars() {
-        if c.is_uppercase() && !prefix.is_empty() {
-            prefix.push('_');
-        }
-        prefix.push(c.to_ascii_uppercase());
-    }
+    let prefix = snake_case(enum_name).to_ascii_uppercase();
     let short = value.strip_prefix(&prefix).unwrap_or(value);
     short.trim_start_matches('_').to_lowercase()
+}
+
+/// `SnatPool` as `snat_pool`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
 }
 
 /// What an unquoted scalar is (YAML 1.2, core schema).
@@ -328,14 +334,16 @@ fn share_choice(descriptor: &MessageDescriptor, field: &FieldDescriptor, other: 
             .is_some_and(|other| other.containing_oneof() == choice)
 }
 
-/// What a message is called in a sentence.
+/// What a message is called in a sentence: `SnatPool` is `a snat_pool`, as in the files.
 fn noun(descriptor: &MessageDescriptor) -> String {
-    match descriptor.name() {
-        "Objects" => "an objects file".into(),
-        "NodeConfig" => "a node file".into(),
-        _ if descriptor.fields().len() == 0 => "{}".into(),
-        name => format!("a {}", name.to_lowercase()),
-    }
+    let article = match descriptor.name() {
+        "Objects" => return "an objects file".into(),
+        "NodeConfig" => return "a node file".into(),
+        _ if descriptor.fields().len() == 0 => return "{}".into(),
+        name if name.starts_with(['A', 'E', 'I', 'O']) => "an",
+        _ => "a",
+    };
+    format!("{article} {}", snake_case(descriptor.name()))
 }
 
 /// The one of `names` that `word` was probably meant to be.

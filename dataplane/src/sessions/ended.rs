@@ -64,7 +64,6 @@ impl Endings for Hook {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::tables::Tables;
     use flowtable::{Action, Class, Config, FlowTable, Insert, Key, NewFlow, Rewrite, Ticks};
     use flowtable::{Verdict, Zone};

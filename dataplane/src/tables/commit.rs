@@ -99,6 +99,7 @@ impl Tables {
         draft.lead(&steps);
         draft.resolve_guards(&steps);
         checks::check_devices(&steps, &mut refusals);
+        checks::check_guards(&steps, &mut refusals);
         draft.check_router_macs(&steps, &mut refusals);
         draft.check_standing_tunnels(&steps, &mut refusals);
         draft.check_uses(&steps, &mut refusals);

@@ -1,6 +1,6 @@
 //! What an object must be to fit the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -175,6 +175,30 @@ pub(super) fn check_vif(
                 "role",
                 "cannot change while the vif exists; delete the vif and create it again",
             );
+        }
+    }
+}
+
+/// Policies, meters and mirrors are for tenants' flows: they go with a tenant vif, and with any vrf
+/// but the underlay.
+pub(super) fn check_guards(steps: &Steps, refusals: &mut Vec<Refusal>) {
+    for (key, _, new) in steps.iter() {
+        let reason = match new {
+            Some(Object::Vif(vif)) if vif.role != Role::Tenant => {
+                "only tenant vifs have one: it is held against what machines send and get"
+            }
+            Some(Object::Vrf(vrf)) if &*vrf.name == spec::UNDERLAY => {
+                "the underlay has no machines; give it to the tenants' vrfs"
+            }
+            _ => continue,
+        };
+        let mentioned = new.map(Object::references).unwrap_or_default().into_iter();
+        let is_guard = |key: &Key| matches!(key, Key::Policy(_) | Key::Meter(_) | Key::Mirror(_));
+        let fields: BTreeSet<&str> = mentioned
+            .filter_map(|(field, key)| is_guard(&key).then_some(field))
+            .collect();
+        for field in fields {
+            refusals.push(Refusal::field(key.clone(), field, reason));
         }
     }
 }
