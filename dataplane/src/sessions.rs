@@ -36,7 +36,7 @@ use crate::tables::nat::PoolId;
 use crate::tables::service::ServiceId;
 
 /// Bindings that a node without a word about it has room for.
-const BINDINGS: usize = 1 << 16;
+pub const BINDINGS: usize = 1 << 16;
 
 /// The state itself.
 #[derive(Debug)]

@@ -175,7 +175,7 @@ impl Allotment {
     }
 
     fn pick(&self, claim: &Claim) -> Result<End, DropReason> {
-        let place = u128::from(claim.address) * self.addresses.len() as u128 >> 64;
+        let place = (u128::from(claim.address) * self.addresses.len() as u128) >> 64;
         let address = self.addresses.get(place as usize);
         let address = address.ok_or(DropReason::SnatExhausted)?;
         let port = match claim.vif {

@@ -126,14 +126,15 @@ impl Bindings {
         let index = chain.find(|index| self.is_at(index, serial, transport, outside));
         let index = index.ok_or(DropReason::SnatUnknown)?;
         let slot = self.slots.get(index).ok_or(DropReason::SnatUnknown)?;
-        let tag = self.tag(pool.filtering, transport, (index, slot.turn()), remote);
-        if tag.is_some_and(|tag| !self.permits.allows(tag, now)) {
-            return Err(DropReason::SnatFiltered);
-        }
         let alive = |life: Life| {
             let is_due = life.holders == 0 && now.since(life.due) > 0;
             (life.phase == Phase::Live && !is_due).then_some(life.held())
         };
+        alive(slot.life()).ok_or(DropReason::SnatUnknown)?;
+        let tag = self.tag(pool.filtering, transport, (index, slot.turn()), remote);
+        if tag.is_some_and(|tag| !self.permits.allows(tag, now)) {
+            return Err(DropReason::SnatFiltered);
+        }
         slot.update(alive).ok_or(DropReason::SnatUnknown)?;
         let bond = slot.bond();
         Ok(Bound {

@@ -11,10 +11,13 @@ use crossbeam_utils::CachePadded;
 const STRIPES: usize = 1024;
 const NONE: u32 = u32::MAX;
 
+/// The heads of some lists.
+type Stripe = Mutex<Box<[u32]>>;
+
 /// An index over slots.
 #[derive(Debug)]
 pub(super) struct Chains {
-    stripes: Box<[CachePadded<Mutex<Box<[u32]>>>]>,
+    stripes: Box<[CachePadded<Stripe>]>,
     /// By slot: the next one in its list. Written under the lock of that list only.
     links: Box<[AtomicU32]>,
 }

@@ -5,8 +5,8 @@
 //! table after half a minute, and its answer may come after two; and to another port of the same
 //! address there is no flow.
 //!
-//! A table of fixed size: tags under a keyed hash, eight to a bucket, each with the time at which it
-//! ends, or none while its flow lives. A full bucket gives up what ends first; then that remote is
+//! A table of fixed size: tags under a keyed hash, eight to a bucket, each with how many flows it
+//! stands for, and when it ends after the last of them. A full bucket gives up what ends first; then that remote is
 //! filtered once its flow is gone, which harms nobody. A tag has 63 bits, so a stranger is let in by
 //! chance never. Only first packets and ends of flows come here, and hold one of 64 locks for a bucket
 //! of two cache lines.
@@ -30,7 +30,9 @@ type Bucket = [Permit; WAYS];
 #[derive(Clone, Copy, Debug, Default)]
 struct Permit {
     tag: u64,
-    ends: Option<Ticks>,
+    flows: u32,
+    /// When no flow is left.
+    ends: Ticks,
 }
 
 impl Permits {
@@ -43,25 +45,34 @@ impl Permits {
         }
     }
 
-    /// Lets this tag in, until [`Self::end`] says when that ends.
+    /// Lets this tag in for one more flow, until [`Self::end`] says when that ends.
     pub(super) fn admit(&self, tag: u64, now: Ticks) {
         self.with_bucket(tag, |bucket, tag| {
-            let worth = |permit: &Permit| match permit.ends {
-                _ if permit.tag == 0 => 0,
-                Some(ends) => 1 + u64::from(ends.since(now)),
-                None => u64::MAX,
+            if let Some(permit) = bucket.iter_mut().find(|permit| permit.tag == tag) {
+                permit.flows = permit.flows.saturating_add(1);
+                return;
+            }
+            let worth = |permit: &Permit| match (permit.tag, permit.flows) {
+                (0, _) => 0,
+                (_, 0) => 1 + u64::from(permit.ends.since(now)),
+                _ => u64::MAX,
             };
-            let at = bucket.iter().position(|permit| permit.tag == tag);
-            let at = at.or_else(|| (0..WAYS).min_by_key(|way| worth(&bucket[*way])));
-            bucket[at.unwrap_or(0)] = Permit { tag, ends: None };
+            let least = (0..WAYS).min_by_key(|way| worth(&bucket[*way]));
+            bucket[least.unwrap_or(0)] = Permit {
+                tag,
+                flows: 1,
+                ends: now,
+            };
         });
     }
 
-    /// The flow that this tag was admitted for is over: from `at` on it is not let in.
+    /// A flow that this tag was admitted for is over; if it was the last, the tag is not let in from
+    /// `at` on.
     pub(super) fn end(&self, tag: u64, at: Ticks) {
         self.with_bucket(tag, |bucket, tag| {
             if let Some(permit) = bucket.iter_mut().find(|permit| permit.tag == tag) {
-                permit.ends = Some(at);
+                permit.flows = permit.flows.saturating_sub(1);
+                permit.ends = permit.ends.latest(at);
             }
         });
     }
@@ -70,7 +81,7 @@ impl Permits {
     pub(super) fn allows(&self, tag: u64, now: Ticks) -> bool {
         self.with_bucket(tag, |bucket, tag| {
             let mut found = bucket.iter().filter(|permit| permit.tag == tag);
-            found.any(|permit| permit.ends.is_none_or(|ends| ends.since(now) > 0))
+            found.any(|permit| permit.flows > 0 || permit.ends.since(now) > 0)
         })
     }
 

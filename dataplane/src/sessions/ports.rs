@@ -119,7 +119,7 @@ impl Wish {
         let mut state = random;
         for _ in 0..DRAWS {
             state = mix(state);
-            let port = (start + ((state >> 32) * (end + 1 - start) >> 32)) as u16;
+            let port = (start + (((state >> 32) * (end + 1 - start)) >> 32)) as u16;
             let port = match self.parity {
                 Some(parity) => port & !1 | parity,
                 None => port,

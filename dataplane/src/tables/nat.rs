@@ -19,7 +19,7 @@ pub struct FloatingId(pub u32);
 pub struct PoolId(pub u32);
 
 /// What sources become on their way from one network into another.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outwards {
     /// By the address or prefix inside: one for one.
     pub floatings: Lpm<FloatingId>,
@@ -31,15 +31,6 @@ impl Outwards {
     /// True if they become nothing else.
     pub fn is_empty(&self) -> bool {
         self.floatings.is_empty() && self.pools.is_empty()
-    }
-}
-
-impl Default for Outwards {
-    fn default() -> Self {
-        Outwards {
-            floatings: Lpm::new(),
-            pools: Lpm::new(),
-        }
     }
 }
 
@@ -78,4 +69,14 @@ pub struct Pool {
     pub allotment: Arc<Allotment>,
     /// The first 96 bits of destinations that are translated to IPv4.
     pub nat64_prefix: Option<Ipv6Addr>,
+}
+
+#[cfg(test)]
+impl super::Tables {
+    /// Tables with nothing in them but a pool.
+    pub(crate) fn with_pool(pool: Pool) -> super::Tables {
+        let mut tables = super::Tables::new(1);
+        tables.pools.insert(pool);
+        tables
+    }
 }
