@@ -413,8 +413,10 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             for (worker, queue) in self.workers.iter().zip(port.tx) {
                 worker.send(Command::AttachTx(vif.id, queue));
             }
-            let link = (vif.role == Role::Fabric).then(|| vif.link.clone());
-            self.ports.insert(name, port.control, link);
+            if vif.role == Role::Fabric {
+                vif.link.watch();
+            }
+            self.ports.insert(name, port.control, vif.link.clone());
             receivers.push((vif.clone(), port.rx));
         }
         self.workers.iter().for_each(Handle::wait);

@@ -13,6 +13,7 @@ pub mod replay;
 pub mod resolver;
 pub mod sessions;
 pub mod snapshot;
+pub mod spread;
 pub mod stage;
 pub mod tables;
 pub mod worker;

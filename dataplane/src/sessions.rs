@@ -3,6 +3,7 @@
 //!
 //! Like learned MACs it belongs to all snapshots: to use it is no commit.
 
+pub mod affinity;
 pub mod allotment;
 mod bindings;
 mod chains;
@@ -14,12 +15,10 @@ mod slots;
 mod sweeper;
 mod transport;
 
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use ahash::RandomState;
 use flowtable::{Endings, FlowView, Ticks};
 
 pub use bindings::Bindings;
@@ -34,6 +33,7 @@ use crate::reason::DropReason;
 use crate::stage::Context;
 use crate::tables::nat::PoolId;
 use crate::tables::service::ServiceId;
+use affinity::Affinity;
 
 /// Bindings that a node without a word about it has room for.
 pub const BINDINGS: usize = 1 << 16;
@@ -46,8 +46,9 @@ pub struct Shared {
     /// Made when there is a first pool.
     bindings: OnceLock<Bindings>,
     serials: AtomicU32,
-    hasher: RandomState,
     ledger: Ledger,
+    /// Who has which backend.
+    pub affinity: Affinity,
 }
 
 /// The state as one worker uses it now.
@@ -60,14 +61,13 @@ impl Shared {
     /// Empty, with room for so many bindings once there is a pool. The secret keys hashes and the
     /// choice of ports.
     pub fn new(secret: [u64; 4], room: usize) -> Shared {
-        let [a, b, c, d] = secret;
         Shared {
             secret,
             room,
             bindings: OnceLock::new(),
             serials: AtomicU32::new(0),
-            hasher: RandomState::with_seeds(a, b, c, d),
             ledger: Ledger::default(),
+            affinity: Affinity::new(secret[0]),
         }
     }
 
@@ -77,11 +77,6 @@ impl Shared {
 
     pub(crate) fn secret(&self) -> [u64; 4] {
         self.secret
-    }
-
-    /// A number for anything, which nobody foretells who does not know the secret.
-    pub fn hash(&self, value: &impl Hash) -> u64 {
-        self.hasher.hash_one(value)
     }
 
     /// For the flow table: hears of the flows that end.
@@ -175,9 +170,17 @@ impl Sessions for Live<'_> {
         }
     }
 
-    fn backend_of(&mut self, _service: ServiceId, _client: IpAddr) -> Option<End> {
-        None
+    fn backend_of(&mut self, service: ServiceId, client: IpAddr) -> Option<End> {
+        let now = self.context.now;
+        self.shared.affinity.lookup(service, client, now)
     }
 
-    fn keep_backend(&mut self, _service: ServiceId, _client: IpAddr, _backend: End) {}
+    fn keep_backend(&mut self, service: ServiceId, client: IpAddr, backend: End) {
+        let found = self.context.tables.service(service);
+        if let Some(timeout_ms) = found.and_then(|service| service.affinity_ms) {
+            let now = self.context.now;
+            let affinity = &self.shared.affinity;
+            affinity.keep(service, client, backend, timeout_ms, now);
+        }
+    }
 }

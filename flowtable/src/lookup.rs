@@ -141,6 +141,12 @@ impl Hit {
         self.words[0] as u8 & 3
     }
 
+    /// [`Action::group_choice`], of an action that is not a drop.
+    #[inline]
+    pub fn group_choice(&self) -> u8 {
+        (self.words[0] >> 8) as u8
+    }
+
     /// [`Action::epoch`].
     #[inline]
     pub fn epoch(&self) -> u32 {

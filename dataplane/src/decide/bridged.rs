@@ -26,6 +26,7 @@ pub(super) fn decide(
         exit: vrf.id,
         epoch: vrf.epoch,
         flags,
+        member: 0,
     };
     Ok(Decision {
         forward: way(ingress, forward),

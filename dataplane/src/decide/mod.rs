@@ -99,6 +99,8 @@ pub struct Way {
     pub epoch: u32,
     /// More is to be done with its packets than to send them on: see [`Note`].
     pub flags: u8,
+    /// Which member of a group `nexthop` is, from 1 on; 0 if it is none.
+    pub member: u8,
 }
 
 /// Which rules let a flow through, and what it holds; kept with the flow.
@@ -266,6 +268,8 @@ fn ingress_of(tables: &Tables, nexthop: NexthopId) -> Result<Ingress, DropReason
         Some(Nexthop::Discard) => Err(DropReason::Discard),
         // A flow has one way; groups have bridge entries only (`commit`).
         Some(Nexthop::Replicate(_)) => Err(DropReason::NoRoute),
+        // One of its members was taken before.
+        Some(Nexthop::Group(_)) => Err(DropReason::NoRoute),
         Some(Nexthop::Reject) => Err(DropReason::Reject),
         // Followed before; one is left only where it may not be.
         Some(Nexthop::Vrf(_)) | None => Err(DropReason::NoRoute),

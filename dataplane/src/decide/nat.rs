@@ -8,6 +8,7 @@ use super::routed::{Outward, Walk};
 use super::sessions::{Asked, Step};
 use super::{End, Sessions};
 use crate::reason::DropReason;
+use crate::spread::SpreadKey;
 use crate::tables::Vrf;
 use crate::tables::nat::{FloatingId, PoolId};
 
@@ -128,9 +129,7 @@ pub(super) fn embedded(prefix: Ipv6Addr, addr: IpAddr) -> IpAddr {
 
 /// How strongly a flow is drawn to one of several machines that share an address.
 fn draw(walk: &Walk, addr: IpAddr) -> u64 {
-    let (source, protocol) = (walk.headers.source(), walk.headers.protocol);
-    let flow = (source, walk.dst, protocol, addr);
-    walk.tables.sessions().hash(&flow)
+    SpreadKey::new(walk.spread()).end(End { addr, port: 0 })
 }
 
 /// The address at the same place in `to` as `addr` has in `from`; `None` if it has none there.

@@ -13,9 +13,10 @@ use super::sessions::Step;
 use super::{Decision, End, Headers, Note, Refused, Sessions, Way, group, ingress_of, nat, policy};
 use super::{service, underlay};
 use crate::reason::DropReason;
+use crate::spread::Tuple;
 use crate::stage::{Ingress, bridge};
 use crate::tables::nat::PoolId;
-use crate::tables::spec::Role;
+use crate::tables::spec::{HashFields, Role};
 use crate::tables::{Nexthop, NexthopId, PeerId, Tables, Target, UNDERLAY, Vrf};
 
 /// Networks that a packet may be passed through on one node. Each step is a route that somebody
@@ -47,6 +48,11 @@ pub(super) struct Walk<'a> {
     pub(super) embedding: Option<Ipv6Addr>,
     /// How the source is to be translated, by the first network it left its own for.
     pub(super) outward: Option<Outward>,
+    /// The service that was called on the way.
+    pub(super) called: Option<service::Called>,
+    /// The address whose way is taken instead of the destination's: that of a backend which gets
+    /// packets as they are.
+    pub(super) via: Option<IpAddr>,
     /// What has been taken from the sessions.
     pub(super) note: Note,
 }
@@ -85,6 +91,8 @@ pub(super) fn decide(
         bound: None,
         embedding: None,
         outward: None,
+        called: None,
+        via: None,
         note: Note::default(),
     };
     let decided = walk.decide(sessions);
@@ -101,14 +109,15 @@ impl Walk<'_> {
             Some(nexthop) => nexthop,
             None => self.follow(sessions)?,
         };
-        let nexthop = match self.vrf.id {
-            UNDERLAY => underlay::way(tables, nexthop, self.entropy())?,
+        let (nexthop, member) = match self.vrf.id {
+            UNDERLAY => (underlay::way(tables, nexthop, self.spread())?, 0),
             _ => group::member(self, nexthop, sessions)?,
         };
         bridge::check_horizon(tables, nexthop, ingress)?;
         let mut flags = policy::egress(self, sessions)?;
         flags |= policy::ingress(self, nexthop, sessions)?;
-        let back = self.way_back(sessions)?;
+        let (back, member_back) = self.way_back(sessions)?;
+        service::settle(self, sessions);
         let source = self.source(sessions)?;
         let (exit, origin) = (self.vrf, self.origin);
         Ok(Decision {
@@ -119,6 +128,7 @@ impl Walk<'_> {
                 exit: exit.id,
                 epoch: origin.epoch,
                 flags,
+                member,
             },
             reverse: Way {
                 ingress: ingress_of(tables, nexthop)?,
@@ -127,6 +137,7 @@ impl Walk<'_> {
                 exit: origin.id,
                 epoch: exit.epoch,
                 flags,
+                member: member_back,
             },
             source,
             destination: self.dst,
@@ -137,8 +148,9 @@ impl Walk<'_> {
     /// From prefix to prefix until a nexthop leads out of the vrouter, or to a group of such.
     fn follow(&mut self, sessions: &mut impl Sessions) -> Result<NexthopId, DropReason> {
         for _ in 0..MAX_VRFS {
-            let target = self.vrf.routes.lookup(self.dst.addr);
-            sessions.step(Step::Route(self.vrf.id, self.dst.addr, target));
+            let addr = self.via.unwrap_or(self.dst.addr);
+            let target = self.vrf.routes.lookup(addr);
+            sessions.step(Step::Route(self.vrf.id, addr, target));
             match target {
                 Some(Target::Nexthop(id)) => match self.tables.nexthop(id) {
                     Some(Nexthop::Vrf(next)) => self.enter(*next)?,
@@ -197,18 +209,19 @@ impl Walk<'_> {
     }
 
     /// The way of replies, which must be the way by which the packet came.
-    fn way_back(&self, sessions: &mut impl Sessions) -> Result<NexthopId, DropReason> {
+    /// With the number of the group's member that it is.
+    fn way_back(&self, sessions: &mut impl Sessions) -> Result<(NexthopId, u8), DropReason> {
         match (self.ingress.as_vif(), self.ingress.as_peer()) {
             (Some(vif), _) => {
                 let vif = self.tables.vif(vif).ok_or(DropReason::VifGone)?;
                 match vif.role {
-                    Role::Fabric => self.way_into_underlay(sessions),
-                    Role::Tenant | Role::Host => Ok(vif.nexthop),
+                    Role::Fabric => Ok((self.way_into_underlay(sessions)?, 0)),
+                    Role::Tenant | Role::Host => Ok((vif.nexthop, 0)),
                 }
             }
             (None, Some(peer)) => {
                 sessions.step(Step::ReversePath(self.headers.src_addr));
-                way_back(self.tables, self.origin, self.headers.src_addr, peer)
+                member_back(self.tables, self.origin, self.headers.src_addr, peer)
             }
             (None, None) => unreachable!("an ingress is a vif or a peer"),
         }
@@ -218,15 +231,20 @@ impl Walk<'_> {
     fn way_into_underlay(&self, sessions: &mut impl Sessions) -> Result<NexthopId, DropReason> {
         sessions.step(Step::ReversePath(self.headers.src_addr));
         match self.origin.routes.lookup(self.headers.src_addr) {
-            Some(Target::Nexthop(nexthop)) => underlay::way(self.tables, nexthop, self.entropy()),
+            Some(Target::Nexthop(nexthop)) => underlay::way(self.tables, nexthop, self.spread()),
             _ => Err(DropReason::ReversePath),
         }
     }
 
-    /// Tells flows apart where there are several ways.
-    fn entropy(&self) -> u32 {
-        let ends = (self.headers.source(), self.headers.destination());
-        self.tables.sessions().hash(&ends) as u32
+    /// Tells flows apart where there are several to choose from.
+    pub(super) fn spread(&self) -> u64 {
+        let tuple = Tuple {
+            src: self.headers.source(),
+            dst: self.headers.destination(),
+            protocol: self.headers.protocol,
+        };
+        let key = self.tables.spread_key();
+        key.flow(&tuple, HashFields::FiveTuple, false)
     }
 
     /// The source as it leaves.
@@ -266,10 +284,19 @@ pub fn way_back(
     addr: IpAddr,
     peer: PeerId,
 ) -> Result<NexthopId, DropReason> {
+    member_back(tables, vrf, addr, peer).map(|(nexthop, _)| nexthop)
+}
+
+fn member_back(
+    tables: &Tables,
+    vrf: &Vrf,
+    addr: IpAddr,
+    peer: PeerId,
+) -> Result<(NexthopId, u8), DropReason> {
     if let Some(Target::Nexthop(nexthop)) = vrf.routes.lookup(addr)
-        && let Some(nexthop) = group::towards(tables, nexthop, peer)
+        && let Some(found) = group::towards(tables, nexthop, addr, peer)
     {
-        return Ok(nexthop);
+        return Ok(found);
     }
     Err(DropReason::ReversePath)
 }

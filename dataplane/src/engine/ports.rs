@@ -18,8 +18,8 @@ use crate::tables::commit::PortFacts;
 use crate::tables::link::LinkState;
 use crate::tables::spec::Name;
 
-/// Between two looks at the uplinks' links: some four system calls for each
-/// uplink, and a failure costs its flows 50 ms at most.
+/// Between two looks at the links of uplinks and of groups' members: some four system calls for each,
+/// and a failure costs its flows 50 ms at most.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Open devices by the names of their vifs.
@@ -34,8 +34,8 @@ type Open = HashMap<Name, Controlled>;
 
 struct Controlled {
     control: Box<dyn PortControl>,
-    /// Kept up to date, for an uplink.
-    link: Option<Arc<LinkState>>,
+    /// Kept up to date where somebody wants to know.
+    link: Arc<LinkState>,
 }
 
 impl Ports {
@@ -63,12 +63,7 @@ impl Ports {
     }
 
     /// Takes over a device; `link` is to follow the device's.
-    pub(super) fn insert(
-        &self,
-        name: Name,
-        control: Box<dyn PortControl>,
-        link: Option<Arc<LinkState>>,
-    ) {
+    pub(super) fn insert(&self, name: Name, control: Box<dyn PortControl>, link: Arc<LinkState>) {
         let port = Controlled { control, link };
         let mut open = lock(&self.open);
         open.insert(name, port);
@@ -127,8 +122,8 @@ impl Ports {
 
 fn look(open: &Open) {
     for port in open.values() {
-        if let Some(link) = &port.link {
-            link.set(port.control.link().up);
+        if port.link.is_watched() {
+            port.link.set(port.control.link().up);
         }
     }
 }

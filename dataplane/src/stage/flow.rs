@@ -21,6 +21,7 @@ use flowtable::{
 use super::state::{self, Step};
 use super::{Burst, Context, Ingress, Lane, Layer, Next};
 use crate::accounts;
+use crate::decide::routed::way_back;
 use crate::decide::{Decision, End, Headers, Kept, Note, Way, decide};
 use crate::io::BATCH;
 use crate::reason::DropReason;
@@ -140,7 +141,31 @@ pub fn vrf_of(zone: Zone) -> (VrfId, Layer) {
 
 fn is_fresh(context: &Context, lane: &Lane, hit: &Hit) -> bool {
     let vrf = context.tables.vrf(lane.vrf);
-    comes_from_there(lane, hit) && vrf.is_some_and(|vrf| !hit.is_stale(vrf.epoch))
+    comes_from_there(lane, hit)
+        && vrf.is_some_and(|vrf| !hit.is_stale(vrf.epoch))
+        // A group's flow moves as soon as its member fails; that is no commit.
+        && (hit.group_choice() == 0 || context.tables.is_usable(NexthopId(hit.nexthop())))
+}
+
+/// Whether a packet of a flow whose other direction goes to a group came by another member of it than
+/// before: the other end may send by any.
+fn comes_by_other_member(
+    context: &Context,
+    lane: &Lane,
+    key: &Key,
+    flow: &FlowView,
+    hit: &Hit,
+) -> bool {
+    let back = match hit.id.is_forward() {
+        true => &flow.reverse_action,
+        false => &flow.forward_action,
+    };
+    let (Some(peer), Some(vrf)) = (lane.ingress.as_peer(), context.tables.vrf(lane.vrf)) else {
+        return false;
+    };
+    back.group_choice != 0
+        && lane.direct.is_none()
+        && way_back(context.tables, vrf, key.src_addr(), peer).is_ok()
 }
 
 /// Whether the packet came from where this direction of its flow comes from.
@@ -191,13 +216,14 @@ fn again(
         return miss(context, lane, key, frame);
     };
     // From elsewhere than before: whoever that is asks for itself.
-    let is_other = !comes_from_there(lane, &hit);
+    let is_from_there = comes_from_there(lane, &hit);
+    let is_other = !is_from_there && !comes_by_other_member(context, lane, key, &flow, &hit);
     let asked = match is_other {
         true => as_first(lane, key, frame),
         false => as_before(lane, &flow, hit.id.is_forward(), frame),
     };
     let (headers, ingress) = asked?;
-    let decision = match ask(context, &headers, ingress) {
+    let mut decision = match ask(context, &headers, ingress) {
         Ok(decision) => decision,
         Err(reason) => {
             if !is_other {
@@ -206,6 +232,14 @@ fn again(
             return Err(reason);
         }
     };
+    if !is_other && !is_from_there {
+        // Only where it comes from is another; where answers go stays.
+        let way = match hit.id.is_forward() {
+            true => &mut decision.forward,
+            false => &mut decision.reverse,
+        };
+        way.ingress = lane.ingress;
+    }
     let is_forward = !is_other || hit.id.is_forward();
     let (first, second) = match is_forward {
         true => (flow.forward, flow.reverse),
@@ -429,7 +463,7 @@ fn action(way: &Way, layer: Layer, rewrite: Rewrite) -> Action {
         epoch: way.epoch,
         ingress: way.ingress.to_bits(),
         rewrite,
-        group_choice: 0,
+        group_choice: way.member,
         // `commit` refuses vrfs beyond 12 bits.
         exit: way.exit.0 as u16,
         flags: way.flags,

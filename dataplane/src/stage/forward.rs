@@ -113,6 +113,8 @@ pub(super) fn by_nexthop<B: Buffer>(
         Nexthop::Discard => Err(DropReason::Discard),
         Nexthop::Replicate(group) => replicate::run(context, lane, group, packet, exits),
         Nexthop::Reject => Err(DropReason::Reject),
+        // The decision takes a member.
+        Nexthop::Group(_) => Err(DropReason::NoRoute),
         // The decision follows it.
         Nexthop::Vrf(_) => Err(DropReason::NoRoute),
     }

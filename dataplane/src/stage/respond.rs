@@ -224,6 +224,11 @@ fn speaks_for(context: &Context, nexthop: NexthopId, ingress: Ingress) -> bool {
         // Whoever asks is to be told, and has to send it here for that.
         Some(Nexthop::Reject) => true,
         Some(Nexthop::Vrf(_)) => true,
+        // Not to a member's machine about itself.
+        Some(Nexthop::Group(group)) => {
+            let asker = ingress.as_vif();
+            asker.is_some_and(|vif| !group.delivers_to(context.tables, vif))
+        }
         Some(
             Nexthop::Neighbour(_) | Nexthop::Unreachable | Nexthop::Discard | Nexthop::Replicate(_),
         )

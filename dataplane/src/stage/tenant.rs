@@ -92,7 +92,9 @@ fn speaks_for(context: &Context, mac: MacAddr, addr: IpAddr) -> Result<bool, Dro
         .vrf(context.vif.vrf)
         .ok_or(DropReason::VifGone)?;
     let is_link_local = matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
-    let is_free = vrf.neighbours.get(&addr).is_none_or(|owner| *owner == mac);
+    // A service's address is answered for by the router, whoever may send from it.
+    let is_free = vrf.neighbours.get(&addr).is_none_or(|owner| *owner == mac)
+        && !context.vif.loaned.contains(&addr);
     Ok(is_free
         && !respond::is_gateway(vrf, addr)
         && (is_link_local || context.vif.may_send_from(addr)))

@@ -14,6 +14,7 @@ mod groups;
 mod guards;
 mod leads;
 mod nat;
+mod services;
 mod uses;
 mod vips;
 
@@ -105,6 +106,7 @@ impl Tables {
         draft.check_uses(&steps, &mut refusals);
         draft.check_bridging(&steps, &mut refusals);
         draft.check_groups(&steps, &mut refusals);
+        draft.check_services(&steps, &mut refusals);
         draft.check_local_addresses(&steps, &mut refusals);
         if refusals.is_empty() {
             Ok(draft)
@@ -251,15 +253,16 @@ impl Draft {
                 if let (Key::Nexthop(_), Some(stored)) = (key, tables.objects.get(key))
                     && let Object::Nexthop(nexthop) = stored.object.clone()
                 {
-                    match nexthop.action {
+                    match nexthop.action.has_members() {
                         // Its members first.
-                        spec::NexthopAction::Replicate(_) => groups.push(nexthop),
-                        _ => tables.resolve_one(&nexthop),
+                        true => groups.push(nexthop),
+                        false => tables.resolve_one(&nexthop),
                     }
                 }
             }
             groups.iter().for_each(|group| tables.resolve_one(group));
         }
+        tables.lend_addresses();
         if self.all_touched {
             self.touched.extend((0..tables.vrfs.bound()).map(VrfId));
         }

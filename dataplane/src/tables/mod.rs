@@ -8,10 +8,12 @@
 pub mod bridge_port;
 pub mod change;
 pub mod commit;
+pub mod ecmp;
 mod host;
 pub mod learned;
 pub mod link;
 pub mod lpm;
+pub mod maglev;
 pub mod meter;
 pub mod nat;
 pub mod neighbour;
@@ -37,7 +39,9 @@ use ipnet::IpNet;
 
 use crate::counters::VifCounters;
 use crate::sessions::Shared;
+use crate::spread::{DEFAULT_KEY, SpreadKey};
 use bridge_port::BridgePort;
+use ecmp::Ecmp;
 use learned::Learned;
 use link::LinkState;
 use lpm::Lpm;
@@ -46,6 +50,7 @@ use nat::{Floating, FloatingId, Outwards, Pool, PoolId};
 use neighbour::Neighbour;
 use replicate::Group;
 use router::Advertised;
+use service::{Service, ServiceId};
 use slab::Slab;
 use spec::{ForwardingMode, Key, Name, Object, Payload, Role};
 pub use tunnel::{Terms, Tunnel};
@@ -96,6 +101,7 @@ pub struct Tables {
     pools: Slab<Pool>,
     meters: Slab<Meter>,
     mirrors: Slab<Mirror>,
+    services: Slab<Service>,
     vnis: Arc<FastMap<Vni, Arrival>>,
     labels: Arc<FastMap<Label, LabelEntry>>,
     /// The nexthops that underlay routes can lead to: neighbours and groups of them.
@@ -111,6 +117,7 @@ pub struct Tables {
     learned: Arc<Learned>,
     /// Likewise.
     sessions: Arc<Shared>,
+    spread_key: SpreadKey,
 }
 
 /// An object with the controller it belongs to.
@@ -201,6 +208,8 @@ pub struct Vif {
     pub mac: MacAddr,
     /// What it may send from, or for a fabric vif its own addresses; empty: anything.
     pub addresses: Arc<[IpNet]>,
+    /// Addresses of services that it answers for directly: it may send from them, too.
+    pub loaned: Arc<[IpAddr]>,
     /// The 802.1Q tag its frames carry on the device.
     pub vlan: Option<VlanId>,
     /// Largest IP packet it takes, in bytes.
@@ -230,7 +239,7 @@ pub enum Nexthop {
     Neighbour(Arc<Neighbour>),
     /// Send through a tunnel.
     Tunnel(Arc<Tunnel>),
-    /// A tunnel whose remote the underlay has no route to; also a group, which
+    /// A tunnel whose remote the underlay has no route to; also a group of neighbours, which
     /// only the underlay's routes lead to.
     Unreachable,
     /// Deliver to the node's kernel.
@@ -239,6 +248,8 @@ pub enum Nexthop {
     Discard,
     /// Send a copy by each member.
     Replicate(Arc<Group>),
+    /// Send each flow by one of the members.
+    Group(Arc<Ecmp>),
     /// Drop, and say so.
     Reject,
     /// Look up again, in this network.
@@ -281,6 +292,7 @@ struct Names {
     pools: imbl::HashMap<Name, PoolId>,
     meters: imbl::HashMap<Name, MeterId>,
     mirrors: imbl::HashMap<Name, MirrorId>,
+    services: imbl::HashMap<Name, ServiceId>,
     /// By the device's own name: the part before the first comma.
     devices: imbl::HashMap<Arc<str>, Name>,
 }
@@ -302,6 +314,7 @@ impl Tables {
             pools: Slab::new(),
             meters: Slab::new(),
             mirrors: Slab::new(),
+            services: Slab::new(),
             gateways: imbl::HashMap::new(),
             leads: imbl::HashMap::new(),
             outwards: imbl::HashMap::new(),
@@ -311,15 +324,15 @@ impl Tables {
             underlay: Arc::default(),
             learned: Arc::default(),
             sessions: Arc::default(),
+            spread_key: DEFAULT_KEY,
         };
         let underlay = tables.add_vrf(&spec::Vrf::underlay());
         debug_assert_eq!(underlay, UNDERLAY);
         tables
     }
 
-    /// The same with this secret for the table of learned MACs, which is one known
-    /// to all otherwise: whoever knows it can choose MACs that get into each
-    /// other's way.
+    /// The same with this secret for the tables of learned MACs and of what outlives flows, which is
+    /// one known to all otherwise: whoever knows it can choose what gets into each other's way.
     #[must_use]
     pub fn with_secret(self, secret: [u64; 4]) -> Tables {
         Tables {
@@ -336,6 +349,18 @@ impl Tables {
             sessions: Arc::new(Shared::new(self.sessions.secret(), room)),
             ..self
         }
+    }
+
+    /// The same with this key for spreading flows over backends and members.
+    #[must_use]
+    pub fn with_spread_key(self, spread_key: SpreadKey) -> Tables {
+        Tables { spread_key, ..self }
+    }
+
+    /// What flows are spread with.
+    #[inline]
+    pub fn spread_key(&self) -> SpreadKey {
+        self.spread_key
     }
 
     /// The MACs that were learned.
@@ -426,6 +451,22 @@ impl Tables {
     /// The mirror with this index.
     pub fn mirror(&self, id: MirrorId) -> Option<&Mirror> {
         self.mirrors.get(id.0).map(|mirror| &**mirror)
+    }
+
+    /// The service with this index.
+    pub fn service(&self, id: ServiceId) -> Option<&Service> {
+        self.services.get(id.0).map(|service| &**service)
+    }
+
+    /// The service of this name, with its index.
+    pub fn service_named(&self, name: &str) -> Option<(ServiceId, &Service)> {
+        let id = *self.names.services.get(name)?;
+        Some((id, self.service(id)?))
+    }
+
+    /// All services, by index.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.iter().map(|(_, service)| &**service)
     }
 
     /// The pool with this index.
@@ -565,7 +606,9 @@ impl Vif {
     /// True if a packet from this vif may carry this source address.
     #[inline]
     pub fn may_send_from(&self, addr: IpAddr) -> bool {
-        self.addresses.is_empty() || self.addresses.iter().any(|net| net.contains(&addr))
+        self.addresses.is_empty()
+            || self.addresses.iter().any(|net| net.contains(&addr))
+            || self.loaned.contains(&addr)
     }
 
     /// True if the address is the vif's own, as a fabric vif has them.

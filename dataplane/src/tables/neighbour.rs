@@ -72,6 +72,13 @@ impl Neighbour {
         (state & KNOWN != 0).then(|| MacAddr::from_u64(state & (KNOWN - 1)))
     }
 
+    /// True if it was asked for and does not answer.
+    #[inline]
+    pub fn has_failed(&self) -> bool {
+        let state = self.state.load(Ordering::Relaxed);
+        state & KNOWN == 0 && self.probes.load(Ordering::Relaxed) >= MAX_PROBES
+    }
+
     /// It said so itself: takes the MAC unless a static one is configured.
     pub fn learn(&self, mac: MacAddr, now: Ticks) {
         // A static address may be set between the two lines only by a commit, and

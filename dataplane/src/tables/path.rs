@@ -77,10 +77,14 @@ impl Path {
         self.link.is_up() && self.neighbour.mac().is_some()
     }
 
-    /// An exponentially distributed number whose rate is the weight: that the
-    /// smallest of several is this path's is as likely as its weight says.
+    /// True if its link is down, or its neighbour was asked for and does not answer.
+    #[inline]
+    pub fn has_failed(&self) -> bool {
+        !self.link.is_up() || self.neighbour.has_failed()
+    }
+
     fn draw(&self, entropy: u32) -> u64 {
-        u64::from(minus_log2(mix(entropy ^ self.seed))) * self.inverse_weight
+        exponential(entropy ^ self.seed, self.inverse_weight)
     }
 }
 
@@ -215,6 +219,18 @@ impl Tables {
         let mut own = first.addresses.iter().map(|net| net.addr());
         own.find(|addr| addr.is_ipv4() == remote.is_ipv4() && everywhere(addr))
     }
+}
+
+/// What a way of this weight draws with `entropy`, which differs from flow to flow and from way to
+/// way: the smallest of several draws wins.
+pub(super) fn draw(entropy: u32, weight: u32) -> u64 {
+    exponential(entropy, (1 << 32) / u64::from(weight.max(1)))
+}
+
+/// An exponentially distributed number whose rate is the weight: that the smallest of several is a
+/// certain one is as likely as its weight says.
+fn exponential(entropy: u32, inverse_weight: u64) -> u64 {
+    u64::from(minus_log2(mix(entropy))) * inverse_weight
 }
 
 /// FNV-1a of a path's names: stable across commits, restarts and machines.

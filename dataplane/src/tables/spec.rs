@@ -445,6 +445,11 @@ impl Vrf {
 }
 
 impl NexthopAction {
+    /// True if it is made of other nexthops.
+    pub fn has_members(&self) -> bool {
+        matches!(self, NexthopAction::Replicate(_) | NexthopAction::Group(_))
+    }
+
     /// True if underlay routes can lead to it: a neighbour, or a group of them.
     pub fn leads_into_underlay(&self) -> bool {
         match self {

@@ -59,13 +59,11 @@ impl Tables {
         let mut next = self.underlay_links();
         next.next_peer = old.next_peer;
         let objects = self.objects.clone();
-        // Replications last: they know where their tunnels end.
-        let replicates =
-            |nexthop: &spec::Nexthop| matches!(nexthop.action, spec::NexthopAction::Replicate(_));
+        // Those with members last: they know where these lead.
         for last in [false, true] {
             for stored in objects.values() {
                 if let spec::Object::Nexthop(nexthop) = &stored.object
-                    && replicates(nexthop) == last
+                    && nexthop.action.has_members() == last
                 {
                     self.resolve_nexthop(nexthop, &old, &mut next);
                 }
@@ -90,7 +88,11 @@ impl Tables {
                 Nexthop::Replicate(Arc::new(self.group(members)))
             }
             spec::NexthopAction::Reject => Nexthop::Reject,
-            spec::NexthopAction::Group(_) => Nexthop::Unreachable,
+            spec::NexthopAction::Group(group) => self
+                .ecmp(group, next)
+                .map_or(Nexthop::Unreachable, |group| {
+                    Nexthop::Group(Arc::new(group))
+                }),
             spec::NexthopAction::Vrf(vrf) => match self.names.vrfs.get(vrf) {
                 Some(vrf) => Nexthop::Vrf(*vrf),
                 None => Nexthop::Unreachable,

@@ -52,7 +52,8 @@ impl Draft {
                     self.arrival(&entry.to);
                     Arc::make_mut(&mut self.tables.labels).remove(&entry.label);
                 }
-                Object::AddressSet(_) | Object::Policy(_) | Object::Service(_) => {}
+                Object::AddressSet(_) | Object::Policy(_) => {}
+                Object::Service(service) => self.withdraw_service(service, gone),
                 Object::Mirror(mirror) if gone => self.withdraw_mirror(&mirror.name),
                 Object::Meter(meter) if gone => self.withdraw_meter(&meter.name),
                 Object::Mirror(_) | Object::Meter(_) => {}
@@ -167,7 +168,8 @@ impl Draft {
                         Arc::make_mut(&mut self.tables.labels).insert(entry.label, entry_of);
                     }
                 }
-                Object::AddressSet(_) | Object::Policy(_) | Object::Service(_) => {}
+                Object::AddressSet(_) | Object::Policy(_) => {}
+                Object::Service(service) => self.install_service(service, refusals),
                 Object::Mirror(mirror) => self.install_mirror(mirror, refusals),
                 Object::Meter(meter) => self.install_meter(meter),
                 Object::FloatingIp(floating) => self.install_floating(floating, refusals),
@@ -392,6 +394,9 @@ impl Tables {
             vrf,
             mac: MacAddr::ZERO,
             addresses: spec.addresses.clone().into(),
+            loaned: old
+                .as_ref()
+                .map_or_else(Arc::default, |old| old.loaned.clone()),
             vlan: spec.vlan,
             mtu: DEFAULT_MTU,
             finishes_checksums: false,
