@@ -50,7 +50,7 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
     if let Some(heard) = path_mtu::hear(context, meta, packet.bytes()) {
         return heard;
     }
-    if translated::is_bound(context, meta, dst) {
+    if translated::is_bound(context, meta, packet.bytes(), dst) {
         return Ok(translated::route(context, lane, packet));
     }
     if meta.protocol == protocol::ICMPV6

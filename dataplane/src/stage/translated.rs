@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use encap::{Buffer, Meta};
+use encap::{Buffer, Meta, Quote, icmp_error};
 
 use super::{Context, Ingress, Lane, Next, overlay};
 use crate::decide::End;
@@ -20,14 +20,21 @@ pub fn is_virtual(context: &Context, addr: IpAddr) -> bool {
 
 /// Whether a packet to a fabric vif's own address is for a port that a pool has given to a machine.
 /// What is not is the kernel's.
-pub fn is_bound(context: &Context, meta: &Meta, addr: IpAddr) -> bool {
+pub fn is_bound(context: &Context, meta: &Meta, frame: &[u8], addr: IpAddr) -> bool {
     let pool = context.tables.underlay().pool_at(addr);
-    let pool = pool.and_then(|pool| context.tables.pool(pool));
-    let (Some(pool), Some(transport)) = (pool, Transport::of(meta.protocol)) else {
+    let Some(pool) = pool.and_then(|pool| context.tables.pool(pool)) else {
         return false;
     };
-    let port = meta.dst_port;
-    pool.allotment.is_taken(transport, End { addr, port })
+    // An error is for whom the packet was from that it quotes.
+    let (protocol, port) = match icmp_error::is_error(meta) {
+        false => (meta.protocol, meta.dst_port),
+        true => match Quote::read(frame, meta) {
+            Ok(Some(quote)) if quote.src == addr => (quote.protocol, quote.src_port),
+            _ => return false,
+        },
+    };
+    let transport = Transport::of(protocol);
+    transport.is_some_and(|transport| pool.allotment.is_taken(transport, End { addr, port }))
 }
 
 /// What becomes of it.
