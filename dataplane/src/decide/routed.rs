@@ -110,6 +110,8 @@ impl Walk<'_> {
             None => self.follow(sessions)?,
         };
         let (nexthop, member) = match self.vrf.id {
+            // The fabric sees no tenant's own address, and is not routed to itself.
+            UNDERLAY if self.outward.is_none() => return Err(DropReason::NoRoute.into()),
             UNDERLAY => (underlay::way(tables, nexthop, self.spread())?, 0),
             _ => group::member(self, nexthop, sessions)?,
         };
