@@ -170,7 +170,17 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`], [`Error::Status`].
     pub async fn stats(&mut self) -> Result<proto::StatsResponse, Error> {
-        Ok(self.inner.stats(proto::StatsRequest {}).await?.into_inner())
+        let request = proto::StatsRequest { rules: false };
+        Ok(self.inner.stats(request).await?.into_inner())
+    }
+
+    /// The same with the counters of rules, for which all flows are gone through.
+    ///
+    /// # Errors
+    /// If the daemon does not answer.
+    pub async fn stats_with_rules(&mut self) -> Result<proto::StatsResponse, Error> {
+        let request = proto::StatsRequest { rules: true };
+        Ok(self.inner.stats(request).await?.into_inner())
     }
 }
 

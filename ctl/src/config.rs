@@ -1,12 +1,14 @@
 //! The node file: `vrouterd --config node.yaml`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dataplane::memory;
 use dataplane::stage::error_rate;
 use dataplane::stage::fragments::{LIFETIME_MS, Limits};
 
 use crate::files::{Mistake, ObjectFiles, take_objects};
+use crate::ipfix;
 use crate::proto::{self, descriptor};
 use crate::yaml::{tree, walk};
 
@@ -37,6 +39,8 @@ pub struct NodeConfig {
     pub fragments: Limits,
     /// ICMP errors and TCP resets sent to one source in a second; 0 for none.
     pub icmp_errors_per_second: u32,
+    /// Where records of flows go.
+    pub ipfix: Option<ipfix::Settings>,
     /// Objects to apply at boot; well-formed each for itself.
     pub objects: ObjectFiles,
 }
@@ -114,6 +118,8 @@ impl NodeConfig {
             icmp_errors_per_second: written
                 .icmp_errors_per_second
                 .unwrap_or(error_rate::PER_SECOND),
+            // `out_of_range` has seen to the rest.
+            ipfix: written.ipfix.as_ref().and_then(|it| ipfix(it).ok()),
             objects,
         }
     }
@@ -147,6 +153,32 @@ fn fragments_out_of_range(limits: Limits) -> impl Iterator<Item = (&'static str,
     })
 }
 
+/// Where records of flows go, or what is wrong with what is said of it.
+fn ipfix(written: &proto::Ipfix) -> Result<ipfix::Settings, String> {
+    let in_range = |key: &str, value: u32, range: std::ops::RangeInclusive<u32>| {
+        let (min, max) = (range.start(), range.end());
+        match range.contains(&value) {
+            true => Ok(value),
+            false => Err(format!("{key}: {value} is out of range, {min} to {max}")),
+        }
+    };
+    let collector = written.collector.parse().map_err(|_not_one| {
+        format!(
+            "collector: wants an address and a port, as in 192.0.2.50:4739, not `{}`",
+            written.collector
+        )
+    })?;
+    let interval = written.template_interval_s.unwrap_or(60);
+    let interval = in_range("template_interval_s", interval, 1..=86_400)?;
+    let queue = in_range("queue", written.queue.unwrap_or(65_536), 1_024..=1 << 20)?;
+    Ok(ipfix::Settings {
+        collector,
+        domain: written.observation_domain.unwrap_or(0),
+        template_interval: Duration::from_secs(interval.into()),
+        queue: queue as usize,
+    })
+}
+
 /// Values that have the right type and are still wrong: field and reason.
 fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
     const FLOWS: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 28;
@@ -167,6 +199,9 @@ fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
     {
         let reason = format!("{rate} is out of range; 0 to {MAX_ERRORS} errors a second are sent");
         wrong.push(("icmp_errors_per_second", reason));
+    }
+    if let Some(Err(reason)) = written.ipfix.as_ref().map(ipfix) {
+        wrong.push(("ipfix", reason));
     }
     if written.socket.as_deref() == Some("") {
         wrong.push((
@@ -194,6 +229,7 @@ mod tests {
         assert!(!config.busy_poll);
         assert_eq!(config.fragments, Limits::default());
         assert_eq!(config.icmp_errors_per_second, 100);
+        assert!(config.ipfix.is_none());
         assert!(config.objects.objects().len() == 0 && config.eal.is_empty());
     }
 
@@ -209,6 +245,7 @@ socket: /tmp/a.sock
 idle: busy
 fragments: {datagrams: 16, held_packets: 8, held_bytes: 9000, timeout_ms: 30}
 icmp_errors_per_second: 0
+ipfix: {collector: "[::1]:4739", observation_domain: 7, template_interval_s: 5, queue: 2048}
 objects:
   vrfs:
     - {name: front, gateways: [10.1.0.1/24, "fd01::1/64"]}
@@ -231,6 +268,13 @@ objects:
         };
         assert_eq!(config.fragments, limits);
         assert_eq!(config.icmp_errors_per_second, 0);
+        let ipfix = ipfix::Settings {
+            collector: ([0, 0, 0, 0, 0, 0, 0, 1], 4739).into(),
+            domain: 7,
+            template_interval: Duration::from_secs(5),
+            queue: 2048,
+        };
+        assert_eq!(config.ipfix, Some(ipfix));
         assert_eq!(config.objects.objects().len(), 1);
     }
 
@@ -241,6 +285,7 @@ cores: [0, 0]
 sokcet: /tmp/a.sock
 flow_table_size: 5
 fragments: {timeout_ms: 40000}
+ipfix: {collector: 192.0.2.50}
 objects:
   vifs:
     - {name: v, device: net_null0, role: tenent, vrf: f}
@@ -258,7 +303,8 @@ objects:
                 "node.yaml:2: sokcet: is not a key of a node file; did you mean `socket`?",
                 "node.yaml:3: flow_table_size: 5 is out of range; a flow table holds 1024 to 268435456 flows",
                 "node.yaml:4: fragments: timeout_ms: 40000 is out of range, 1 to 30000",
-                "node.yaml:7: vif v: role: wants one of tenant, fabric, host, not `tenent`; did you mean `tenant`?",
+                "node.yaml:5: ipfix: collector: wants an address and a port, as in 192.0.2.50:4739, not `192.0.2.50`",
+                "node.yaml:8: vif v: role: wants one of tenant, fabric, host, not `tenent`; did you mean `tenant`?",
             ]
         );
     }

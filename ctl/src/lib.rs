@@ -13,6 +13,7 @@ pub mod config;
 pub mod convert;
 pub mod files;
 pub mod flows;
+pub mod ipfix;
 pub mod learned;
 pub mod proto;
 pub mod server;

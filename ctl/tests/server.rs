@@ -37,6 +37,24 @@ fn reasons(response: &proto::ApplyResponse) -> Vec<String> {
     response.refusals.iter().map(text).collect()
 }
 
+/// A client as any language generates it, with the limits that it has unless somebody says otherwise.
+async fn foreign_client(
+    socket: std::path::PathBuf,
+) -> proto::vrouter_client::VrouterClient<tonic::transport::Channel> {
+    let connector = tower::service_fn(move |_| {
+        let socket = socket.clone();
+        async move {
+            let stream = tokio::net::UnixStream::connect(socket).await?;
+            Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
+        }
+    });
+    let channel = tonic::transport::Endpoint::from_static("http://localhost")
+        .connect_with_connector(connector)
+        .await
+        .unwrap();
+    proto::vrouter_client::VrouterClient::new(channel)
+}
+
 #[test]
 fn the_same_request_twice_makes_one_generation() {
     let daemon = Daemon::start();
@@ -92,6 +110,36 @@ fn a_list_longer_than_a_message_is_whole_and_in_order() {
             })
             .collect();
         assert!(numbers.is_sorted());
+    });
+}
+
+#[test]
+fn large_objects_come_in_messages_that_any_client_takes() {
+    let daemon = Daemon::start();
+    runtime().block_on(async {
+        let prefixes: Vec<String> = (0..20_000u32)
+            .map(|index| format!("{}/32", std::net::Ipv4Addr::from(0x0a00_0000 + index)))
+            .collect();
+        let sets: String = (0..20)
+            .map(|set| {
+                format!(
+                    "  - {{name: set-{set:02}, prefixes: [{}]}}\n",
+                    prefixes.join(", ")
+                )
+            })
+            .collect();
+        let request = upserts(&format!("address_sets:\n{sets}"));
+        daemon.client().await.apply(request).await.unwrap();
+        let mut client = foreign_client(daemon.socket()).await;
+        let list = client.list(proto::ListRequest::default()).await.unwrap();
+        let mut list = list.into_inner();
+        let (mut messages, mut objects) = (0, 0);
+        while let Some(response) = list.message().await.unwrap() {
+            messages += 1;
+            objects += response.objects.len();
+        }
+        assert_eq!(objects, 20);
+        assert!(messages > 1);
     });
 }
 
@@ -319,19 +367,7 @@ fn a_message_that_is_too_large_is_refused_by_name() {
         assert!(matches!(error, Error::TooLarge { .. }), "{error}");
 
         // A client in another language would not look first.
-        let socket = daemon.socket();
-        let connector = tower::service_fn(move |_| {
-            let socket = socket.clone();
-            async move {
-                let stream = tokio::net::UnixStream::connect(socket).await?;
-                Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
-            }
-        });
-        let channel = tonic::transport::Endpoint::from_static("http://localhost")
-            .connect_with_connector(connector)
-            .await
-            .unwrap();
-        let mut client = proto::vrouter_client::VrouterClient::new(channel);
+        let mut client = foreign_client(daemon.socket()).await;
         let status = client.apply(request).await.unwrap_err();
         assert_eq!(status.code(), Grpc::ResourceExhausted);
         assert!(

@@ -143,6 +143,182 @@ front  10.2.0.0/16  nowhere  vrctl
     );
 }
 
+/// Everything that decides about flows, of two tenants' networks.
+const SHOP: &str = r#"
+vrfs:
+  - {name: front, gateways: [10.1.0.1/24], ingress_policies: [web], egress_meter: slow}
+  - {name: public}
+vifs:
+  - {name: web-1, role: tenant, device: "memory:1", vrf: front, mac: "02:00:00:00:01:05", addresses: [10.1.0.5], egress_policies: [web], mirror: taps}
+  - {name: tap, role: tenant, device: "memory:2", vrf: public, mac: "02:00:00:00:01:06", addresses: [192.0.2.6]}
+nexthops:
+  - {name: leak, vrf: public}
+  - {name: to-tap, vif: tap}
+address_sets:
+  - {name: lb, prefixes: [10.9.0.0/24]}
+  - {name: many, prefixes: [10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5]}
+policies:
+  - name: web
+    rules:
+      - {id: 10, action: allow, protocol: tcp, source_sets: [lb], destination_ports: ["80", "8000-8100"]}
+      - {id: 30, action: reject, protocol: icmp, icmp_types: ["8"], log: true}
+      - {id: 20, action: allow, sources: [10.1.0.0/16], mirror: taps, dscp: 46}
+floating_ips:
+  - {name: f1, vrf: public, address: 198.51.100.7, vifs: [web-1]}
+  - {name: f2, vrf: public, address: 203.0.113.0/28, inside_vrf: front, fixed: 10.2.0.0/28}
+snat_pools:
+  - {name: out, vrf: front, outside_vrf: public, addresses: [198.51.100.8/30], ports: 1024-65535, block_size: 512}
+services:
+  - name: redis
+    vrf: front
+    address: 10.200.0.1
+    protocol: tcp
+    port: 6379
+    table_size: 251
+    backends: [{address: 10.1.0.5}, {address: 10.1.0.6}, {address: 10.1.0.7, state: down}]
+    health: {http: {path: /ready}, port: 8080}
+mirrors:
+  - {name: taps, nexthop: to-tap}
+meters:
+  - {name: slow, bits_per_second: 100000000, burst_packets: 10, packets_per_second: 1000}
+"#;
+
+#[test]
+fn what_decides_about_flows_is_shown_kept_and_deleted() {
+    let daemon = Daemon::start();
+    let _devices = ["memory:1", "memory:2"].map(|name| daemon.devices.plug(name, 1));
+    let file = daemon.file("shop.yaml", SHOP);
+    let said = daemon.vrctl(&["apply", "-f", &file]);
+    assert_eq!(said.out, "generation 1: 15 created\n", "{said:?}");
+
+    let tables = [
+        (
+            "address_sets",
+            "\
+ADDRESS SET  COUNT  PREFIXES                               OWNER
+lb               1  10.9.0.0/24                            vrctl
+many             5  10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 …  vrctl
+",
+        ),
+        (
+            "policies",
+            "\
+POLICY  RULES  ALLOW  DENY  REJECT  OWNER
+web         3      2     0       1  vrctl
+",
+        ),
+        (
+            "floating_ips",
+            "\
+FLOATING IP  VRF     ADDRESS         FOR                   OWNER
+f1           public  198.51.100.7    web-1                 vrctl
+f2           public  203.0.113.0/28  10.2.0.0/28 in front  vrctl
+",
+        ),
+        (
+            "snat_pools",
+            "\
+SNAT POOL  VRF    OUTSIDE  ADDRESSES        PORTS       BLOCK  NAT64  OWNER
+out        front  public   198.51.100.8/30  1024-65535    512  -      vrctl
+",
+        ),
+        (
+            "services",
+            "\
+SERVICE  VRF    ADDRESS              BACKENDS          HEALTH       OWNER
+redis    front  10.200.0.1 tcp 6379  2 active, 1 down  http /ready  vrctl
+",
+        ),
+        (
+            "mirrors",
+            "MIRROR  NEXTHOP  OWNER\ntaps    to-tap   vrctl\n",
+        ),
+        (
+            "meters",
+            "\
+METER     BITS/S  BURST BYTES  PACKETS/S  BURST PACKETS  OWNER
+slow   100000000            -       1000             10  vrctl
+",
+        ),
+    ];
+    for (kind, table) in tables {
+        assert_eq!(daemon.vrctl(&["get", kind]).out, table);
+    }
+    assert_eq!(
+        daemon.vrctl(&["get", "policy", "web"]).out,
+        "\
+ID  ACTION  PROTOCOL  FROM         TO                     AND
+10  allow   tcp       set lb       any port 80 8000-8100  -
+30  reject  icmp 8    any          any                    log
+20  allow   any       10.1.0.0/16  any                    mirror taps dscp 46
+"
+    );
+    let all = daemon.vrctl(&["get", "all"]).out;
+    assert!(
+        all.contains("1 policy\n") && all.contains("2 address_sets\n"),
+        "{all}"
+    );
+
+    for form in ["yaml", "json"] {
+        let said = daemon.vrctl(&["get", "all", "-o", form]);
+        let again = daemon.file("again", &said.out);
+        let said = daemon.vrctl(&["apply", "--replace", "-f", &again]);
+        assert_eq!(said.out, "unchanged: generation 1\n", "{said:?}");
+    }
+    let said = daemon.vrctl(&["delete", "address_set", "lb"]);
+    assert_eq!(
+        (said.status, said.err.as_str()),
+        (Some(1), "address_set lb: is still used by policy web\n")
+    );
+    for (generation, kind, name) in [
+        (2, "service", "redis"),
+        (3, "floating-ip", "f1"),
+        (4, "floating_ip", "f2"),
+        (5, "snat_pool", "out"),
+        (6, "address-set", "many"),
+    ] {
+        let said = daemon.vrctl(&["delete", kind, name]);
+        assert_eq!(
+            said.out,
+            format!("generation {generation}: 1 deleted\n"),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
+fn a_rule_that_names_nothing_is_refused_on_its_line() {
+    let daemon = Daemon::start();
+    let file = daemon.file(
+        "bad.yaml",
+        "\
+vrfs:
+  - {name: front}
+policies:
+  - name: web
+    rules:
+      - {id: 10, action: allow, source_sets: [lb]}
+services:
+  - name: redis
+    vrf: front
+    backend_vrf: back
+    address: 10.200.0.1
+    protocol: tcp
+    port: 6379
+",
+    );
+    let said = daemon.vrctl(&["apply", "-f", &file]);
+    let lines = said.err.lines().map(|line| line.trim_start_matches(&file));
+    assert_eq!(
+        lines.collect::<Vec<_>>(),
+        [
+            ":5: policy web: rules.source_sets: there is no address_set named `lb`",
+            ":10: service redis: backend_vrf: there is no vrf named `back`",
+            "2 mistakes; nothing was changed",
+        ]
+    );
+}
+
 #[test]
 fn counters_and_flows_are_shown_in_every_form() {
     let daemon = Daemon::start();

@@ -11,6 +11,7 @@ pub mod memory;
 pub mod reason;
 pub mod replay;
 pub mod resolver;
+pub mod rule_counters;
 pub mod sessions;
 pub mod snapshot;
 pub mod spread;

@@ -16,7 +16,7 @@ mod sweeper;
 mod transport;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use flowtable::{Endings, FlowView, Ticks};
@@ -32,6 +32,7 @@ use crate::decide::{End, Note, Sessions};
 use crate::reason::DropReason;
 use crate::stage::Context;
 use crate::tables::nat::PoolId;
+use crate::tables::policy::RuleCells;
 use crate::tables::service::ServiceId;
 use affinity::Affinity;
 
@@ -42,13 +43,15 @@ pub const BINDINGS: usize = 1 << 16;
 #[derive(Debug)]
 pub struct Shared {
     secret: [u64; 4],
-    room: usize,
+    /// Of bindings.
+    room: AtomicUsize,
     /// Made when there is a first pool.
     bindings: OnceLock<Bindings>,
     serials: AtomicU32,
     ledger: Ledger,
     /// Who has which backend.
     pub affinity: Affinity,
+    rules: Arc<RuleCells>,
 }
 
 /// The state as one worker uses it now.
@@ -58,12 +61,12 @@ pub struct Live<'a> {
 }
 
 impl Shared {
-    /// Empty, with room for so many bindings once there is a pool. The secret keys hashes and the
-    /// choice of ports.
-    pub fn new(secret: [u64; 4], room: usize) -> Shared {
+    /// Empty. The secret keys hashes and the choice of ports.
+    pub fn new(secret: [u64; 4]) -> Shared {
         Shared {
             secret,
-            room,
+            room: AtomicUsize::new(BINDINGS),
+            rules: Arc::default(),
             bindings: OnceLock::new(),
             serials: AtomicU32::new(0),
             ledger: Ledger::default(),
@@ -71,12 +74,9 @@ impl Shared {
         }
     }
 
-    pub(crate) fn room(&self) -> usize {
-        self.room
-    }
-
-    pub(crate) fn secret(&self) -> [u64; 4] {
-        self.secret
+    /// Has room for so many bindings, once there is a pool.
+    pub(crate) fn set_room(&self, bindings: usize) {
+        self.room.store(bindings, Ordering::Relaxed);
     }
 
     /// For the flow table: hears of the flows that end.
@@ -87,6 +87,11 @@ impl Shared {
     /// Where flows that ended come out.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// What rules have counted.
+    pub fn rules(&self) -> &Arc<RuleCells> {
+        &self.rules
     }
 
     /// For a worker's packets of this batch.
@@ -101,7 +106,8 @@ impl Shared {
     pub fn prepare(&self) -> u32 {
         let [a, b, c, d] = self.secret;
         let key = [a, b, c, d.rotate_left(17)];
-        self.bindings.get_or_init(|| Bindings::new(self.room, key));
+        self.bindings
+            .get_or_init(|| Bindings::new(self.room.load(Ordering::Relaxed), key));
         self.serials.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -133,7 +139,7 @@ impl Shared {
 
 impl Default for Shared {
     fn default() -> Shared {
-        Shared::new([0; 4], BINDINGS)
+        Shared::new([0; 4])
     }
 }
 

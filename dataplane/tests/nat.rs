@@ -177,7 +177,7 @@ fn seen(frame: &[u8]) -> Seen {
         TransportSlice::Icmpv4(icmp) => {
             let [a, b, ..] = icmp.bytes5to8();
             let id = u16::from_be_bytes([a, b]);
-            let right = icmp.icmp_type().calc_checksum(icmp.payload());
+            let right = Ok(icmp.icmp_type().calc_checksum(icmp.payload()));
             ((id, id), icmp.checksum(), right)
         }
         TransportSlice::Icmpv6(icmp) => {

@@ -1,6 +1,7 @@
 //! Round trips of every kind of object, and one refusal per rule.
 
 mod any_of;
+mod refused;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::{NonZeroU16, NonZeroU32};

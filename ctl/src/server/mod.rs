@@ -8,6 +8,7 @@
 mod alarms;
 mod apply;
 mod limits;
+mod rules;
 mod socket;
 mod stats;
 
@@ -20,6 +21,7 @@ use dataplane::tables::spec::{Key, Name};
 use dataplane::tables::{Stored, Tables};
 use encap::Buffer;
 use flowtable::WalkCursor;
+use prost::Message as _;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::spawn_blocking;
@@ -38,6 +40,9 @@ use crate::proto::{self, FILE_DESCRIPTOR_SET, MAX_MESSAGE_LEN};
 
 /// Objects in one message of a list.
 const OBJECTS_PER_MESSAGE: usize = 512;
+/// Bytes after which a message of a list ends: an address set may have megabytes, and most gRPC
+/// clients take 4 MiB.
+const LIST_BYTES_PER_MESSAGE: usize = 1 << 20;
 /// Learned MACs in one message.
 const MACS_PER_MESSAGE: usize = 512;
 /// Flows in one message.
@@ -62,7 +67,9 @@ pub async fn serve<B>(
 where
     B: Buffer + Send + 'static,
 {
+    let rule_log = engine.tables().rule_log().clone();
     let engine = Arc::new(Mutex::new(Some(engine)));
+    let _log = rules::Writer::spawn(rule_log, engine.clone());
     let service = VrouterServer::new(Service {
         engine: engine.clone(),
     })
@@ -237,10 +244,19 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
 
     async fn stats(
         &self,
-        _: Request<proto::StatsRequest>,
+        request: Request<proto::StatsRequest>,
     ) -> Result<Response<proto::StatsResponse>, Status> {
-        let stats = self.with_engine(|engine| engine.stats()).await?;
-        Ok(Response::new(stats.into()))
+        let read =
+            |engine: &mut Engine<B>| (engine.stats(), engine.tables(), engine.flows().clone());
+        let (stats, tables, flows) = self.with_engine(read).await?;
+        let mut response = proto::StatsResponse::from(stats);
+        if request.into_inner().rules {
+            let read = spawn_blocking(move || rules::stats(&tables, &flows));
+            response.rules = read.await.map_err(|_| {
+                Status::internal("vrouterd has a bug: this call panicked; see its log")
+            })?;
+        }
+        Ok(Response::new(response))
     }
 }
 
@@ -271,11 +287,17 @@ fn send_objects(
     let objects = tables
         .objects()
         .filter(|(key, stored)| wanted.includes(key, stored));
-    let mut objects = objects.map(|(_, stored)| stored.into());
+    let mut objects = objects.map(|(_, stored)| proto::StoredObject::from(stored));
     // An empty list is a message too: it says of which generation.
     loop {
-        let some: Vec<_> = objects.by_ref().take(OBJECTS_PER_MESSAGE).collect();
-        let is_last = some.len() < OBJECTS_PER_MESSAGE;
+        let mut some = Vec::new();
+        let mut bytes = 0;
+        while some.len() < OBJECTS_PER_MESSAGE && bytes < LIST_BYTES_PER_MESSAGE {
+            let Some(object) = objects.next() else { break };
+            bytes += object.encoded_len();
+            some.push(object);
+        }
+        let is_last = some.len() < OBJECTS_PER_MESSAGE && bytes < LIST_BYTES_PER_MESSAGE;
         let response = proto::ListResponse {
             objects: some,
             generation,

@@ -45,6 +45,116 @@ vnis:
 }
 
 #[test]
+fn policies_translation_and_services_are_read() {
+    let files = read(SHOP);
+    assert_eq!(files.mistakes(), []);
+    assert_eq!(files.objects().len(), 16);
+}
+
+#[test]
+fn the_examples_of_the_manual_are_read() {
+    let manual = include_str!("../../../docs/configuration.md");
+    let examples = manual.split("```yaml\n").skip(1);
+    let examples = examples.filter_map(|rest| Some(rest.split_once("```")?.0));
+    let mut count = 0;
+    for example in examples {
+        assert_eq!(said(example), [""; 0], "{example}");
+        count += read(example).objects().len();
+    }
+    assert!(count > 15, "{count}");
+}
+
+/// One object of every kind that decides about flows, in both styles of YAML.
+const SHOP: &str = r#"
+vrfs:
+  - {name: front, gateways: [10.1.0.1/24], ingress_policies: [web], egress_meter: m1, mirror: taps}
+  - {name: public}
+vifs:
+  - {name: web-1, role: tenant, device: net_null0, vrf: front, mac: "02:00:00:00:01:05", addresses: [10.1.0.5], egress_policies: [web], ingress_meter: m1}
+nexthops:
+  - {name: leak, vrf: public}
+  - {name: ways, group: {members: [{nexthop: a}], hash: addresses, symmetric: true}}
+address_sets:
+  - {name: lb, prefixes: [10.9.0.0/24, "fd09::/64"]}
+policies:
+  - name: web
+    rules:
+      - {id: 10, action: allow, protocol: tcp, source_sets: [lb], destination_ports: ["80", 8000-8100]}
+      - {id: 20, action: reject, protocol: icmp, icmp_types: ["8", 3/4], log: true}
+      - {id: 30, action: allow, sources: [10.1.0.0/16], mirror: taps, dscp: 46}
+  - {name: nothing}
+floating_ips:
+  - {name: f1, vrf: public, address: 198.51.100.7, vifs: [web-1]}
+  - {name: f2, vrf: public, address: "2001:db8:1::/64", inside_vrf: front, fixed: "fd01::/64"}
+snat_pools:
+  - {name: out, vrf: front, sources: [10.1.0.0/16], outside_vrf: public, addresses: [198.51.100.8/30], ports: 1024-65535, block_size: 512, filtering: endpoint_independent}
+  - {name: nat64, vrf: front, outside_vrf: public, addresses: [198.51.100.12], nat64_prefix: "64:ff9b::/96"}
+services:
+  - name: redis
+    vrf: front
+    address: 10.200.0.1
+    protocol: tcp
+    port: 6379
+    backends:
+      - {address: 10.1.0.9, weight: 2}
+      - {address: 10.1.0.10, state: draining}
+    affinity_timeout_s: 300
+    on_down: reset
+    health: {http: {path: /ready, status_max: 299}, port: 8080, interval_ms: 500, fall: 2}
+  - {name: dns, vrf: front, address: 10.200.0.2, protocol: udp, port: 53, health: {tcp: true, port: 53}}
+mirrors:
+  - {name: taps, nexthop: to-tap}
+meters:
+  - {name: m1, bits_per_second: 100000000, packets_per_second: 10000}
+"#;
+
+#[test]
+fn mistakes_in_rules_and_backends_are_named_with_their_lines() {
+    let text = "\
+policies:
+  - name: web
+    rules:
+      - {id: 10, action: permit, protocol: tcp}
+      - id: 10
+        action: allow
+        destination_ports: [80]
+      - {id: 10, action: alow, protokol: tcp}
+services:
+  - name: redis
+    vrf: front
+    address: 10.200.0.1
+    protocol: tcp
+    port: 6379
+    backend: []
+    backends:
+      - {address: 10.1.0.9}
+      - {address: 10.1.0.9, port: 6379}
+    health: {tcp: {}, http: {}}
+snat_pools:
+  - {name: out, vrf: front, outside_vrf: front, adresses: [198.51.100.8]}
+address_sets: [{prefix: 10.0.0.0/8}]
+";
+    assert_eq!(
+        said(text),
+        [
+            "f.yaml:4: policy web: rules[0].action: wants one of allow, deny, reject, not `permit`",
+            "f.yaml:5: policy web: rules[1].id: 10 is the id of rules[0], too; give each its own",
+            "f.yaml:7: policy web: rules[1].destination_ports[0]: wants text, not the number `80`; write \"80\" if that is meant",
+            "f.yaml:8: policy web: rules[2].action: wants one of allow, deny, reject, not `alow`; did you mean `allow`?",
+            "f.yaml:8: policy web: rules[2].protokol: is not a key of a rule; did you mean `protocol`?",
+            "f.yaml:8: policy web: rules[2].id: 10 is the id of rules[0], too; give each its own",
+            "f.yaml:15: service redis: backend: is not a key of a service; did you mean `backends`?",
+            "f.yaml:18: service redis: backends[1].address: 10.1.0.9 port 6379 is backends[0], too; keep one",
+            "f.yaml:19: service redis: health.http: excludes `tcp` on line 19; keep one",
+            "f.yaml:21: snat_pool out: adresses: is not a key of a snat_pool; did you mean `addresses`?",
+            "f.yaml:21: snat_pool out: outside_vrf: `front` is `vrf`, too; name another one",
+            "f.yaml:22: address_set number 1 of address_sets: prefix: is not a key of an address_set; did you mean `prefixes`?",
+            "f.yaml:22: address_set number 1 of address_sets: name: is missing",
+        ]
+    );
+}
+
+#[test]
 fn five_mistakes_are_five_errors() {
     let text = "\
 vrfs:

@@ -25,6 +25,7 @@ use crate::stage::{Ingress, Layer, respond};
 use crate::tables::policy::RuleId;
 use crate::tables::spec::Role;
 use crate::tables::{Nexthop, NexthopId, Tables, Vrf, VrfId};
+pub use policy::stateless;
 pub use sessions::{End, Sessions, Stateless};
 
 /// What a decision looks at.

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use flowtable::{Ending, Endings, FlowView};
 
 use super::Shared;
+use crate::rule_counters;
 
 /// A flow that ended, as it was last.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +54,8 @@ impl Ledger {
 pub(super) struct Hook(pub(super) Arc<Shared>);
 
 impl Endings for Hook {
-    fn ended(&self, _worker: usize, flow: &FlowView, ending: Ending) {
+    fn ended(&self, worker: usize, flow: &FlowView, ending: Ending) {
+        rule_counters::flow_ended(self.0.rules(), worker, flow);
         self.0.flow_ended(flow);
         self.0.ledger.enter(Ended {
             flow: *flow,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use encap::{Buffer, EthernetHeader, MacAddr};
 
-use super::{Burst, Context, Ingress, Lane, Layer, Next, learn, respond};
+use super::{Burst, Context, Ingress, Lane, Layer, Next, learn, policy, respond};
 use crate::decide;
 use crate::reason::DropReason;
 use crate::tables::{Nexthop, NexthopId, Tables, Vrf};
@@ -38,6 +38,11 @@ fn lookup(context: &Context, lane: &mut Lane, frame: &[u8]) -> Result<NexthopId,
     }
     check_source(tables, vrf, src, lane.ingress)?;
     let entry = learn::find(tables, vrf, dst);
+    // What has a flow has been decided about with it.
+    let has_flow = lane.exit != Lane::SAME;
+    if !has_flow {
+        policy::may_send(context, lane, frame)?;
+    }
     let nexthop = match entry {
         Some(nexthop) if !dst.is_multicast() => nexthop,
         entry => {
@@ -51,6 +56,9 @@ fn lookup(context: &Context, lane: &mut Lane, frame: &[u8]) -> Result<NexthopId,
         }
     };
     check_way(tables, nexthop, lane.ingress)?;
+    if let (false, Some(Nexthop::Vif(vif))) = (has_flow, tables.nexthop(nexthop)) {
+        policy::may_get(context, lane, frame, *vif)?;
+    }
     Ok(nexthop)
 }
 

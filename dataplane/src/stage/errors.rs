@@ -47,6 +47,7 @@ pub fn tell<B: Buffer>(
             | DropReason::NoRoute
             | DropReason::NoUnderlayRoute
             | DropReason::Reject
+            | DropReason::PolicyRejected
             | DropReason::ToGateway
             | DropReason::SnatExhausted
             | DropReason::SnatPortLimit
@@ -67,7 +68,11 @@ fn tell_owed<B: Buffer>(
     let vrf = context.tables.vrf(lane.vrf);
     let to_router = EthernetHeader::split(frame)
         .is_ok_and(|(ethernet, _)| vrf.is_some_and(|vrf| vrf.mac == ethernet.dst()));
-    if to_router && let Some(answer) = owed(reason, &lane.meta, frame) {
+    // Policies are between machines, too, that are bridged to each other.
+    let is_rejected = reason == DropReason::PolicyRejected && lane.ingress.as_vif().is_some();
+    if (to_router || is_rejected)
+        && let Some(answer) = owed(reason, &lane.meta, frame)
+    {
         answer_with(context, lane, answer, packet, exits);
     }
 }
@@ -90,8 +95,10 @@ fn owed(reason: DropReason, meta: &Meta, frame: &[u8]) -> Option<Answer> {
         DropReason::NoRoute => Kind::NoRoute,
         // There is a route, and no way to where it leads.
         DropReason::NoUnderlayRoute => Kind::Unreachable,
-        DropReason::Reject if meta.is_tcp() => return Some(Answer::Reset),
-        DropReason::Reject => Kind::Prohibited,
+        DropReason::Reject | DropReason::PolicyRejected => match meta.is_tcp() {
+            true => return Some(Answer::Reset),
+            false => Kind::Prohibited,
+        },
         // RFC 5508 REQ-8, RFC 6888 REQ-11
         DropReason::SnatExhausted | DropReason::SnatPortLimit => Kind::Prohibited,
         DropReason::ToGateway => return to_gateway(meta, frame),

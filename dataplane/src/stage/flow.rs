@@ -19,7 +19,7 @@ use flowtable::{
 };
 
 use super::state::{self, Step};
-use super::{Burst, Context, Ingress, Lane, Layer, Next};
+use super::{Burst, Context, Ingress, Lane, Layer, Next, policy};
 use crate::accounts;
 use crate::decide::routed::way_back;
 use crate::decide::{Decision, End, Headers, Kept, Note, Way, decide};
@@ -191,7 +191,7 @@ fn follow(hit: &Hit) -> Next {
 #[cold]
 fn miss(context: &Context, lane: &Lane, key: &Key, frame: &[u8]) -> Result<Hit, DropReason> {
     let (headers, ingress) = as_first(lane, key, frame)?;
-    let decision = ask(context, &headers, ingress)?;
+    let decision = ask(context, lane, &headers, ingress)?;
     insert(
         context,
         lane,
@@ -223,7 +223,7 @@ fn again(
         false => as_before(lane, &flow, hit.id.is_forward(), frame),
     };
     let (headers, ingress) = asked?;
-    let mut decision = match ask(context, &headers, ingress) {
+    let mut decision = match ask(context, lane, &headers, ingress) {
         Ok(decision) => decision,
         Err(reason) => {
             if !is_other {
@@ -278,9 +278,21 @@ fn other_side(context: &Context, hit: Hit, key: &Key) -> Result<Hit, DropReason>
     }
 }
 
-fn ask(context: &Context, headers: &Headers, ingress: Ingress) -> Result<Decision, DropReason> {
+fn ask(
+    context: &Context,
+    lane: &Lane,
+    headers: &Headers,
+    ingress: Ingress,
+) -> Result<Decision, DropReason> {
     let mut sessions = context.tables.sessions().live(context);
     let decided = decide(context.tables, &mut sessions, headers, ingress);
+    match &decided {
+        Err(refused) => policy::refused(context, lane, headers, refused),
+        Ok(decision) if headers.kept.is_none() => {
+            policy::allowed(context, lane, headers, decision);
+        }
+        Ok(_) => {}
+    }
     decided.map_err(|refused| refused.reason)
 }
 

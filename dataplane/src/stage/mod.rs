@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod overlay;
 pub mod parse;
 pub mod path_mtu;
+mod policy;
 pub mod replicate;
 pub mod respond;
 pub mod rewrite;

@@ -9,7 +9,7 @@
 use encap::Buffer;
 
 use super::forward::{self, Exits};
-use super::{Context, Lane, Layer};
+use super::{Context, Lane, Layer, policy};
 use crate::io::Pool;
 use crate::reason::DropReason;
 use crate::tables::replicate::Group;
@@ -37,15 +37,31 @@ pub(super) fn run<B: Buffer>(
     };
     for next in members {
         counters.originated();
-        let sent = copy(&packet, exits.pool).and_then(|copy| {
-            forward::by_nexthop(context, lane, member, Layer::Bridged, copy, exits)
-        });
+        let sent = may_have(context, lane, member, packet.bytes())
+            .and_then(|()| copy(&packet, exits.pool))
+            .and_then(|copy| {
+                forward::by_nexthop(context, lane, member, Layer::Bridged, copy, exits)
+            });
         if let Err(reason) = sent {
             counters.dropped(reason, 1);
         }
         member = next;
     }
+    may_have(context, lane, member, packet.bytes())?;
     forward::by_nexthop(context, lane, member, Layer::Bridged, packet, exits)
+}
+
+/// Whether the policies of the machine behind a member let it have the frame.
+fn may_have(
+    context: &Context,
+    lane: &Lane,
+    member: NexthopId,
+    frame: &[u8],
+) -> Result<(), DropReason> {
+    match context.tables.nexthop(member) {
+        Some(Nexthop::Vif(vif)) => policy::may_get(context, lane, frame, *vif),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the member may have the frame: unless it came from there, or from another tunnel.

@@ -14,6 +14,7 @@ mod groups;
 mod guards;
 mod leads;
 mod nat;
+mod policies;
 mod services;
 mod uses;
 mod vips;
@@ -97,6 +98,7 @@ impl Tables {
         draft.withdraw(&steps);
         draft.install(&steps, &mut refusals);
         draft.refresh_nat(&steps, &mut refusals);
+        draft.install_policies(&steps, &mut refusals);
         draft.lead(&steps);
         draft.resolve_guards(&steps);
         checks::check_devices(&steps, &mut refusals);
@@ -117,7 +119,7 @@ impl Tables {
     }
 
     /// What to do with each object that changes; ownership and repetition checked.
-    fn steps(&self, request: &Request, refusals: &mut Vec<Refusal>) -> Steps {
+    fn steps<'a>(&self, request: &'a Request, refusals: &mut Vec<Refusal>) -> Steps<'a> {
         let mut steps = Steps::default();
         let mut named = BTreeSet::new();
         for change in &request.changes {
@@ -146,8 +148,7 @@ impl Tables {
                 }
                 (Some(old), Some(new)) if old.object == *new => steps.unchanged += 1,
                 (old, new) => {
-                    let old = old.map(|stored| stored.object.clone());
-                    steps.by_key.insert(key, (old, new.cloned()));
+                    steps.by_key.insert(key, (old.cloned(), new));
                 }
             }
         }
@@ -159,7 +160,7 @@ impl Tables {
             for (key, stored) in rest {
                 steps
                     .by_key
-                    .insert(key.clone(), (Some(stored.object.clone()), None));
+                    .insert(key.clone(), (Some(stored.clone()), None));
             }
         }
         steps
@@ -169,16 +170,16 @@ impl Tables {
 /// Old and new form of every object that changes, in key order: vrfs before
 /// vifs before nexthops before what refers to them.
 #[derive(Default)]
-struct Steps {
-    by_key: BTreeMap<Key, (Option<Object>, Option<Object>)>,
+struct Steps<'a> {
+    by_key: BTreeMap<Key, (Option<Arc<Stored>>, Option<&'a Object>)>,
     unchanged: usize,
 }
 
-impl Steps {
+impl Steps<'_> {
     fn iter(&self) -> impl DoubleEndedIterator<Item = (&Key, Option<&Object>, Option<&Object>)> {
         self.by_key
             .iter()
-            .map(|(key, (old, new))| (key, old.as_ref(), new.as_ref()))
+            .map(|(key, (old, new))| (key, old.as_ref().map(|stored| &stored.object), *new))
     }
 }
 

@@ -48,6 +48,7 @@ use lpm::Lpm;
 use meter::{Guarding, Meter, MeterId, Mirror, MirrorId};
 use nat::{Floating, FloatingId, Outwards, Pool, PoolId};
 use neighbour::Neighbour;
+use policy::{Policies, PolicyLists};
 use replicate::Group;
 use router::Advertised;
 use service::{Service, ServiceId};
@@ -99,6 +100,7 @@ pub struct Tables {
     vips: Slab<Vip>,
     floatings: Slab<Floating>,
     pools: Slab<Pool>,
+    policies: Policies,
     meters: Slab<Meter>,
     mirrors: Slab<Mirror>,
     services: Slab<Service>,
@@ -156,6 +158,8 @@ pub struct Vrf {
     pub flood: Option<NexthopId>,
     /// Learns MACs from frames.
     pub learning: bool,
+    /// The policies of its vifs that name none of their own.
+    pub policies: PolicyLists,
     /// What is held against every packet of its vifs.
     pub guarding: Guarding,
     /// What the router says of itself; `None`: nothing.
@@ -224,6 +228,8 @@ pub struct Vif {
     pub port: BridgePort,
     /// Whether its link carries packets.
     pub link: Arc<LinkState>,
+    /// Its own policies.
+    pub policies: PolicyLists,
     /// What is held against every packet.
     pub guarding: Guarding,
     /// Something is, by itself or by its vrf.
@@ -300,6 +306,7 @@ struct Names {
 impl Tables {
     /// Generation 0: nothing but the underlay. Counters are kept for `workers` workers.
     pub fn new(workers: usize) -> Tables {
+        let sessions = Arc::<Shared>::default();
         let mut tables = Tables {
             generation: 0,
             workers,
@@ -312,6 +319,7 @@ impl Tables {
             vips: Slab::new(),
             floatings: Slab::new(),
             pools: Slab::new(),
+            policies: Policies::new(workers, sessions.rules().clone()),
             meters: Slab::new(),
             mirrors: Slab::new(),
             services: Slab::new(),
@@ -323,7 +331,7 @@ impl Tables {
             labels: Arc::default(),
             underlay: Arc::default(),
             learned: Arc::default(),
-            sessions: Arc::default(),
+            sessions,
             spread_key: DEFAULT_KEY,
         };
         let underlay = tables.add_vrf(&spec::Vrf::underlay());
@@ -335,9 +343,11 @@ impl Tables {
     /// one known to all otherwise: whoever knows it can choose what gets into each other's way.
     #[must_use]
     pub fn with_secret(self, secret: [u64; 4]) -> Tables {
+        let sessions = Arc::new(Shared::new(secret));
         Tables {
             learned: Arc::new(Learned::new(secret)),
-            sessions: Arc::new(Shared::new(secret, self.sessions.room())),
+            policies: Policies::new(self.workers, sessions.rules().clone()),
+            sessions,
             ..self
         }
     }
@@ -345,10 +355,8 @@ impl Tables {
     /// The same with room for so many bindings of pools; to be said before the first pool.
     #[must_use]
     pub fn with_bindings(self, room: usize) -> Tables {
-        Tables {
-            sessions: Arc::new(Shared::new(self.sessions.secret(), room)),
-            ..self
-        }
+        self.sessions.set_room(room);
+        self
     }
 
     /// The same with this key for spreading flows over backends and members.

@@ -67,4 +67,10 @@ shown_by(
     ("flowtable/tests/loom.rs", "of_two_workers_inserting_a_flow_one_does"),
     note="and one translated port, when there is address translation",
 )
-later("C5", "policy", "a policy's rule removed: its established flow stops within 100 ms", "there are no policies yet")
+shown_by(
+    "C5",
+    "policy",
+    "a policy's rule removed: its established flow stops within 100 ms",
+    ("dataplane/tests/policies/pipeline.rs", "a_change_stops_flows_that_are_no_longer_allowed_and_no_others"),
+    note="at its next packet, either direction's",
+)

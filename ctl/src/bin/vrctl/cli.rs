@@ -177,6 +177,9 @@ pub(crate) struct MacsArgs {
 /// Show counters: workers, vifs, the flow table
 #[derive(Args)]
 pub(crate) struct StatsArgs {
+    /// What every rule has matched, too
+    #[arg(long)]
+    pub(crate) rules: bool,
     /// In which form
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: Output,

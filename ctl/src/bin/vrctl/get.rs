@@ -36,7 +36,10 @@ pub(crate) async fn get(socket: &Path, args: GetArgs, out: &mut dyn Write) -> Re
     };
     let plain = || objects.iter().filter_map(|stored| stored.object.clone());
     match args.output {
-        Output::Table if is_one && args.kind == Kind::Policy => rules::print(&objects, out)?,
+        Output::Table if is_one && args.kind == Kind::Policy => {
+            let counts = client.stats_with_rules().await?.rules;
+            rules::print(&objects, &counts, out)?;
+        }
         Output::Table => objects::print(&objects, args.kind, out)?,
         Output::Yaml => {
             writeln!(out, "# generation {generation}")?;

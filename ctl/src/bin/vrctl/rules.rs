@@ -1,5 +1,6 @@
-//! `vrctl get policy NAME`: its rules, in the order in which they are asked.
+//! `vrctl get policy NAME`: its rules, in the order in which they are asked, and what each has matched.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use ctl::{files, proto};
@@ -9,12 +10,29 @@ use crate::Failure;
 use crate::table::Table;
 
 /// Writes the rules of policies as a table.
-pub(crate) fn print(objects: &[proto::StoredObject], out: &mut dyn Write) -> Result<(), Failure> {
-    let mut table = Table::new(&["ID>", "ACTION", "PROTOCOL", "FROM", "TO", "AND"]);
+pub(crate) fn print(
+    objects: &[proto::StoredObject],
+    counts: &[proto::RuleStats],
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut table = Table::new(&[
+        "ID>", "ACTION", "PROTOCOL", "FROM", "TO", "AND", "PACKETS>", "BYTES>",
+    ]);
+    let counts = counts
+        .iter()
+        .map(|count| ((&*count.policy, count.rule), count));
+    let counts: HashMap<_, _> = counts.collect();
     for stored in objects {
         let object = stored.object.as_ref();
         if let Some(Object::Policy(policy)) = object.and_then(|object| object.object.as_ref()) {
-            policy.rules.iter().for_each(|rule| table.row(cells(rule)));
+            for rule in &policy.rules {
+                let mut cells = cells(rule);
+                // None of one that has just come.
+                let count = counts.get(&(&*policy.name, rule.id.unwrap_or_default()));
+                let (packets, bytes) = count.map_or((0, 0), |count| (count.packets, count.bytes));
+                cells.extend([packets.to_string(), bytes.to_string()]);
+                table.row(cells);
+            }
         }
     }
     Ok(table.flush(out)?)

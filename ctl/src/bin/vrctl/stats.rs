@@ -18,7 +18,11 @@ pub(crate) async fn stats(
     args: StatsArgs,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let stats = Client::connect(socket).await?.stats().await?;
+    let mut client = Client::connect(socket).await?;
+    let stats = match args.rules {
+        true => client.stats_with_rules().await?,
+        false => client.stats().await?,
+    };
     match args.output {
         Output::Table => print_stats(&stats, out)?,
         Output::Json => writeln!(out, "{:#}", proto::json("StatsResponse", &stats))?,
@@ -94,6 +98,7 @@ fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
     writeln!(out)?;
     print_owners(stats, out)?;
     print_pools(stats, out)?;
+    print_rules(stats, out)?;
     print_flow_table(&stats.flow_table.unwrap_or_default(), out)
 }
 
@@ -163,6 +168,29 @@ fn print_pools(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
                 once(if pool.alarmed { "yes" } else { "no" }.into()),
             ]);
         }
+    }
+    table.flush(out)?;
+    writeln!(out)
+}
+
+/// Rules that have matched something, if they were asked for.
+fn print_rules(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<()> {
+    let mut rules = stats
+        .rules
+        .iter()
+        .filter(|rule| rule.packets > 0)
+        .peekable();
+    if rules.peek().is_none() {
+        return Ok(());
+    }
+    let mut table = Table::new(&["POLICY", "RULE>", "PACKETS>", "BYTES>"]);
+    for rule in rules {
+        table.row(vec![
+            rule.policy.clone(),
+            rule.rule.to_string(),
+            rule.packets.to_string(),
+            rule.bytes.to_string(),
+        ]);
     }
     table.flush(out)?;
     writeln!(out)

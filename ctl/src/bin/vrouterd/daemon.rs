@@ -5,8 +5,10 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ctl::config::{BOOT_OWNER, NodeConfig};
+use ctl::ipfix::Exporter;
 use ctl::proto::Outcome;
 use ctl::server::{self, ControlSocket};
 use dataplane::engine::{Config, Engine, Idle};
@@ -46,6 +48,8 @@ async fn run_node(mut config: NodeConfig) -> Result<(), String> {
     let socket = ControlSocket::bind(&config.socket).map_err(|error| error.to_string())?;
     let memory = DpdkMemory::new(&config.eal);
     let mut engine = start_engine(&config, &memory)?;
+    // Before the first flow, so that none is missed.
+    let _exporter = start_exporter(&engine, &config)?;
     boot(&mut engine, &mut config)?;
     announce(&engine, &config, &memory);
     let engine = server::serve(engine, socket, stopped)
@@ -176,6 +180,27 @@ fn random_seed() -> Result<[u64; 4], String> {
         .map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
     let (words, _) = seed.as_chunks::<8>();
     Ok(std::array::from_fn(|i| u64::from_ne_bytes(words[i])))
+}
+
+/// Sends records of flows, if the node file says where to.
+fn start_exporter(engine: &Engine<Mbuf>, config: &NodeConfig) -> Result<Option<Exporter>, String> {
+    let Some(settings) = config.ipfix.clone() else {
+        return Ok(None);
+    };
+    let tables = engine.tables();
+    let ledger = tables.sessions().ledger();
+    let Some(from) = ledger.open(settings.queue) else {
+        unreachable!("nobody else keeps accounts");
+    };
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_ms = since.map_or(0, |since| since.as_millis() as u64);
+    let at_ms = now_ms.saturating_sub(engine.now().0.into());
+    info!("ipfix: records of flows go to {}", settings.collector);
+    let rules = Box::new(|_: &_| Default::default());
+    let exporter = Exporter::start(settings, from, at_ms, rules);
+    exporter
+        .map(Some)
+        .map_err(|error| format!("ipfix: {error}"))
 }
 
 /// Applies the objects of the node file.

@@ -362,6 +362,7 @@ impl Tables {
             mode: spec.mode,
             mac: spec.mac,
             gateways: spec.gateways.clone().into(),
+            policies: Default::default(),
             guarding: Default::default(),
             tcp_mss_clamp: spec.tcp_mss_clamp,
             epoch: 0,
@@ -407,6 +408,7 @@ impl Tables {
             },
             port: BridgePort::new(spec, old.as_ref().map(|old| &old.port)),
             link: old.as_ref().map(|old| old.link.clone()).unwrap_or_default(),
+            policies: Default::default(),
             guarding: Default::default(),
             is_guarded: false,
         };

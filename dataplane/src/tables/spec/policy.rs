@@ -1,5 +1,6 @@
 //! What may talk to what: address sets, and policies made of ordered rules.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
@@ -117,19 +118,21 @@ impl Guards {
 impl Policy {
     /// The objects mentioned, with the field that does; each once.
     pub(super) fn references(&self) -> Vec<(&'static str, Key)> {
-        let mut all = Vec::new();
+        // By name first: many rules mention few sets.
+        let (mut sources, mut destinations) = (BTreeSet::new(), BTreeSet::new());
+        let mut mirrors = BTreeSet::new();
         for rule in &self.rules {
-            let sets = |field, names: &[Name]| -> Vec<_> {
-                let keys = names.iter().cloned().map(Key::AddressSet);
-                keys.map(|key| (field, key)).collect()
-            };
-            all.extend(sets("rules.source_sets", &rule.source_sets));
-            all.extend(sets("rules.destination_sets", &rule.destination_sets));
-            let mirror = rule.mirror.clone().map(Key::Mirror);
-            all.extend(mirror.map(|key| ("rules.mirror", key)));
+            sources.extend(&rule.source_sets);
+            destinations.extend(&rule.destination_sets);
+            mirrors.extend(&rule.mirror);
         }
-        all.sort();
-        all.dedup();
-        all
+        let set = |name: &Name| Key::AddressSet(name.clone());
+        let sources = sources.into_iter().map(set);
+        let destinations = destinations.into_iter().map(set);
+        let mirrors = mirrors.into_iter().map(|name| Key::Mirror(name.clone()));
+        let destinations = destinations.map(|key| ("rules.destination_sets", key));
+        let mirrors = mirrors.map(|key| ("rules.mirror", key));
+        let sources = sources.map(|key| ("rules.source_sets", key));
+        destinations.chain(mirrors).chain(sources).collect()
     }
 }

@@ -1,0 +1,217 @@
+//! The rules of one policy, compiled: which is the first that a flow matches.
+//!
+//! # How
+//! Every rule has a position; an earlier rule has a lower one. For each field of a flow (addresses,
+//! ports, ICMP type, protocol) there is an index from values to the positions of the rules that ask
+//! for them: prefixes for addresses, and for ports and types, which are ranges cut into prefixes;
+//! address sets by number, once for the node ([`super::sets`]). So a flow's fields are looked up one
+//! by one, each giving a few sets of positions ([`super::bits`]) whose union are the rules that do
+//! not mind that field. The rules are then sorted by their *shape*, which fields they ask about at
+//! all; for each shape the unions of its fields are cut with each other, from the front, until a
+//! position is left. The lowest of all shapes is the first match.
+//!
+//! # Why this
+//! Bit vectors (Lakshman and Stiliadis 1998, aggregated as by Baboescu and Varghese 2001) have a
+//! bound that no packet can exceed, which is what matters for first packets, as tenants choose
+//! them. Tuple space search, one hash table for each combination of prefix lengths, is fast on
+//! average, and can be made to try all its tables by whoever sends what matches none (Csikor et al.
+//! 2019); a rule with port ranges also has to be in many of them. Decision trees are fast too, but
+//! to change a rule may be to build anew, and they copy rules with wide fields into many leaves.
+//! Shapes are there because without them a rule that says nothing of a field would be in every set
+//! of that field, and every cut would meet them all.
+//!
+//! # Costs
+//! - A lookup: for each field a binary search, then for each shape, 63 at most and rarely more than
+//!   8, a word for each field and 4096 rules, and as many for each 64 rules that could match. The
+//!   worst is a word for each field and 64 rules: some 2 µs with 10,000 rules.
+//! - A change of one rule: a copy of the arrays of the fields it asks about and of the positions,
+//!   under a millisecond for 10,000 rules. What it does not ask about is shared with the snapshot
+//!   before.
+//! - Memory: about 100 bytes for each value that is asked for, and 16 for each rule.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::bits::{Bits, ones};
+use super::prefixes::Prefixes;
+use super::sets::Membership;
+use super::table::Table;
+use super::{RuleId, SetId, Tuple};
+use crate::tables::spec::RuleAction;
+
+/// The compiled rules. Shares with older ones what did not change.
+#[derive(Clone, Default)]
+pub(super) struct Classifier {
+    /// By position.
+    pub(super) slots: Arc<Vec<Option<Slot>>>,
+    /// Which rules ask about which fields.
+    pub(super) shapes: Arc<Table<Shape>>,
+    /// What they ask.
+    pub(super) sources: Ends,
+    pub(super) destinations: Ends,
+    pub(super) source_ports: Arc<Prefixes<u16>>,
+    pub(super) destination_ports: Arc<Prefixes<u16>>,
+    /// Of the type and behind it the code.
+    pub(super) icmp: Arc<Prefixes<u16>>,
+    pub(super) protocols: Arc<Table<u8>>,
+}
+
+/// A rule where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// Which it is.
+    pub(super) rule: RuleId,
+    /// What becomes of what it matches.
+    pub(super) action: RuleAction,
+    /// It has a mirror or a DSCP for the packets it lets through.
+    pub(super) marks: bool,
+}
+
+/// What is asked of one end's address.
+#[derive(Clone, Default)]
+pub(super) struct Ends {
+    pub(super) v4: Arc<Prefixes<u32>>,
+    pub(super) v6: Arc<Prefixes<u128>>,
+    pub(super) sets: Arc<Table<SetId>>,
+}
+
+/// The fields a rule asks about, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Shape(pub(super) u8);
+
+/// A field that rules ask about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Source,
+    Destination,
+    SourcePort,
+    DestinationPort,
+    Icmp,
+    Protocol,
+}
+
+impl Field {
+    const COUNT: usize = 6;
+}
+
+impl Shape {
+    pub(super) fn with(self, field: Field, asks: bool) -> Shape {
+        Shape(self.0 | u8::from(asks) << field as u8)
+    }
+}
+
+impl Classifier {
+    /// Whether any rule asks for this address set.
+    pub(super) fn asks_for(&self, set: SetId) -> bool {
+        let ends = [&self.sources, &self.destinations];
+        ends.iter().any(|end| end.sets.get(set).is_some())
+    }
+
+    /// The first rule that matches, given which address sets both ends are in.
+    pub(super) fn first(
+        &self,
+        tuple: &Tuple,
+        [source, destination]: [&Membership; 2],
+    ) -> Option<Slot> {
+        let mut asking: [Asking; Field::COUNT] = Default::default();
+        self.sources
+            .find(tuple.src, source, &mut asking[Field::Source as usize]);
+        self.destinations.find(
+            tuple.dst,
+            destination,
+            &mut asking[Field::Destination as usize],
+        );
+        if let Some((src, dst)) = tuple.ports {
+            asking[Field::SourcePort as usize].extend(self.source_ports.find(src));
+            asking[Field::DestinationPort as usize].extend(self.destination_ports.find(dst));
+        }
+        if let Some((kind, code)) = tuple.icmp {
+            let message = u16::from_be_bytes([kind, code]);
+            asking[Field::Icmp as usize].extend(self.icmp.find(message));
+        }
+        asking[Field::Protocol as usize].extend(self.protocols.get(tuple.protocol));
+        let empty = asking.iter().enumerate().fold(0, |empty, (field, asking)| {
+            empty | u8::from(asking.is_empty()) << field
+        });
+        let mut best = None;
+        for (shape, rules) in self.shapes.entries() {
+            let comes_too_late = best.is_some() && rules.first() > best;
+            if shape.0 & empty == 0 && !comes_too_late {
+                best = earliest(rules, *shape, &asking, best).or(best);
+            }
+        }
+        *self.slots.get(best? as usize)?
+    }
+}
+
+impl Ends {
+    fn find<'a>(&'a self, addr: IpAddr, sets: &Membership, asking: &mut Asking<'a>) {
+        match addr {
+            IpAddr::V4(addr) => asking.extend(self.v4.find(addr.to_bits())),
+            IpAddr::V6(addr) => asking.extend(self.v6.find(addr.to_bits())),
+        }
+        asking.extend(sets.iter().filter_map(|(set, _)| self.sets.get(*set)));
+    }
+}
+
+/// The first of some rules that is among those who do not mind any of the fields that they ask
+/// about, if that is before `best`.
+fn earliest(
+    rules: &Bits,
+    shape: Shape,
+    asking: &[Asking; Field::COUNT],
+    best: Option<u32>,
+) -> Option<u32> {
+    let below = best.unwrap_or(u32::MAX);
+    let cut = |all: u64, of: &dyn Fn(&Bits) -> u64| {
+        ones(shape.0.into()).fold(all, |left, field| match left {
+            0 => 0,
+            left => left & asking[field as usize].union(of),
+        })
+    };
+    for group in ones(cut(rules.groups(), &Bits::groups)) {
+        if group << 12 >= below {
+            return None;
+        }
+        for word in ones(cut(rules.words(group), &|bits| bits.words(group))) {
+            let start = group << 12 | word << 6;
+            if start >= below {
+                return None;
+            }
+            let left = cut(rules.word(group, word), &|bits| bits.word(group, word));
+            if left != 0 {
+                let found = start + left.trailing_zeros();
+                return (found < below).then_some(found);
+            }
+        }
+    }
+    None
+}
+
+/// Sets of rules, of which a rule must be in one.
+#[derive(Default)]
+struct Asking<'a> {
+    few: arrayvec::ArrayVec<&'a Bits, 12>,
+    /// Only where an address is in more prefixes and sets than anybody has.
+    more: Vec<&'a Bits>,
+}
+
+impl<'a> Asking<'a> {
+    fn extend(&mut self, sets: impl IntoIterator<Item = &'a Bits>) {
+        for set in sets {
+            if let Err(full) = self.few.try_push(set) {
+                self.more.push(full.element());
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.few.is_empty()
+    }
+
+    #[inline]
+    fn union(&self, of: impl Fn(&Bits) -> u64) -> u64 {
+        let few = self.few.iter().fold(0, |all, set| all | of(set));
+        self.more.iter().fold(few, |all, set| all | of(set))
+    }
+}
