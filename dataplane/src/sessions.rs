@@ -9,6 +9,7 @@ mod bindings;
 mod chains;
 mod ended;
 mod gauge;
+mod ids;
 mod permits;
 pub mod ports;
 mod slots;
@@ -48,6 +49,8 @@ pub struct Shared {
     /// Made when there is a first pool.
     bindings: OnceLock<Bindings>,
     serials: AtomicU32,
+    /// Numbers for datagrams that get another source.
+    pub(crate) ids: ids::Ids,
     ledger: Ledger,
     /// Who has which backend.
     pub affinity: Affinity,
@@ -71,6 +74,7 @@ impl Shared {
             serials: AtomicU32::new(0),
             ledger: Ledger::default(),
             affinity: Affinity::new(secret[0]),
+            ids: ids::Ids::default(),
         }
     }
 

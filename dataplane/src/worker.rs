@@ -334,6 +334,7 @@ impl<B: Buffer> Worker<B> {
 
 /// The rest of a packet's way, for those that stage `fragments` let go as for all.
 fn onward<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits<B>) {
+    stage::related::run(context, burst);
     stage::flow::run(context, burst);
     stage::bridge::run(context, burst);
     stage::rewrite::run(context, burst);

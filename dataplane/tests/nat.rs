@@ -180,6 +180,7 @@ fn seen(frame: &[u8]) -> Seen {
             let right = Ok(icmp.icmp_type().calc_checksum(icmp.payload()));
             ((id, id), icmp.checksum(), right)
         }
+        TransportSlice::Igmp(_) => panic!("IGMP"),
         TransportSlice::Icmpv6(icmp) => {
             let [a, b, ..] = icmp.bytes5to8();
             let id = u16::from_be_bytes([a, b]);

@@ -44,6 +44,7 @@ pub mod quote;
 pub mod rewrite;
 pub mod tcp;
 pub mod tcp_reset;
+pub mod translate;
 pub mod tunnel;
 pub mod udp;
 pub mod vlan;

@@ -5,7 +5,7 @@ use encap::{ArpPacket, Buffer, EthernetHeader, MacAddr, Network, protocol};
 use encap::{arp, icmp, nd, rewrite};
 use std::net::IpAddr;
 
-use super::{Burst, Context, Lane, Next, decap, host, path_mtu, translated};
+use super::{Burst, Context, Lane, Next, decap, host, path_mtu, public};
 use crate::reason::DropReason;
 
 /// Says for every packet whose it is.
@@ -30,8 +30,8 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
     let Some(dst) = meta.dst_addr(packet.bytes()) else {
         return Err(DropReason::Truncated);
     };
-    if translated::is_virtual(context, dst) {
-        return Ok(translated::route(context, lane, packet));
+    if public::is_virtual(context, dst) {
+        return Ok(public::route(context, lane, packet));
     }
     if !context.tables.underlay().is_local(dst) {
         if meta.protocol == protocol::ICMPV6
@@ -50,8 +50,8 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
     if let Some(heard) = path_mtu::hear(context, meta, packet.bytes()) {
         return heard;
     }
-    if translated::is_bound(context, meta, packet.bytes(), dst) {
-        return Ok(translated::route(context, lane, packet));
+    if public::is_bound(context, meta, packet.bytes(), dst) {
+        return Ok(public::route(context, lane, packet));
     }
     if meta.protocol == protocol::ICMPV6
         && let Some(next) = neighbour_discovery(context, lane, packet)?
@@ -74,7 +74,7 @@ fn arp<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<
     let (arp, _) = ArpPacket::split(&packet.bytes()[lane.meta.l3.into()..])?;
     let learned = learn(context, arp.sender_ip().into(), arp.sender_mac());
     let target = arp.target_ip().into();
-    let is_ours = context.vif.has_address(target) || translated::is_virtual(context, target);
+    let is_ours = context.vif.has_address(target) || public::is_virtual(context, target);
     if arp.is_request() && is_ours {
         arp::reply(packet.bytes_mut(), 0, context.vif.mac);
         return Ok(Next::Emit(context.vif.id));
@@ -114,7 +114,7 @@ fn neighbour_discovery<B: Buffer>(
         learn(context, asked.src.into(), mac);
     }
     let target = asked.target.into();
-    if !context.vif.has_address(target) && !translated::is_virtual(context, target) {
+    if !context.vif.has_address(target) && !public::is_virtual(context, target) {
         return Ok(None);
     }
     let flags = nd::Flags {

@@ -58,6 +58,7 @@ pub(super) fn send<B: Buffer>(
             errors::tell(context, lane, reason, packet, exits);
             Err(reason)
         }
+        Next::TooBig(mtu) => Err(size::tell(context, lane, mtu, packet, exits)),
         Next::Flow(_) | Next::Bridge => {
             unreachable!("stages `flow` and `bridge` leave none behind")
         }

@@ -245,7 +245,9 @@ impl<B: Buffer> Fragments<B> {
             let (tables, worker) = (context.tables, context.worker);
             self.give_up(other, DropReason::FragmentLimit, tables, worker);
         }
-        let entered = self.datagrams.insert(hash, name, vrf, context.now);
+        let ids = &context.tables.sessions().ids;
+        let id = ids.next(context.flows, name.key.dst_addr());
+        let entered = self.datagrams.insert((hash, id), name, vrf, context.now);
         entered.ok_or(DropReason::FragmentLimit)
     }
 
@@ -276,17 +278,22 @@ impl<B: Buffer> Fragments<B> {
             self.drop_chain(state.into_chain(), reason, context.tables, context.worker);
             return Err(reason);
         }
+        let id = datagram.id.into();
         if let (State::Unknown(_), Some(ports)) = (&datagram.state, first) {
             let state = std::mem::replace(&mut datagram.state, State::Known(ports));
             let chain = state.into_chain();
-            self.held
-                .let_go(&chain, |lane| ports.give_to(&mut lane.meta));
+            self.held.let_go(&chain, |lane| {
+                ports.give_to(&mut lane.meta);
+                lane.meta.fragment_id = id;
+            });
             self.held.append(&mut self.released, chain);
         }
         let State::Known(ports) = datagram.state else {
             return Ok(Place::Wait(index));
         };
         ports.give_to(&mut lane.meta);
+        // What it is called if it gets another source (RFC 6864 §5.3.1).
+        lane.meta.fragment_id = id;
         if datagram.pieces.is_complete() {
             self.datagrams.remove(index);
         }

@@ -26,6 +26,8 @@ pub(super) struct Name {
 pub(super) struct Datagram {
     name: Name,
     vrf: VrfId,
+    /// Its identification, if it needs another one.
+    pub(super) id: u16,
     /// When the first one came.
     pub(super) since: Ticks,
     pub(super) pieces: Pieces,
@@ -202,7 +204,13 @@ impl Datagrams {
 
     /// Enters a datagram that is not there; `None` if there is no room, which
     /// [`Self::in_the_way`] tells before.
-    pub(super) fn insert(&mut self, hash: u64, name: Name, vrf: VrfId, now: Ticks) -> Option<u32> {
+    pub(super) fn insert(
+        &mut self,
+        (hash, id): (u64, u16),
+        name: Name,
+        vrf: VrfId,
+        now: Ticks,
+    ) -> Option<u32> {
         if vrf.0 >= MAX_VRFS {
             return None;
         }
@@ -212,6 +220,7 @@ impl Datagrams {
         self.entries[index as usize] = Some(Datagram {
             name,
             vrf,
+            id,
             since: now,
             pieces: Pieces::default(),
             state: State::Unknown(Chain::EMPTY),
@@ -284,7 +293,7 @@ mod tests {
 
     fn enter(table: &mut Datagrams, id: u16, vrf: VrfId) -> u32 {
         let name = name(id);
-        let index = table.insert(hash(&name.key), name, vrf, Ticks(0));
+        let index = table.insert((hash(&name.key), 0), name, vrf, Ticks(0));
         index.expect("there is room")
     }
 
