@@ -458,6 +458,91 @@ fn a_mapping_stays_and_is_refreshed_from_inside() {
     assert_eq!(node.refused("s", late), DropReason::SnatUnknown);
 }
 
+/// Lets a second pass so often.
+fn wait(node: &mut Node, seconds: u32) {
+    (0..seconds).for_each(|_| node.pass(1_000));
+}
+
+fn tcp(mac: MacAddr, src: At, dst: At, flags: &str) -> Vec<u8> {
+    let (IpAddr::V4(from), IpAddr::V4(to)) = (ip(src.0), ip(dst.0)) else {
+        panic!("IPv4");
+    };
+    let mut header = etherparse::TcpHeader::new(src.1, dst.1, 7, 512);
+    header.syn = flags.contains('S');
+    header.ack = flags.contains('A');
+    header.rst = flags.contains('R');
+    let network = PacketBuilder::ethernet2(mac.0, ROUTER.0).ipv4(from.octets(), to.octets(), 64);
+    let mut frame = Vec::new();
+    let builder = network.tcp_header(header);
+    builder.write(&mut frame, b"").expect("it fits");
+    frame
+}
+
+const INSIDE: At = ("10.1.0.5", 4_000);
+const SERVER: At = ("203.0.113.9", 80);
+
+/// Opens a connection from a to s: its end outside.
+fn connect(node: &mut Node) -> (String, u16) {
+    let (addr, port) = open(node, Kind::Syn, 4_000, SERVER, "s");
+    node.exchange("s", tcp(S, SERVER, (&addr, port), "SA"), "a");
+    node.exchange("a", tcp(A, INSIDE, SERVER, "A"), "s");
+    (addr, port)
+}
+
+#[test]
+fn a_simultaneous_open_completes() {
+    let mut node = with_pool(pool());
+    let (addr, port) = open(&mut node, Kind::Syn, 4_000, SERVER, "s");
+    let outside: At = (&addr, port);
+    for flags in ["S", "SA", "A"] {
+        node.exchange("s", tcp(S, SERVER, outside, flags), "a");
+        node.exchange("a", tcp(A, INSIDE, SERVER, "SA"), "s");
+    }
+}
+
+#[test]
+fn an_unsolicited_syn_is_answered_by_nothing() {
+    let mut node = with_pool(pool());
+    let (addr, port) = open(&mut node, Kind::Syn, 4_000, SERVER, "s");
+    for port in [port, port ^ 1] {
+        node.send("t", &[tcp(T, ("203.0.113.10", 80), (&addr, port), "S")]);
+        wait(&mut node, 7);
+        assert!(node.recv_all().is_empty());
+    }
+}
+
+#[test]
+fn connections_keep_their_translation_as_long_as_they_may_be_silent() {
+    let mut node = with_pool(pool());
+    let was = connect(&mut node);
+    wait(&mut node, 7_400);
+    node.exchange("s", tcp(S, SERVER, (&was.0, was.1), "A"), "a");
+    // One that nobody has answered yet: four minutes.
+    let mut node = with_pool(pool());
+    let (addr, port) = open(&mut node, Kind::Syn, 4_000, SERVER, "s");
+    wait(&mut node, 238);
+    node.exchange("s", tcp(S, SERVER, (&addr, port), "SA"), "a");
+}
+
+#[test]
+fn a_reset_passes_and_what_it_was_about_stays_a_while() {
+    let mut node = with_pool(pool());
+    let (addr, port) = connect(&mut node);
+    node.exchange("s", tcp(S, SERVER, (&addr, port), "RA"), "a");
+    wait(&mut node, 230);
+    let seen = seen(&node.exchange("a", tcp(A, INSIDE, SERVER, "A"), "s"));
+    assert_eq!(seen.src, (ip(&addr), port));
+}
+
+#[test]
+fn queries_keep_their_identifier_for_a_minute() {
+    let mut node = with_pool(pool());
+    let was = open(&mut node, Kind::Echo, 77, ("203.0.113.9", 77), "s");
+    wait(&mut node, 59);
+    let again = open(&mut node, Kind::Echo, 77, ("203.0.113.10", 77), "t");
+    assert_eq!(was, again);
+}
+
 #[test]
 fn a_commit_leaves_bindings_as_they_are_if_they_may() {
     let mut node = with_pool(pool());

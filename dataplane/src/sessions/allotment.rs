@@ -143,6 +143,11 @@ impl Allotment {
         taken
     }
 
+    /// Counts a flow that gets none for want of room to note it.
+    pub(super) fn refuse(&self) {
+        self.gauge.refused();
+    }
+
     /// One more port counts for a vif.
     pub(super) fn join(&self, vif: Option<VifId>) -> Result<(), DropReason> {
         let Some(share) = self.share(vif) else {

@@ -93,7 +93,7 @@ impl Bindings {
             }
         };
         drop(chain);
-        let slot = &self.slots.get(index).ok_or(DropReason::SnatExhausted)?;
+        let slot = self.slots.get(index).ok_or(DropReason::SnatExhausted)?;
         if let Some(tag) = self.tag(
             pool.filtering,
             transport,
@@ -274,7 +274,10 @@ impl Bindings {
         asked: &Asked,
         now: Ticks,
     ) -> Result<u32, DropReason> {
-        let (index, slot) = self.slots.take().ok_or(DropReason::SnatExhausted)?;
+        let Some((index, slot)) = self.slots.take() else {
+            allotment.refuse();
+            return Err(DropReason::SnatExhausted);
+        };
         let host = match (allotment.has_blocks(), asked.vif) {
             (true, Some(vif)) => self.hasher.hash_one((allotment.serial(), vif)),
             _ => {

@@ -253,6 +253,8 @@ impl Draft {
         };
         let known = self.tables.names.pools.get(&spec.name).copied();
         let old = known.and_then(|id| self.tables.pools.get(id.0));
+        // Between other networks it is another pool.
+        let old = old.filter(|old| (old.vrf, old.outside_vrf) == (vrf, outside_vrf));
         let serial = self.tables.sessions.prepare();
         let allotment = Allotment::new(
             serial,
