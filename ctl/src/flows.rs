@@ -152,7 +152,6 @@ fn nexthop_text(tables: &Tables, id: NexthopId) -> String {
         Some(Nexthop::Replicate(_)) => format!("replicate {}", name()),
         Some(Nexthop::Group(_)) => format!("group {}", name()),
         Some(Nexthop::Reject) => "reject".into(),
-        Some(Nexthop::Group(_)) => format!("group {}", name()),
         Some(Nexthop::Vrf(vrf)) => match tables.vrf(*vrf) {
             Some(vrf) => format!("vrf {}", vrf.name),
             None => "unreachable".into(),

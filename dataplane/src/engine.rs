@@ -51,6 +51,8 @@ pub struct Config<B> {
     pub timeouts: Timeouts,
     /// What each worker may keep of fragments.
     pub fragments: fragments::Limits,
+    /// What each worker may keep of tunnel packets' fragments.
+    pub reassembly: fragments::Limits,
     /// ICMP errors sent to one source in a second; with 0 none are sent at all.
     pub icmp_errors_per_second: u32,
     /// What workers do without packets.
@@ -99,6 +101,8 @@ pub struct Stats {
     pub flows: FlowStats,
     /// What each worker may keep of fragments.
     pub fragments: fragments::Limits,
+    /// What each worker may keep of tunnel packets' fragments.
+    pub reassembly: fragments::Limits,
 }
 
 /// A reading of one vif.
@@ -140,6 +144,8 @@ pub struct WorkerStats {
     pub idle_rounds: u64,
     /// What it keeps of fragments.
     pub fragments: fragments::Usage,
+    /// What it keeps of tunnel packets' fragments.
+    pub reassembly: fragments::Usage,
 }
 
 /// A reading of the flow table.
@@ -178,6 +184,7 @@ pub struct Engine<B> {
     flow_memory: Placement,
     workers: Vec<Handle<B>>,
     fragments: fragments::Limits,
+    reassembly: fragments::Limits,
     devices: Box<dyn Devices<B>>,
     ports: Ports,
     started: Instant,
@@ -209,7 +216,8 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         for ((index, core), pool) in config.cores.iter().enumerate().zip(config.pools) {
             let mut worker = Worker::new(index, publisher.reader(), flows.clone(), pool)
                 .with_error_limits(config.icmp_errors_per_second, config.seed)
-                .with_fragment_limits(&config.fragments);
+                .with_fragment_limits(&config.fragments)
+                .with_reassembly_limits(&config.reassembly);
             worker.announce_routers();
             let settings = thread::Settings {
                 core: *core,
@@ -225,6 +233,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             flow_memory,
             workers,
             fragments: config.fragments,
+            reassembly: config.reassembly,
             devices,
             ports,
             started,
@@ -312,6 +321,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
                 memory: self.flow_memory,
             },
             fragments: self.fragments,
+            reassembly: self.reassembly,
         }
     }
 

@@ -62,6 +62,7 @@ impl Shared {
     /// Empty; the secret keys its hashes.
     pub fn new(secret: [u64; 4]) -> Shared {
         Shared {
+            ids: ids::Ids::default(),
             affinity: Affinity::new(secret[0]),
             ledger: Ledger::default(),
             rules: Arc::default(),

@@ -46,6 +46,7 @@ pub fn tell<B: Buffer>(
         DropReason::TtlExpired
             | DropReason::NoRoute
             | DropReason::NoUnderlayRoute
+            | DropReason::NeighbourUnresolved
             | DropReason::Reject
             | DropReason::PolicyRejected
             | DropReason::ToGateway
@@ -95,7 +96,7 @@ fn owed(reason: DropReason, meta: &Meta, frame: &[u8]) -> Option<Answer> {
         DropReason::TtlExpired => Kind::TimeExceeded,
         DropReason::NoRoute => Kind::NoRoute,
         // There is a route, and no way to where it leads.
-        DropReason::NoUnderlayRoute => Kind::Unreachable,
+        DropReason::NoUnderlayRoute | DropReason::NeighbourUnresolved => Kind::Unreachable,
         DropReason::Reject | DropReason::PolicyRejected => match meta.is_tcp() {
             true => return Some(Answer::Reset),
             false => Kind::Prohibited,

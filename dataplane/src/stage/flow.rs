@@ -168,7 +168,7 @@ pub(super) fn comes_by_other_member(
         return false;
     };
     back.group_choice != 0
-        && lane.direct.is_none()
+        && lane.direct().is_none()
         && way_back(context.tables, vrf, key.src_addr(), peer).is_ok()
 }
 

@@ -147,6 +147,7 @@ fn start_engine(config: &NodeConfig, memory: &DpdkMemory) -> Result<Engine<Mbuf>
         seed: random_seed()?,
         timeouts: Timeouts::default(),
         fragments: config.fragments,
+        reassembly: config.reassembly,
         icmp_errors_per_second: config.icmp_errors_per_second,
         idle: if config.busy_poll {
             Idle::Busy
