@@ -24,7 +24,7 @@ use crate::counters::Totals;
 use crate::io::{DeviceError, Devices, Link, Pool, Port, PortControl, PortStats};
 use crate::memory::{self, MemoryError, Placement};
 use crate::sessions;
-use crate::snapshot::Publisher;
+use crate::snapshot::{Publisher, Watcher};
 use crate::stage::fragments;
 use crate::tables::change::{Refusal, Request};
 use crate::tables::commit::{Changed, PortFacts};
@@ -52,6 +52,8 @@ pub struct Config<B> {
     pub timeouts: Timeouts,
     /// What each worker may keep of fragments.
     pub fragments: fragments::Limits,
+    /// What each worker may keep of tunnel packets' fragments.
+    pub reassembly: fragments::Limits,
     /// ICMP errors sent to one source in a second; with 0 none are sent at all.
     pub icmp_errors_per_second: u32,
     /// What workers do without packets.
@@ -107,6 +109,8 @@ pub struct Stats {
     pub flows: FlowStats,
     /// What each worker may keep of fragments.
     pub fragments: fragments::Limits,
+    /// What each worker may keep of tunnel packets' fragments.
+    pub reassembly: fragments::Limits,
     /// By pool, in name order.
     pub pools: Vec<PoolStats>,
 }
@@ -159,6 +163,8 @@ pub struct WorkerStats {
     pub idle_rounds: u64,
     /// What it keeps of fragments.
     pub fragments: fragments::Usage,
+    /// What it keeps of tunnel packets' fragments.
+    pub reassembly: fragments::Usage,
 }
 
 /// A reading of the flow table.
@@ -197,6 +203,7 @@ pub struct Engine<B> {
     flow_memory: Placement,
     workers: Vec<Handle<B>>,
     fragments: fragments::Limits,
+    reassembly: fragments::Limits,
     devices: Box<dyn Devices<B>>,
     ports: Ports,
     started: Instant,
@@ -230,7 +237,8 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         for ((index, core), pool) in config.cores.iter().enumerate().zip(config.pools) {
             let mut worker = Worker::new(index, publisher.reader(), flows.clone(), pool)
                 .with_error_limits(config.icmp_errors_per_second, config.seed)
-                .with_fragment_limits(&config.fragments);
+                .with_fragment_limits(&config.fragments)
+                .with_reassembly_limits(&config.reassembly);
             worker.announce_routers();
             let settings = thread::Settings {
                 core: *core,
@@ -246,6 +254,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             flow_memory,
             workers,
             fragments: config.fragments,
+            reassembly: config.reassembly,
             devices,
             ports,
             started,
@@ -294,6 +303,11 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         })
     }
 
+    /// A way to the configuration for whoever runs beside the engine.
+    pub fn watcher(&self) -> Watcher<Tables> {
+        self.publisher.watcher()
+    }
+
     /// The configuration in force.
     pub fn tables(&self) -> Arc<Tables> {
         self.publisher.current()
@@ -329,6 +343,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             },
             fragments: self.fragments,
             pools: pool_stats(&tables),
+            reassembly: self.reassembly,
         }
     }
 

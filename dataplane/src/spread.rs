@@ -116,18 +116,16 @@ mod tests {
 
     #[test]
     fn consecutive_flows_are_spread_evenly() {
-        for fields in [HashFields::FiveTuple] {
-            let mut buckets = [0_u32; 64];
-            for n in 0..64_000 {
-                let hash = DEFAULT_KEY.flow(&tuple(n), fields, false);
-                buckets[(hash >> 58) as usize] += 1;
-            }
-            let (least, most) = (buckets.iter().min(), buckets.iter().max());
-            assert!(
-                least > Some(&850) && most < Some(&1150),
-                "{least:?} {most:?}"
-            );
+        let mut buckets = [0_u32; 64];
+        for n in 0..64_000 {
+            let hash = DEFAULT_KEY.flow(&tuple(n), HashFields::FiveTuple, false);
+            buckets[(hash >> 58) as usize] += 1;
         }
+        let (least, most) = (buckets.iter().min(), buckets.iter().max());
+        assert!(
+            least > Some(&850) && most < Some(&1150),
+            "{least:?} {most:?}"
+        );
     }
 
     #[test]
@@ -177,6 +175,6 @@ mod tests {
     #[test]
     fn the_hash_is_the_same_in_every_build() {
         let hash = DEFAULT_KEY.flow(&tuple(7), HashFields::FiveTuple, false);
-        assert_eq!(hash, 0);
+        assert_eq!(hash, 2_644_974_201_311_763_760);
     }
 }

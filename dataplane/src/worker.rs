@@ -21,6 +21,7 @@ use crate::stage::forward::Exits;
 use crate::stage::fragments::{self, Fragments};
 use crate::stage::learn::{self, Sweeper};
 use crate::stage::outbox::Outbox;
+use crate::stage::reassembly::Reassembly;
 use crate::stage::waiting::Waiting;
 use crate::stage::{self, Burst, Context};
 use crate::tables::spec::Role;
@@ -34,6 +35,7 @@ pub struct Worker<B> {
     inputs: Vec<Input<B>>,
     burst: Burst<B>,
     fragments: Fragments<B>,
+    reassembly: Reassembly<B>,
     outbox: Outbox<B>,
     waiting: Waiting<B>,
     pool: Box<dyn Pool<B>>,
@@ -99,6 +101,7 @@ impl<B: Buffer> Worker<B> {
             inputs: Vec::new(),
             burst: Burst::new(),
             fragments: Fragments::new(&fragments::Limits::default()),
+            reassembly: Reassembly::new(&fragments::Limits::REASSEMBLY),
             outbox: Outbox::new(index),
             waiting: Waiting::new(),
             pool,
@@ -151,6 +154,7 @@ impl<B: Buffer> Worker<B> {
         }
         let tables = self.tables.pin();
         self.fragments.forget_vif(vif, tables, self.index);
+        self.reassembly.forget_vif(vif, tables, self.index);
     }
 
     /// Drops what is kept of packets in a vrf that was removed.
@@ -173,6 +177,18 @@ impl<B: Buffer> Worker<B> {
     pub fn with_fragment_limits(self, limits: &fragments::Limits) -> Worker<B> {
         let fragments = Fragments::new(limits);
         Worker { fragments, ..self }
+    }
+
+    /// Keeps no more of tunnel packets' fragments than this; to be said before the first packet.
+    #[must_use]
+    pub fn with_reassembly_limits(self, limits: &fragments::Limits) -> Worker<B> {
+        let reassembly = Reassembly::new(limits);
+        Worker { reassembly, ..self }
+    }
+
+    /// Where to read how much is kept of tunnel packets' fragments.
+    pub fn reassembly_gauge(&self) -> Arc<fragments::Gauge> {
+        self.reassembly.gauge().clone()
     }
 
     /// Where to read how much is kept of fragments.
@@ -217,7 +233,10 @@ impl<B: Buffer> Worker<B> {
         stage::parse::run(&context, burst);
         match vif.role {
             Role::Tenant => stage::tenant::run(&context, burst),
-            Role::Fabric => stage::fabric::run(&context, burst),
+            Role::Fabric => {
+                stage::reassembly::run(&context, burst, &mut self.reassembly);
+                stage::fabric::run(&context, burst);
+            }
             Role::Host => stage::host::run(&context, burst),
         }
         let mut exits = Exits {
@@ -234,6 +253,11 @@ impl<B: Buffer> Worker<B> {
         while let Some(vif) = self.fragments.release(tables, burst) {
             onward(&Context { vif, ..context }, burst, &mut exits);
         }
+        while let Some(vif) = self.reassembly.release(tables, burst) {
+            let context = Context { vif, ..context };
+            stage::fabric::run(&context, burst);
+            onward(&context, burst, &mut exits);
+        }
         self.outbox.flush(tables);
         received
     }
@@ -243,6 +267,7 @@ impl<B: Buffer> Worker<B> {
         // An idle worker, too, lets go of an old snapshot.
         let tables = self.tables.pin();
         self.fragments.expire(tables, self.index, now);
+        self.reassembly.expire(tables, self.index, now);
         if !self.waiting.is_empty() {
             self.release_waiting(now);
         }
@@ -291,6 +316,23 @@ impl<B: Buffer> Worker<B> {
         let tables = self.tables.pin();
         self.waiting
             .release(tables, self.index, now, &mut self.outbox);
+        while let Some((packet, lane, vif)) = self.waiting.give_up(tables) {
+            let context = Context {
+                tables,
+                flows: &self.flows,
+                worker: self.index,
+                now,
+                vif,
+            };
+            let mut exits = Exits {
+                outbox: &mut self.outbox,
+                waiting: &mut self.waiting,
+                pool: &mut *self.pool,
+                errors: &mut self.errors,
+            };
+            let reason = DropReason::NeighbourUnresolved;
+            stage::errors::tell(&context, &lane, reason, packet, &mut exits);
+        }
         let mut asking = Asking {
             tables,
             worker: self.index,
@@ -316,9 +358,10 @@ impl<B: Buffer> Worker<B> {
         self.outbox.flush(tables);
     }
 
-    /// True while packets wait, for a neighbour or for a first fragment.
+    /// True while packets wait, for a neighbour or for other fragments.
     pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty() || self.fragments.is_waiting()
+        let in_fragments = self.fragments.is_waiting() || self.reassembly.is_waiting();
+        in_fragments || !self.waiting.is_empty()
     }
 
     /// Looks at every flow and learned MAC once; for clocks that jump, as in a replay.
@@ -336,6 +379,7 @@ impl<B: Buffer> Worker<B> {
 fn onward<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits<B>) {
     stage::related::run(context, burst);
     stage::flow::run(context, burst);
+    stage::marks::run(context, burst, exits);
     stage::bridge::run(context, burst);
     stage::rewrite::run(context, burst);
     stage::forward::run(context, burst, exits);

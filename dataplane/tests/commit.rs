@@ -560,7 +560,7 @@ fn ecmp(name: &str, members: &[&str]) -> Object {
 }
 
 #[test]
-fn a_group_is_of_neighbours_and_for_the_underlay() {
+fn a_group_is_of_neighbours_for_the_underlay_or_of_tunnels_and_vifs_for_tenants() {
     let many: Vec<String> = (0..17).map(|n| format!("m{n}")).collect();
     let many_names: Vec<&str> = many.iter().map(String::as_str).collect();
     let mut wrong = vec![
@@ -569,8 +569,11 @@ fn a_group_is_of_neighbours_and_for_the_underlay() {
         ecmp("bad", &["spine", "far", "good", "spine"]),
         ecmp("none", &[]),
         ecmp("many", &many_names),
+        ecmp("nodes", &["far"]),
+        ecmp("nested", &["far", "nodes"]),
         route("red", "10.2.0.0/16", "good"),
-        mac("red", B, "good", None),
+        route("underlay", "198.51.100.0/24", "nodes"),
+        mac("red", B, "nodes", None),
     ];
     wrong.extend(many.iter().map(|name| neighbour(name, "up0", "192.0.2.9")));
     assert_eq!(
@@ -580,30 +583,35 @@ fn a_group_is_of_neighbours_and_for_the_underlay() {
             "nexthop bad: group.members: `far` is no neighbour on a fabric vif's link",
             "nexthop bad: group.members: `good` is no neighbour on a fabric vif's link",
             "nexthop many: group.members: a group has at most 16 members",
+            "nexthop nested: group.members: `nodes` is neither a tunnel nor the vif of a tenant",
             "nexthop none: group.members: a group needs at least one member",
-            "route red 10.2.0.0/16: nexthop: `good` is a group; \
-             groups in tenant networks are not there yet",
-            "mac red 02:00:00:00:00:0b: nexthop: `good` is a group; \
-             groups in tenant networks are not there yet",
+            "route red 10.2.0.0/16: nexthop: `good` is a group of neighbours in the underlay; \
+             tenants' routes lead to tunnels and vifs",
+            "route underlay 198.51.100.0/24: nexthop: `nodes` is a group of tunnels and vifs; \
+             the underlay's routes lead to neighbours",
+            "mac red 02:00:00:00:00:0b: nexthop: `nodes` is a group, which only routes may lead to",
         ]
     );
     // Nor by a change of what is there already.
     let fine = upserts(vec![
         neighbour("spine", "up0", "192.0.2.254"),
-        ecmp("good", &["spine"]),
+        neighbour("leaf", "up0", "192.0.2.253"),
+        ecmp("good", &["spine", "leaf"]),
+        ecmp("nodes", &["far"]),
+        route("underlay", "198.51.100.0/24", "good"),
+        route("red", "10.2.0.0/16", "nodes"),
     ]);
-    let (tables, _) = commit(&start(), &fine).expect("a group");
+    let (tables, _) = commit(&start(), &fine).expect("two groups");
     let change = upserts(vec![
         tunnel("spine", "192.0.2.3", 8, None),
-        ecmp("far", &["spine"]),
+        ecmp("nodes", &["leaf"]),
     ]);
     assert_eq!(
         refused(&tables, &change),
         [
-            "nexthop far: group.members: `spine` is no neighbour on a fabric vif's link",
             "nexthop good: group.members: `spine` is no neighbour on a fabric vif's link",
-            "route red 10.1.0.9/32: nexthop: `far` is a group; \
-             groups in tenant networks are not there yet",
+            "route red 10.2.0.0/16: nexthop: `nodes` is a group of neighbours in the underlay; \
+             tenants' routes lead to tunnels and vifs",
         ]
     );
     let gone = request(vec![Change::Delete(Key::Nexthop("spine".into()))]);

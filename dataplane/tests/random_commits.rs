@@ -51,6 +51,8 @@ const UNDERLAY_ADDRESSES: [&str; 4] = [
     "198.51.100.1/24",
 ];
 const REMOTES: [&str; 4] = ["192.0.2.2", "192.0.2.7", "198.51.100.2", "203.0.113.9"];
+const SERVICES: [&str; 3] = ["s1", "s2", "s3"];
+const VIRTUAL: [&str; 4] = ["10.200.0.1", "10.200.0.2", "10.1.0.5", "10.1.0.1"];
 const MACS: [MacAddr; 5] = [
     MacAddr([2, 0, 0, 0, 0, 1]),
     MacAddr([2, 0, 0, 0, 0, 2]),
@@ -165,7 +167,7 @@ fn any_change(random: &mut Random) -> Change {
 }
 
 fn any_object(random: &mut Random) -> Object {
-    match random.below(12) {
+    match random.below(14) {
         0 => any_vrf(random),
         1..=3 => any_tenant(random),
         4 => any_uplink(random),
@@ -176,6 +178,7 @@ fn any_object(random: &mut Random) -> Object {
             random.pick(&NEXTHOPS),
         ),
         9..=10 => any_mac(random),
+        11..=12 => any_service(random),
         _ => vni(random.pick(&VNIS), random.pick(&VRFS[..2])),
     }
 }
@@ -287,6 +290,37 @@ fn any_nexthop(random: &mut Random) -> Object {
     })
 }
 
+fn any_service(random: &mut Random) -> Object {
+    let backends = some(random, &["10.1.0.5", "10.1.0.9", "10.1.0.77"]);
+    Object::Service(Service {
+        name: random.pick(&SERVICES).into(),
+        vrf: random.pick(&VRFS).into(),
+        address: ip(random.pick(&VIRTUAL)),
+        protocol: random.pick(&[6, 17, 1]),
+        port: random.pick(&[80, 81]),
+        backend_vrf: random.one_in(3).then(|| random.pick(&VRFS[..2]).into()),
+        backends: backends
+            .iter()
+            .map(|addr| Backend {
+                address: ip(addr),
+                port: 80,
+                weight: NonZeroU16::new(1 + random.below(3) as u16).expect("not zero"),
+                state: random.pick(&[
+                    BackendState::Active,
+                    BackendState::Active,
+                    BackendState::Draining,
+                    BackendState::Down,
+                ]),
+            })
+            .collect(),
+        affinity_timeout_s: None,
+        table_size: 251,
+        on_down: OnDown::Move,
+        direct_return: random.one_in(2),
+        health: None,
+    })
+}
+
 fn any_mac(random: &mut Random) -> Object {
     let vrf = random.pick(&VRFS);
     let addresses = match vrf {
@@ -318,8 +352,8 @@ fn describe(tables: &Tables) -> Vec<String> {
             matches!(tables.nexthop(vif.nexthop), Some(tables::Nexthop::Vif(id)) if *id == vif.id)
         );
         lines.push(format!(
-            "vif {} {:?} in {} at {}: {:?} {:?} {}",
-            vif.name, vif.role, vrf.name, vif.mac, vif.addresses, vif.vlan, vif.mtu
+            "vif {} {:?} in {} at {}: {:?} {:?} {:?} {}",
+            vif.name, vif.role, vrf.name, vif.mac, vif.addresses, vif.loaned, vif.vlan, vif.mtu
         ));
     }
     lines.push(format!("{} vifs", tables.vifs().count()));
@@ -330,6 +364,22 @@ fn describe(tables: &Tables) -> Vec<String> {
             tables::Arrival::Nexthop(_) => panic!("none of these leads to a nexthop"),
         });
         lines.push(format!("vni {number}: {vrf:?}"));
+    }
+    for name in SERVICES {
+        let service = tables.service_named(name).map(|(_, service)| {
+            let vrf = |id| &tables.vrf(id).expect("a service's vrf exists").name;
+            let flows = (0..8).map(|flow| service.pick(flow << 61).map(|it| it.end));
+            format!(
+                "{:?} {} in {} for {:?} in {}, {:?}",
+                service.front,
+                service.protocol,
+                vrf(service.vrf),
+                service.backends,
+                vrf(service.backend_vrf),
+                flows.collect::<Vec<_>>()
+            )
+        });
+        lines.push(format!("service {name}: {service:?}"));
     }
     lines.extend(describe_underlay(tables));
     lines
@@ -400,7 +450,14 @@ fn describe_underlay(tables: &Tables) -> Vec<String> {
 }
 
 fn addresses() -> Vec<IpAddr> {
-    let all = [&PREFIXES[..], &ADDRESSES, &UNDERLAY_ADDRESSES, &REMOTES].concat();
+    let all = [
+        &PREFIXES[..],
+        &ADDRESSES,
+        &UNDERLAY_ADDRESSES,
+        &REMOTES,
+        &VIRTUAL,
+    ]
+    .concat();
     let mut all: Vec<IpAddr> = all.iter().map(|text| net(text).addr()).collect();
     all.sort();
     all.dedup();
@@ -410,7 +467,16 @@ fn addresses() -> Vec<IpAddr> {
 fn target(tables: &Tables, target: Target) -> String {
     match target {
         Target::Nexthop(id) => nexthop(tables, id),
-        Target::Vip(_) => "virtual".into(),
+        Target::Vip(id) => {
+            let vip = tables
+                .vip(id)
+                .expect("what is virtual stands for something");
+            let services = vip.services.iter().map(|(called, id)| {
+                let service = tables.service(*id).expect("what is called exists");
+                format!("{called:?} {}", service.name)
+            });
+            format!("virtual: {:?}", services.collect::<Vec<_>>())
+        }
         Target::Gateway => "gateway".into(),
         Target::Connected => "a link".into(),
     }
@@ -436,6 +502,15 @@ fn nexthop(tables: &Tables, id: NexthopId) -> String {
             tunnel.inner_mac,
             tunnel.inner_mtu
         ),
+        tables::Nexthop::Group(group) => {
+            let chosen = (0..8).map(|flow: u64| {
+                let (id, number) = group.pick(flow << 61, |_| true).expect("it has members");
+                let member = nexthop(tables, id);
+                let member = member.split(':').next().unwrap_or_default().to_string();
+                format!("flow {flow} by {number}, {member}")
+            });
+            format!("{name}: {:?}", chosen.collect::<Vec<_>>())
+        }
         other => format!("{name}: {other:?}"),
     }
 }
@@ -511,9 +586,15 @@ fn questions(tables: &Tables, vrf: VrfId) -> Vec<(Headers, Ingress)> {
         .collect();
     let vifs = tables.vifs().filter(|vif| vif.vrf == vrf);
     senders.extend(vifs.map(|vif| Ingress::vif(vif.id)));
-    let some: Vec<IpAddr> = ["10.1.0.5", "10.1.0.9", "10.1.0.77", "fd01::5"]
-        .map(ip)
-        .to_vec();
+    let some: Vec<IpAddr> = [
+        "10.1.0.5",
+        "10.1.0.9",
+        "10.200.0.1",
+        "10.200.0.2",
+        "fd01::5",
+    ]
+    .map(ip)
+    .to_vec();
     let mut all = Vec::new();
     for ingress in senders {
         for (index, src_addr) in some.iter().enumerate() {
@@ -528,7 +609,7 @@ fn questions(tables: &Tables, vrf: VrfId) -> Vec<(Headers, Ingress)> {
                         dst_addr: *dst_addr,
                         protocol: 17,
                         src_port: 1,
-                        dst_port: 2,
+                        dst_port: 80,
                         icmp: None,
                         kept: None,
                         direct: None,

@@ -179,7 +179,7 @@ fn errors(frame: &[u8], meta: &Meta) {
     ] {
         let Ok(mut pieces) = pieces else { continue };
         let mut piece = MemBuffer::default();
-        while !pieces.is_done() && pieces.write(&packet, &mut piece).is_ok() {
+        while !pieces.is_done() && pieces.write(&packet, &mut piece, &mut || None).is_ok() {
             black_box(piece.len());
         }
     }

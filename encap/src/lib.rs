@@ -41,6 +41,7 @@ pub mod parameter;
 pub mod parse;
 pub mod protocol;
 pub mod quote;
+pub mod reassembly;
 pub mod rewrite;
 pub mod tcp;
 pub mod tcp_reset;

@@ -62,7 +62,8 @@ fn either_direction_keeps_the_pair() {
 #[test]
 fn a_packet_that_is_only_counted_keeps_nothing() {
     let table = table(10);
-    let hit = insert(&table, &ipv4(1), 1, Class::Udp, Ticks(7));
+    insert(&table, &ipv4(1), 1, Class::Udp, Ticks(7));
+    let hit = table.lookup(&ipv4(1)).unwrap();
     table.count(&hit, 2, 128);
     let flow = table.flow(hit.id, hit.version()).unwrap();
     let counted = flow.forward_counters;

@@ -3,7 +3,7 @@
 use dataplane::engine::{FlowStats, PoolStats, Stats, VifStats, VrfStats, WorkerStats};
 use dataplane::memory::Pages;
 use dataplane::sessions::Transport;
-use dataplane::stage::fragments::Limits;
+use dataplane::stage::fragments::{self, Limits};
 use flowtable::Usage;
 
 use crate::convert;
@@ -11,7 +11,7 @@ use crate::proto;
 
 impl From<Stats> for proto::StatsResponse {
     fn from(stats: Stats) -> Self {
-        let limits = stats.fragments;
+        let limits = (stats.fragments, stats.reassembly);
         let worker = |stats| worker(stats, limits);
         proto::StatsResponse {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -22,6 +22,8 @@ impl From<Stats> for proto::StatsResponse {
             vrfs: stats.vrfs.into_iter().map(vrf).collect(),
             flow_table: Some(flow_table(&stats.flows)),
             snat_pools: stats.pools.into_iter().map(snat_pool).collect(),
+            // Read apart, if they are asked for.
+            rules: Vec::new(),
         }
     }
 }
@@ -83,21 +85,26 @@ fn vrf(stats: VrfStats) -> proto::VrfStats {
     }
 }
 
-fn worker(stats: WorkerStats, limits: Limits) -> proto::WorkerStats {
-    let fragments = stats.fragments;
+fn fragments(usage: fragments::Usage, limits: Limits) -> proto::FragmentUsage {
+    proto::FragmentUsage {
+        datagrams: usage.datagrams,
+        datagrams_limit: limits.datagrams,
+        held_packets: usage.held_packets,
+        held_packets_limit: limits.held_packets,
+        held_bytes: usage.held_bytes,
+        held_bytes_limit: limits.held_bytes,
+    }
+}
+
+/// `limits` are those of tenants' fragments and of tunnel packets'.
+fn worker(stats: WorkerStats, limits: (Limits, Limits)) -> proto::WorkerStats {
     proto::WorkerStats {
         core: stats.core as u32,
         packets: stats.packets,
         busy_rounds: stats.busy_rounds,
         idle_rounds: stats.idle_rounds,
-        fragments: Some(proto::FragmentUsage {
-            datagrams: fragments.datagrams,
-            datagrams_limit: limits.datagrams,
-            held_packets: fragments.held_packets,
-            held_packets_limit: limits.held_packets,
-            held_bytes: fragments.held_bytes,
-            held_bytes_limit: limits.held_bytes,
-        }),
+        fragments: Some(fragments(stats.fragments, limits.0)),
+        reassembly: Some(fragments(stats.reassembly, limits.1)),
     }
 }
 

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use encap::icmp_error::{self, Kind};
 use encap::parameter::{self, Unknown};
-use encap::{Buffer, EthernetHeader, MacAddr, Meta, Quote, protocol, tcp_reset};
+use encap::{Buffer, EthernetHeader, MacAddr, Meta, Quote, icmp, protocol, tcp_reset};
 use ipnet::IpNet;
 
 use super::forward::{Exits, send};
@@ -46,11 +46,15 @@ pub fn tell<B: Buffer>(
         DropReason::TtlExpired
             | DropReason::NoRoute
             | DropReason::NoUnderlayRoute
+            | DropReason::NeighbourUnresolved
             | DropReason::Reject
             | DropReason::PolicyRejected
             | DropReason::ToGateway
             | DropReason::SnatExhausted
             | DropReason::SnatPortLimit
+            | DropReason::NoService
+            | DropReason::NoBackend
+            | DropReason::BackendDown
     ) {
         tell_owed(context, lane, reason, packet, exits);
     }
@@ -94,14 +98,16 @@ fn owed(reason: DropReason, meta: &Meta, frame: &[u8]) -> Option<Answer> {
         DropReason::TtlExpired => Kind::TimeExceeded,
         DropReason::NoRoute => Kind::NoRoute,
         // There is a route, and no way to where it leads.
-        DropReason::NoUnderlayRoute => Kind::Unreachable,
+        DropReason::NoUnderlayRoute | DropReason::NeighbourUnresolved => Kind::Unreachable,
         DropReason::Reject | DropReason::PolicyRejected => match meta.is_tcp() {
             true => return Some(Answer::Reset),
             false => Kind::Prohibited,
         },
         // RFC 5508 REQ-8, RFC 6888 REQ-11
         DropReason::SnatExhausted | DropReason::SnatPortLimit => Kind::Prohibited,
-        DropReason::ToGateway => return to_gateway(meta, frame),
+        // A virtual address is a host that has not got this port open.
+        DropReason::ToGateway | DropReason::NoService => return to_gateway(meta, frame),
+        DropReason::NoBackend | DropReason::BackendDown => return unserved(meta, frame),
         _ => return None,
     };
     Some(Answer::Icmp(kind))
@@ -121,6 +127,15 @@ fn to_gateway(meta: &Meta, frame: &[u8]) -> Option<Answer> {
         protocol::ICMP | protocol::ICMPV6 | protocol::NO_NEXT_HEADER => None,
         _ if meta.is_ip() => Some(Answer::Icmp(Kind::ProtocolUnreachable)),
         _ => None,
+    }
+}
+
+/// What somebody hears who called a service that nobody answers for: as if its port were closed, and
+/// a ping as if the host were gone.
+fn unserved(meta: &Meta, frame: &[u8]) -> Option<Answer> {
+    match icmp::is_echo_request(meta) {
+        true => Some(Answer::Icmp(Kind::Unreachable)),
+        false => to_gateway(meta, frame),
     }
 }
 

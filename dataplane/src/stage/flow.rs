@@ -153,7 +153,7 @@ pub(super) fn is_fresh(context: &Context, lane: &Lane, hit: &Hit) -> bool {
 
 /// Whether a packet of a flow whose other direction goes to a group came by another member of it than
 /// before: the other end may send by any.
-fn comes_by_other_member(
+pub(super) fn comes_by_other_member(
     context: &Context,
     lane: &Lane,
     key: &Key,
@@ -290,6 +290,11 @@ fn ask(
 ) -> Result<Decision, DropReason> {
     let mut sessions = context.tables.sessions().live(context);
     let decided = decide(context.tables, &mut sessions, headers, ingress);
+    let decided = decided.and_then(|decision| {
+        let alone = related::may_stand_alone(headers, &decision);
+        alone.inspect_err(|_| release(context, &decision))?;
+        Ok(decision)
+    });
     match &decided {
         Err(refused) => policy::refused(context, lane, headers, refused),
         Ok(decision) if headers.kept.is_none() => {
@@ -297,14 +302,7 @@ fn ask(
         }
         Ok(_) => {}
     }
-    let decision = decided.map_err(|refused| refused.reason)?;
-    match related::may_stand_alone(headers, &decision) {
-        Ok(()) => Ok(decision),
-        Err(reason) => {
-            release(context, &decision);
-            Err(reason)
-        }
-    }
+    decided.map_err(|refused| refused.reason)
 }
 
 /// What to decide about a packet that stands for itself, and where it came from.

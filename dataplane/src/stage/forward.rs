@@ -166,16 +166,6 @@ fn through_tunnel<B: Buffer>(
     if is_too_big && tunnel.fragment == FragmentMode::Inner {
         return Err(DropReason::TooBig);
     }
-    if tunnel.payload == Payload::Ip {
-        packet.trim_front(lane.meta.l3.into())?;
-    } else if layer == Layer::Routed {
-        let vrf = context
-            .tables
-            .vrf(lane.exit_vrf())
-            .ok_or(DropReason::VifGone)?;
-        let dst = tunnel.inner_mac.unwrap_or(vrf.mac);
-        encap::rewrite::set_macs(packet.bytes_mut(), 0, dst, vrf.mac);
-    }
     let inner = Inner {
         entropy: lane.entropy,
         traffic_class: lane.meta.traffic_class,
@@ -188,6 +178,7 @@ fn through_tunnel<B: Buffer>(
     let path = tunnel.paths.choose(lane.entropy);
     match path.neighbour.mac() {
         Some(mac) => {
+            to_payload(context.tables, lane, tunnel, layer, &mut packet)?;
             path.header.push(&mut packet, mac, &inner)?;
             size::emit_outer(context, tunnel, path.egress, packet, exits)
         }
@@ -235,6 +226,25 @@ fn plain<B: Buffer>(
                 .hold(context, lane, (id, way), Layer::Routed, inner, packet)
         }
     }
+}
+
+/// Makes a frame what its tunnel carries of it: the IP packet alone, or a frame to the router at the
+/// other end if it was routed here.
+pub(super) fn to_payload<B: Buffer>(
+    tables: &Tables,
+    lane: &Lane,
+    tunnel: &Tunnel,
+    layer: Layer,
+    packet: &mut B,
+) -> Result<(), DropReason> {
+    if tunnel.payload == Payload::Ip {
+        packet.trim_front(lane.meta.l3.into())?;
+    } else if layer == Layer::Routed {
+        let vrf = tables.vrf(lane.exit_vrf()).ok_or(DropReason::VifGone)?;
+        let dst = tunnel.inner_mac.unwrap_or(vrf.mac);
+        encap::rewrite::set_macs(packet.bytes_mut(), 0, dst, vrf.mac);
+    }
+    Ok(())
 }
 
 pub(super) fn emit<B: Buffer>(

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use encap::translate::{self, Change, Ends};
 use encap::{Buffer, Fragment, L4Checksum, Meta, Offload, Quote, icmp_error, protocol};
-use flowtable::{Hit, Key};
+use flowtable::{FlowView, Hit, Key};
 
 use super::translate::{Becomes, becomes};
 use super::{Burst, Context, Lane, Layer, Next, Translated, flow};
@@ -116,8 +116,21 @@ fn find<B: Buffer>(
         return Ok(None);
     };
     let hit = context.flows.lookup(&key);
-    let hit = hit.filter(|hit| flow::is_fresh(context, lane, hit));
+    let hit = hit.filter(|hit| is_from_there(context, lane, &key, hit));
     Ok(hit.map(|hit| Related { quote, key, hit }))
+}
+
+/// Whether the error came from where its direction's packets come from, and the flow is one of the
+/// configuration as it is.
+fn is_from_there(context: &Context, lane: &Lane, key: &Key, hit: &Hit) -> bool {
+    if flow::is_fresh(context, lane, hit) {
+        return true;
+    }
+    let vrf = context.tables.vrf(lane.vrf);
+    let is_stale = vrf.is_none_or(|vrf| hit.is_stale(vrf.epoch));
+    let flow = context.flows.flow(hit.id, hit.version());
+    let by_other = |view: FlowView| flow::comes_by_other_member(context, lane, key, &view, hit);
+    !is_stale && flow.is_some_and(by_other)
 }
 
 /// The key of the direction that the error goes.

@@ -14,6 +14,7 @@ use encap::{ArpPacket, Buffer, EthernetHeader, MacAddr, Network, arp, icmp, nd, 
 use super::{Context, Ingress, Lane, Layer, Next, learn, router};
 use crate::decide::routed::way_back;
 use crate::reason::DropReason;
+use crate::tables::service::Service;
 use crate::tables::spec::ForwardingMode;
 use crate::tables::{Nexthop, NexthopId, Target, Vrf};
 
@@ -125,8 +126,11 @@ fn answer_echo<B: Buffer>(
     let (ethernet, _) = EthernetHeader::split(frame).ok()?;
     let asker_mac = ethernet.src();
     let (asker, target) = (lane.meta.src_addr(frame)?, lane.meta.dst_addr(frame)?);
-    if ethernet.dst() != vrf.mac || !is_gateway(vrf, target) {
+    if ethernet.dst() != vrf.mac {
         return None;
+    }
+    if !is_gateway(vrf, target) && !answers_for(context, vrf, target)? {
+        return Some(Err(DropReason::NoBackend));
     }
     if lane.meta.source_route {
         return Some(Err(DropReason::SourceRoute)); // the answer would take it back
@@ -142,6 +146,24 @@ fn answer_echo<B: Buffer>(
         Ok(back)
     });
     Some(answered)
+}
+
+/// Whether the router answers an echo request for an address that only services have: if any of them
+/// has a backend. A ping says whether it is of use to call there, as it would of a machine. `None`: it
+/// is no such address.
+fn answers_for(context: &Context, vrf: &Vrf, target: IpAddr) -> Option<bool> {
+    let Some(Target::Vip(id)) = vrf.routes.lookup(target) else {
+        return None;
+    };
+    let vip = context.tables.vip(id)?;
+    if vip.services.is_empty() || vip.floating.is_some() || vip.pool.is_some() {
+        return None;
+    }
+    let mut services = vip.services.iter();
+    Some(services.any(|(_, id)| {
+        let service = context.tables.service(*id);
+        service.is_some_and(Service::has_backend)
+    }))
 }
 
 /// Who asks for which address.
@@ -204,12 +226,16 @@ fn resolve(
                 is_proxy: true,
             })
         }
-        // Nobody else has it.
-        Some(Target::Vip(_)) if vrf.mode != ForwardingMode::Bridged => Ok(Answer {
-            mac: vrf.mac,
-            is_router: true,
-            is_proxy: false,
-        }),
+        // Whoever is behind it is reached over the router; each node has one of its own.
+        Some(Target::Vip(_))
+            if vrf.mode != ForwardingMode::Bridged && ingress.as_vif().is_some() =>
+        {
+            Ok(Answer {
+                mac: vrf.mac,
+                is_router: true,
+                is_proxy: true,
+            })
+        }
         _ => Err(DropReason::NeighbourUnanswered),
     }
 }

@@ -7,7 +7,7 @@
 //! sender must know all the same. Frames that are not IP are only dropped. A
 //! tunnel may have its own packets cut instead (`fragment: outer`).
 
-use encap::{Buffer, Ipv4Header, L4Checksum, Meta, Network, Pieces, ethernet, icmp_error};
+use encap::{Buffer, Error, Ipv4Header, L4Checksum, Meta, Network, Pieces, ethernet, icmp_error};
 use flowtable::Ticks;
 
 use super::forward::{Exits, by_nexthop, emit};
@@ -107,7 +107,7 @@ fn cut_outer<B: Buffer>(
     let counters = context.vif.counters.block(context.worker);
     while !pieces.is_done() {
         let mut piece = exits.pool.alloc().ok_or(DropReason::NoBuffer)?;
-        pieces.write(&packet, &mut piece)?;
+        write(&mut pieces, &packet, &mut piece, exits)?;
         emit(context.tables, egress, piece, exits)?;
         if !pieces.is_done() {
             counters.originated();
@@ -211,9 +211,9 @@ fn cut<B: Buffer>(
     let counters = context.vif.counters.block(context.worker);
     while !pieces.is_done() {
         let mut piece = exits.pool.alloc().ok_or(DropReason::NoBuffer)?;
-        pieces.write(packet, &mut piece)?;
+        write(&mut pieces, packet, &mut piece, exits)?;
         let lane = Lane {
-            meta: encap::parse(piece.bytes())?,
+            meta: encap::parse_packet(&mut piece)?,
             ..*lane
         };
         let is_last = pieces.is_done();
@@ -229,6 +229,20 @@ fn cut<B: Buffer>(
         }
     }
     Ok(())
+}
+
+/// Writes the next piece, into several buffers if one does not hold it.
+fn write<B: Buffer>(
+    pieces: &mut Pieces,
+    packet: &B,
+    piece: &mut B,
+    exits: &mut Exits<B>,
+) -> Result<(), DropReason> {
+    let written = pieces.write(packet, piece, &mut || exits.pool.alloc());
+    written.map_err(|error| match error {
+        Error::NoRoom { .. } => DropReason::NoBuffer,
+        error => error.into(),
+    })
 }
 
 #[cfg(test)]

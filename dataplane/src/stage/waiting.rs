@@ -1,6 +1,7 @@
 //! Packets that wait for a neighbour's MAC: a bounded while, and a bounded
 //! number, so that one silent node holds up nobody and one tenant's packets do
-//! not take the room of another's.
+//! not take the room of another's. They wait as they came to stage `forward`, so
+//! that a sender can be told that nobody answered.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use encap::{Buffer, EthernetHeader, Inner, MacAddr};
 use flowtable::Ticks;
 
 use super::outbox::Outbox;
-use super::{Context, Lane, Layer};
+use super::{Context, Lane, Layer, forward};
 use crate::counters::VifCounters;
 use crate::reason::DropReason;
 use crate::tables::neighbour::Neighbour;
 use crate::tables::spec::Name;
-use crate::tables::{Nexthop, NexthopId, Tables, Target, Tunnel, Vrf, VrfId};
+use crate::tables::{Nexthop, NexthopId, Tables, Target, Tunnel, Vif, VifId, Vrf, VrfId};
 
 /// Packets one worker holds at most.
 const MAX_PACKETS: usize = 256;
@@ -28,13 +29,17 @@ const MAX_WAIT_MS: u32 = 3_000;
 /// What one worker holds.
 pub struct Waiting<B> {
     packets: VecDeque<Held<B>>,
+    /// Those that nobody answered for, whose senders are to be told.
+    given_up: VecDeque<Held<B>>,
     /// Which configuration the tunnels are of.
     generation: u64,
 }
 
 struct Held<B> {
     packet: B,
-    /// Of the vif it came from.
+    lane: Lane,
+    /// The vif it came from, and that vif's counters, whoever has its number by now.
+    vif: VifId,
     counters: Arc<VifCounters>,
     way: Way,
     decided: Decided,
@@ -67,6 +72,7 @@ impl<B: Buffer> Waiting<B> {
     pub fn new() -> Waiting<B> {
         Waiting {
             packets: VecDeque::with_capacity(MAX_PACKETS),
+            given_up: VecDeque::with_capacity(MAX_PACKETS),
             generation: 0,
         }
     }
@@ -107,6 +113,8 @@ impl<B: Buffer> Waiting<B> {
         }
         self.packets.push_back(Held {
             packet,
+            lane: *lane,
+            vif: context.vif.id,
             counters: context.vif.counters.clone(),
             way,
             decided: Decided {
@@ -175,7 +183,7 @@ impl<B: Buffer> Waiting<B> {
                 continue;
             };
             let outcome = match neighbour.mac() {
-                Some(mac) => held.finish(mac, uplink.mac).and_then(|()| {
+                Some(mac) => held.finish(tables, mac, uplink.mac).and_then(|()| {
                     let pushed = outbox.push(tables, uplink.id, held.packet);
                     pushed.map_err(|_packet| DropReason::VifGone)
                 }),
@@ -183,12 +191,34 @@ impl<B: Buffer> Waiting<B> {
                     self.packets.push_back(held);
                     continue;
                 }
-                None => Err(DropReason::NeighbourUnresolved),
+                None => {
+                    // What was translated is not what its sender sent.
+                    if let Way::Tunnel(_) = held.way {
+                        self.given_up.push_back(held);
+                    }
+                    Err(DropReason::NeighbourUnresolved)
+                }
             };
             if let Err(reason) = outcome {
                 uplink.counters.block(worker).dropped(reason, 1);
             }
         }
+    }
+
+    /// A packet that nobody answered for, as it was when it came, with where it came
+    /// from, to tell its sender. It is counted already. To be called until there is
+    /// none.
+    pub fn give_up<'t>(&mut self, tables: &'t Tables) -> Option<(B, Lane, &'t Arc<Vif>)> {
+        while let Some(mut held) = self.given_up.pop_front() {
+            let vif = tables.vif(held.vif);
+            let same = vif.filter(|vif| Arc::ptr_eq(&vif.counters, &held.counters));
+            if let (Some(vif), Layer::Routed) = (same, held.decided.layer) {
+                // Stage `rewrite` has lowered it.
+                encap::rewrite::increment_ttl(held.packet.bytes_mut(), &held.lane.meta);
+                return Some((held.packet, held.lane, vif));
+            }
+        }
+        None
     }
 
     /// After a commit: gives every packet its way as it is now, and drops
@@ -216,9 +246,11 @@ impl<B: Buffer> Held<B> {
     }
 
     /// Puts on what depends on the neighbour.
-    fn finish(&mut self, mac: MacAddr, own: MacAddr) -> Result<(), DropReason> {
+    fn finish(&mut self, tables: &Tables, mac: MacAddr, own: MacAddr) -> Result<(), DropReason> {
         match &self.way {
             Way::Tunnel(tunnel) => {
+                let (lane, layer) = (&self.lane, self.decided.layer);
+                forward::to_payload(tables, lane, tunnel, layer, &mut self.packet)?;
                 let path = tunnel.paths.choose(self.inner.entropy);
                 path.header.push(&mut self.packet, mac, &self.inner)?;
             }

@@ -204,7 +204,7 @@ impl Turns {
 /// Whether a number has no divisor but one and itself.
 pub fn is_prime(number: u32) -> bool {
     let divisors = (2..).take_while(|it: &u32| it * it <= number);
-    number >= 2 && divisors.into_iter().all(|it| number % it != 0)
+    number >= 2 && divisors.into_iter().all(|it| !number.is_multiple_of(it))
 }
 
 #[cfg(test)]

@@ -456,6 +456,11 @@ impl Tables {
         self.meters.iter().map(|(_, meter)| &**meter)
     }
 
+    /// The mirror of this name.
+    pub fn mirror_named(&self, name: &str) -> Option<MirrorId> {
+        self.names.mirrors.get(name).copied()
+    }
+
     /// The mirror with this index.
     pub fn mirror(&self, id: MirrorId) -> Option<&Mirror> {
         self.mirrors.get(id.0).map(|mirror| &**mirror)

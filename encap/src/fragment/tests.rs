@@ -14,8 +14,9 @@ fn write_all(mut pieces: Pieces, packet: &MemBuffer) -> Vec<Vec<u8>> {
     let mut made = Vec::new();
     while !pieces.is_done() {
         let mut piece = MemBuffer::default();
-        pieces.write(packet, &mut piece).unwrap();
-        made.push(piece.bytes().to_vec());
+        let more = &mut || Some(MemBuffer::default());
+        pieces.write(packet, &mut piece, more).unwrap();
+        made.push(piece.to_vec());
     }
     made
 }
@@ -112,12 +113,23 @@ fn options_are_copied_by_their_flag() {
 }
 
 #[test]
-fn a_small_buffer_makes_small_pieces() {
-    let frame = samples::ipv4_fragment(17, 0, &samples::udp(&[3; 4000]));
+fn a_piece_longer_than_a_buffer_goes_on_in_others() {
+    let frame = samples::ipv4_fragment(17, 0, &samples::udp(&[3; 6000]));
     let pieces = cut(&frame, 3000);
     let lens: Vec<usize> = pieces.iter().map(|piece| piece.len() - 34).collect();
-    // Of the 2048 bytes of a buffer, what headers leave, in eights.
-    assert_eq!(lens, [2008, 2000]);
+    assert_eq!(lens, [2976, 2976, 56]);
+    let whole = parse(&frame).unwrap();
+    let payload = &frame[whole.l4.into()..whole.end.into()];
+    assert_eq!(join(&pieces), (payload.to_vec(), false));
+}
+
+#[test]
+fn without_further_buffers_there_is_no_piece() {
+    let frame = samples::ipv4_fragment(17, 0, &samples::udp(&[3; 4000]));
+    let (packet, meta) = (MemBuffer::from_frame(&frame), parse(&frame).unwrap());
+    let mut pieces = Pieces::ipv4(&packet, &meta, 3000).unwrap();
+    let written = pieces.write(&packet, &mut MemBuffer::default(), &mut || None);
+    assert!(matches!(written, Err(Error::NoRoom { .. })), "{written:?}");
 }
 
 /// RFC 8200 §4.5, the fields written out by hand.

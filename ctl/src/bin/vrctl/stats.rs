@@ -49,9 +49,11 @@ fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
         "BUSY ROUNDS>",
         "IN FRAGMENTS>",
         "HELD>",
+        "REASSEMBLY>",
     ]);
     for worker in &stats.workers {
         let fragments = worker.fragments.unwrap_or_default();
+        let reassembly = worker.reassembly.unwrap_or_default();
         let per_round = worker.packets as f64 / worker.busy_rounds.max(1) as f64;
         let rounds = worker.busy_rounds + worker.idle_rounds;
         let busy = 100.0 * worker.busy_rounds as f64 / rounds.max(1) as f64;
@@ -64,6 +66,10 @@ fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
             format!(
                 "{} of {}",
                 fragments.held_packets, fragments.held_packets_limit
+            ),
+            format!(
+                "{} of {}",
+                reassembly.held_packets, reassembly.held_packets_limit
             ),
         ]);
     }
@@ -96,10 +102,33 @@ fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
     }
     vifs.flush(out)?;
     writeln!(out)?;
+    print_oddities(stats, out)?;
     print_owners(stats, out)?;
     print_pools(stats, out)?;
     print_rules(stats, out)?;
     print_flow_table(&stats.flow_table.unwrap_or_default(), out)
+}
+
+/// What is neither sent nor dropped and worth knowing, of vifs where it occurred.
+fn print_oddities(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<()> {
+    let mut vifs = stats
+        .vifs
+        .iter()
+        .filter(|vif| vif.errors_withheld + vif.ecn_dubious > 0)
+        .peekable();
+    if vifs.peek().is_none() {
+        return Ok(());
+    }
+    let mut table = Table::new(&["VIF", "ERRORS WITHHELD>", "ECN DUBIOUS>"]);
+    for vif in vifs {
+        table.row(vec![
+            vif.name.clone(),
+            vif.errors_withheld.to_string(),
+            vif.ecn_dubious.to_string(),
+        ]);
+    }
+    table.flush(out)?;
+    writeln!(out)
 }
 
 /// Vrfs and vifs that have or had flows, or a quota.

@@ -13,7 +13,7 @@ fn ready() -> Affinity {
 
 fn client(n: u32) -> IpAddr {
     match n % 2 {
-        0 => Ipv4Addr::from_bits(0x0a01_0000 | n).into(),
+        0 => Ipv4Addr::from_bits(0x0a00_0000 + n).into(),
         _ => Ipv6Addr::from_bits(0xfd01 << 112 | u128::from(n)).into(),
     }
 }
@@ -21,7 +21,7 @@ fn client(n: u32) -> IpAddr {
 /// Another one for each client, and each time.
 fn backend(client: u32, time: u32) -> End {
     let addr = match client % 2 {
-        0 => Ipv4Addr::from_bits(0x0a02_0000 | client).into(),
+        0 => Ipv4Addr::from_bits(0x1400_0000 + client).into(),
         _ => Ipv6Addr::from_bits(0xfd02 << 112 | u128::from(client)).into(),
     };
     let port = time as u16;
@@ -61,7 +61,7 @@ fn it_is_a_map_that_forgets_by_time() {
             model.insert(asked, (end, now + u64::from(timeout)));
         }
     }
-    assert!((10_000..190_000).contains(&found), "{found} found");
+    assert!((5_000..190_000).contains(&found), "{found} found");
     let left = model.values().filter(|(_, until)| *until > now).count();
     assert_eq!(affinity.len(Ticks(now as u32)), left);
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::checks::check_vif;
 use super::claims::{host, is_host};
-use super::groups::check_group;
 use super::{DEFAULT_MTU, Draft, Steps, device_name};
 use crate::counters::VifCounters;
 use crate::tables::bridge_port::BridgePort;
@@ -298,7 +297,7 @@ impl Draft {
                 }
             }
             NexthopAction::Tunnel(tunnel) => self.check_tunnel(tunnel, &key, refusals),
-            NexthopAction::Group(group) => check_group(group, &key, refusals),
+            NexthopAction::Group(group) => self.check_group(group, &key, refusals),
             NexthopAction::Host
             | NexthopAction::Discard
             | NexthopAction::Replicate(_)

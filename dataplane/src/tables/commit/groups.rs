@@ -1,15 +1,16 @@
-//! Groups of neighbours, and where tunnels start that several uplinks carry.
+//! Groups, in the underlay of neighbours, elsewhere of tunnels and tenants' vifs; and where tunnels
+//! start that several uplinks carry.
 
 use std::collections::BTreeSet;
 
 use super::{Draft, Steps};
 use crate::tables::change::Refusal;
 use crate::tables::path::MAX_PATHS;
-use crate::tables::spec::{self, Key, NexthopAction, Object};
+use crate::tables::spec::{self, Key, MAX_MEMBERS, NexthopAction, Object, Role};
 
 impl Draft {
-    /// A group's members must be neighbours in the underlay, and only the
-    /// underlay's routes may lead to a group.
+    /// A group's members must be of one kind, and only routes may lead to it: those of the
+    /// underlay to neighbours, those of tenants' networks to anything else.
     pub(super) fn check_groups(&self, steps: &Steps, refusals: &mut Vec<Refusal>) {
         let mut changed = BTreeSet::new();
         for (key, old, new) in steps.iter() {
@@ -35,32 +36,91 @@ impl Draft {
 
     /// What an object mentions must be a group where that may be, and otherwise not.
     fn check_mentions(&self, key: &Key, object: &Object, refusals: &mut Vec<Refusal>) {
+        if let Object::Nexthop(nexthop) = object
+            && let NexthopAction::Group(group) = &nexthop.action
+        {
+            return self.check_kinds(group, key, refusals);
+        }
         for (field, mentioned) in object.references() {
             let Key::Nexthop(name) = mentioned else {
                 continue;
             };
-            let Some(action) = self.action(&name) else {
+            let Some(NexthopAction::Group(group)) = self.action(&name) else {
+                continue;
+            };
+            let of_neighbours = self.is_of_neighbours(group);
+            let reason = match object {
+                Object::Route(route) => match (&*route.vrf == spec::UNDERLAY, of_neighbours) {
+                    (true, true) | (false, false) => continue,
+                    (true, false) => format!(
+                        "`{name}` is a group of tunnels and vifs; the underlay's routes lead to neighbours"
+                    ),
+                    (false, true) => format!(
+                        "`{name}` is a group of neighbours in the underlay; tenants' routes lead to tunnels and vifs"
+                    ),
+                },
+                _ => format!("`{name}` is a group, which only routes may lead to"),
+            };
+            let refusal = Refusal::field(key.clone(), field, reason);
+            refusals.push(refusal.with_conflict(Key::Nexthop(name)));
+        }
+    }
+
+    /// A group's members must be of one kind.
+    fn check_kinds(&self, group: &spec::Group, key: &Key, refusals: &mut Vec<Refusal>) {
+        let of_neighbours = self.is_of_neighbours(group);
+        for member in &group.members {
+            let name = &member.nexthop;
+            let Some(action) = self.action(name) else {
                 continue; // refused for that
             };
-            let is_group = matches!(action, NexthopAction::Group(_));
-            let reason = match object {
-                Object::Nexthop(nexthop) if matches!(nexthop.action, NexthopAction::Group(_)) => {
-                    if !is_group && action.leads_into_underlay() {
-                        continue;
-                    }
-                    format!("`{name}` is no neighbour on a fabric vif's link")
-                }
-                Object::Route(spec::Route { vrf, .. }) | Object::Mac(spec::Mac { vrf, .. })
-                    if &**vrf == spec::UNDERLAY =>
-                {
-                    continue;
-                }
-                _ if is_group => {
-                    format!("`{name}` is a group; groups in tenant networks are not there yet")
-                }
-                _ => continue,
+            let reason = match of_neighbours {
+                true if is_neighbour(action) => continue,
+                true => format!("`{name}` is no neighbour on a fabric vif's link"),
+                false if self.leads_to_tenants(action) => continue,
+                false => format!("`{name}` is neither a tunnel nor the vif of a tenant"),
             };
-            refusals.push(Refusal::field(key.clone(), field, reason));
+            refusals.push(Refusal::field(key.clone(), "group.members", reason));
+        }
+    }
+
+    /// Whether it is a group for the underlay.
+    fn is_of_neighbours(&self, group: &spec::Group) -> bool {
+        let mut actions = group.members.iter();
+        actions.any(|member| self.action(&member.nexthop).is_some_and(is_neighbour))
+    }
+
+    fn leads_to_tenants(&self, action: &NexthopAction) -> bool {
+        match action {
+            NexthopAction::Tunnel(_) => true,
+            NexthopAction::Vif { vif, .. } => {
+                let vif = self.vif_spec(vif);
+                vif.is_some_and(|vif| vif.role == Role::Tenant)
+            }
+            _ => false,
+        }
+    }
+
+    /// What a group says of itself.
+    pub(super) fn check_group(&self, group: &spec::Group, key: &Key, refusals: &mut Vec<Refusal>) {
+        let mut refuse = |reason: String| {
+            refusals.push(Refusal::field(key.clone(), "group.members", reason));
+        };
+        let mut named = BTreeSet::new();
+        for member in &group.members {
+            if !named.insert(&member.nexthop) {
+                refuse(format!("`{}` is named twice", member.nexthop));
+            }
+        }
+        let most = match self.is_of_neighbours(group) {
+            true => MAX_PATHS,
+            false => MAX_MEMBERS,
+        };
+        if named.is_empty() {
+            refuse("a group needs at least one member".into());
+        }
+        if named.len() > most {
+            refuse(format!("a group has at most {most} members"));
         }
     }
 
@@ -102,21 +162,12 @@ impl Draft {
     }
 }
 
-/// What a group says of itself.
-pub(super) fn check_group(group: &spec::Group, key: &Key, refusals: &mut Vec<Refusal>) {
-    let mut refuse = |reason: String| {
-        refusals.push(Refusal::field(key.clone(), "group.members", reason));
-    };
-    let mut named = BTreeSet::new();
-    for member in &group.members {
-        if !named.insert(&member.nexthop) {
-            refuse(format!("`{}` is named twice", member.nexthop));
+fn is_neighbour(action: &NexthopAction) -> bool {
+    matches!(
+        action,
+        NexthopAction::Vif {
+            address: Some(_),
+            ..
         }
-    }
-    if named.is_empty() {
-        refuse("a group needs at least one member".into());
-    }
-    if named.len() > MAX_PATHS {
-        refuse(format!("a group has at most {MAX_PATHS} members"));
-    }
+    )
 }

@@ -16,8 +16,8 @@ use crate::tables::{Nexthop, Tables, Target, VifId, VrfId};
 /// Places of a table at most: two bytes each, and some 30 ns to fill.
 const MAX_TABLE_SIZE: u32 = 5_000_011;
 
-/// Ten days: the engine's clock turns around in fifty.
-const MAX_AFFINITY_S: u32 = 864_000;
+/// A day.
+const MAX_AFFINITY_S: u32 = 86_400;
 
 impl Draft {
     pub(super) fn withdraw_service(&mut self, spec: &spec::Service, gone: bool) {
@@ -194,8 +194,8 @@ fn check_service(spec: &spec::Service, key: &Key, refusals: &mut Vec<Refusal>) {
             format!("`{}` is not the address of one machine", spec.address),
         );
     }
-    if spec.table_size < 3 || spec.table_size > MAX_TABLE_SIZE || !is_prime(spec.table_size) {
-        let reason = format!("must be a prime from 3 to {MAX_TABLE_SIZE}, such as 65537 or 655373");
+    if spec.table_size < 2 || spec.table_size > MAX_TABLE_SIZE || !is_prime(spec.table_size) {
+        let reason = format!("must be a prime from 2 to {MAX_TABLE_SIZE}, such as 65537 or 655373");
         refuse("table_size", reason);
     }
     let most = MAX_BACKENDS.min(spec.table_size as usize);

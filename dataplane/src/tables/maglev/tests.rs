@@ -49,7 +49,11 @@ fn a_backend_has_places_by_its_weight() {
     for (index, weight) in weights.into_iter().enumerate() {
         let fair = f64::from(MAGLEV_TABLE_SIZE) * f64::from(weight) / f64::from(sum);
         let places = places_of(&owners, index as u16) as f64;
-        assert!((places - fair).abs() < 2.0, "{places}, not {fair}");
+        // Within a turn of each of the others.
+        assert!(
+            (places - fair).abs() < weights.len() as f64,
+            "{places}, not {fair}"
+        );
     }
 }
 
