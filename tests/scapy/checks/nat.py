@@ -66,6 +66,29 @@ shown_by(
     ("dataplane/tests/nat.rs", "a_simultaneous_open_completes"),
 )
 shown_by(
+    "N9",
+    "4787 R13",
+    "an inside packet with DF that is too big: type 3 code 4 to the inside",
+    ("dataplane/tests/translation.rs", "what_is_too_big_once_translated_is_told_inside"),
+)
+shown_by(
+    "N10",
+    "4787 R14",
+    "fragments are translated in any order",
+    ("dataplane/tests/translation.rs", "fragments_are_translated_in_any_order"),
+)
+to_come("N11", "5382 R2", "a simultaneous open completes")
+to_come("N12", "5382 R4", "no answer to an unsolicited SYN for 6 s")
+to_come("N13", "5382 R5", "established sessions live 7,440 s of silence, transitory ones 240 s")
+to_come("N14", "7857 §2.2", "a matching RST is translated, and the state kept for 4 min or until data")
+shown_by(
+    "N15",
+    "5508 R3",
+    "an ICMP error with a wrong checksum, its own or of the quoted IP header, is dropped",
+    ("dataplane/tests/translation.rs", "a_damaged_error_is_dropped"),
+    ("encap/src/translate/tests/errors.rs", "an_error_from_outside_is_about_the_inside_packet"),
+)
+shown_by(
     "N12",
     "5382 R4",
     "no answer to an unsolicited SYN for 6 s",
@@ -94,6 +117,22 @@ shown_by(
     ("dataplane/tests/nat.rs", "queries_keep_their_identifier_for_a_minute"),
 )
 shown_by(
+    "N16",
+    "5508 R4, R5",
+    "an error about a translated flow is translated inside and out, in both directions",
+    ("dataplane/tests/translation.rs", "an_error_from_outside_is_about_what_the_machine_sent"),
+    ("dataplane/tests/translation.rs", "an_error_from_inside_is_about_what_came_from_outside"),
+    ("dataplane/tests/translation.rs", "an_error_about_no_flow_is_not_translated"),
+)
+to_come("N17", "5508 R7", "and about a hairpinned one")
+shown_by(
+    "N18",
+    "5508 R2",
+    "ICMP query ids are mapped whatever the target, for 60 s",
+    ("dataplane/tests/nat.rs", "queries_are_told_apart_by_identifier"),
+    ("dataplane/tests/nat.rs", "queries_keep_their_identifier_for_a_minute"),
+)
+shown_by(
     "N19",
     "5508 R8, 6888 R11",
     "out of resources, new packets are refused and no mapping removed",
@@ -106,12 +145,6 @@ shown_by(
     "one tenant's cap of ports is not another's",
     ("dataplane/tests/nat.rs", "a_vif_has_no_more_ports_than_its_share"),
 )
-later(
-    "N21",
-    "6888 R8",
-    "a freed UDP port stays unused for 120 s, after a crash too",
-    "a freed port rests for 120 s, but bindings do not outlast the daemon",
-)
 shown_by(
     "N22",
     "6056 §3.3, 7857 §9",
@@ -122,8 +155,14 @@ shown_by(
     "N23",
     "1624 §3, 768",
     "all 65,536 prior checksums and a rewrite equal a full recompute; UDP 0 stays 0, a computed 0 is sent as FFFF",
+    ("encap/src/translate/tests.rs", "all_prior_checksums_and_rewrites_equal_a_full_recompute"),
     ("encap/src/checksum/tests.rs", "updates_equal_a_full_recompute"),
     ("encap/src/checksum/tests.rs", "ipv6_update_equals_a_full_recompute"),
     ("encap/src/checksum/tests.rs", "udp_without_checksum_stays_so_and_a_computed_zero_is_ffff"),
 )
-to_come("N24", "6864 §5.3.1", "fragments of two inside hosts behind one address never share an id")
+shown_by(
+    "N24",
+    "6864 §5.3.1",
+    "fragments of two inside hosts behind one address never share an id",
+    ("dataplane/tests/translation.rs", "fragments_are_translated_in_any_order"),
+)
