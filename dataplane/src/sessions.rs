@@ -15,6 +15,7 @@ pub use ended::{Ended, Ledger};
 
 use crate::decide::sessions::{Asked, Binding, Bound};
 use crate::decide::{End, Sessions};
+use crate::health::Wire;
 use crate::reason::DropReason;
 use crate::stage::Context;
 use crate::tables::nat::PoolId;
@@ -26,6 +27,7 @@ use affinity::Affinity;
 #[derive(Debug, Default)]
 pub struct Shared {
     ledger: Ledger,
+    probes: Wire,
     /// Who has which backend.
     pub affinity: Affinity,
     rules: Arc<RuleCells>,
@@ -48,6 +50,11 @@ impl Shared {
         &self.ledger
     }
 
+    /// Between the workers and whoever looks after backends.
+    pub fn probes(&self) -> &Wire {
+        &self.probes
+    }
+
     /// What rules have counted.
     pub fn rules(&self) -> &Arc<RuleCells> {
         &self.rules
@@ -61,6 +68,7 @@ impl Shared {
         Shared {
             affinity: Affinity::new(secret[0]),
             ledger: Ledger::default(),
+            probes: Wire::default(),
             rules: Arc::default(),
         }
     }

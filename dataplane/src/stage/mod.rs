@@ -19,6 +19,7 @@ pub mod overlay;
 pub mod parse;
 pub mod path_mtu;
 mod policy;
+pub mod probes;
 pub mod replicate;
 pub mod respond;
 pub mod rewrite;
