@@ -23,12 +23,13 @@ use crate::accounts;
 use crate::counters::Totals;
 use crate::io::{DeviceError, Devices, Link, Pool, Port, PortControl, PortStats};
 use crate::memory::{self, MemoryError, Placement};
+use crate::sessions;
 use crate::snapshot::{Publisher, Watcher};
 use crate::stage::fragments;
 use crate::tables::change::{Refusal, Request};
 use crate::tables::commit::{Changed, PortFacts};
 use crate::tables::spec::{Key, Name, Object, Role};
-use crate::tables::{Tables, UNDERLAY, Vif, VifId, Vrf};
+use crate::tables::{Tables, UNDERLAY, Vif, VifId, Vrf, nat};
 use crate::worker::Worker;
 use ports::Ports;
 use thread::{Command, Handle};
@@ -75,6 +76,13 @@ pub enum Idle {
     Busy,
 }
 
+/// Bindings of pools are so many times fewer than flows: a machine's end has one, whatever it talks
+/// to, and most flows are not translated. Each takes some 110 bytes, once there is a pool.
+const FLOWS_PER_BINDING: usize = 4;
+
+/// See [`FLOWS_PER_BINDING`].
+const MIN_BINDINGS: usize = 4_096;
+
 /// What a commit did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
@@ -103,6 +111,17 @@ pub struct Stats {
     pub fragments: fragments::Limits,
     /// What each worker may keep of tunnel packets' fragments.
     pub reassembly: fragments::Limits,
+    /// By pool, in name order.
+    pub pools: Vec<PoolStats>,
+}
+
+/// A reading of one pool.
+#[derive(Clone, Debug)]
+pub struct PoolStats {
+    /// Its name.
+    pub name: Name,
+    /// How much is given out.
+    pub usage: sessions::Usage,
 }
 
 /// A reading of one vif.
@@ -209,7 +228,9 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         );
         let started = Instant::now();
         let ports = Ports::new()?;
-        let tables = Tables::new(config.cores.len()).with_secret(config.seed);
+        let tables = Tables::new(config.cores.len())
+            .with_secret(config.seed)
+            .with_bindings((config.flows / FLOWS_PER_BINDING).max(MIN_BINDINGS));
         let (flows, flow_memory) = flow_table(&config, &tables)?;
         let publisher = Publisher::new(tables);
         let mut workers = Vec::new();
@@ -322,6 +343,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             },
             fragments: self.fragments,
             reassembly: self.reassembly,
+            pools: pool_stats(&tables),
         }
     }
 
@@ -555,4 +577,14 @@ fn close<B>(port: Port<B>) {
     let Port { rx, tx, control } = port;
     drop((rx, tx));
     control.close();
+}
+/// Readings of all pools, in name order.
+pub fn pool_stats(tables: &Tables) -> Vec<PoolStats> {
+    let reading = |pool: &nat::Pool| PoolStats {
+        name: pool.name.clone(),
+        usage: pool.allotment.usage(),
+    };
+    let mut pools: Vec<PoolStats> = tables.pools().map(|(_, pool)| reading(pool)).collect();
+    pools.sort_by(|a, b| a.name.cmp(&b.name));
+    pools
 }

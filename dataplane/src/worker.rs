@@ -13,6 +13,7 @@ use crate::counters::VifCounters;
 use crate::io::{Pool, RxQueue, TxQueue};
 use crate::reason::DropReason;
 use crate::resolver::{Asking, Rounds};
+use crate::sessions;
 use crate::snapshot::Reader;
 use crate::stage::announce::Announcer;
 use crate::stage::error_rate::{self, ErrorRate};
@@ -41,6 +42,7 @@ pub struct Worker<B> {
     errors: ErrorRate,
     ageing: Ageing,
     learned: Sweeper,
+    bindings: sessions::Sweeper,
     announcer: Option<Announcer>,
     rounds: Rounds,
     /// When router advertisements and path MTUs were last looked after.
@@ -111,6 +113,7 @@ impl<B: Buffer> Worker<B> {
                 last: Ticks(0),
             },
             learned: Sweeper::default(),
+            bindings: sessions::Sweeper::default(),
             announcer: None,
             rounds: Rounds::default(),
             cared: Ticks(0),
@@ -289,6 +292,7 @@ impl<B: Buffer> Worker<B> {
         let tables = self.tables.pin();
         self.learned.run(tables, self.index, now, elapsed, at_most);
         if self.index == 0 {
+            self.bindings.run(tables, now, elapsed);
             self.look_after_neighbours(now);
             if now.since(self.cared) >= CARE_MS {
                 self.cared = now;
@@ -365,7 +369,9 @@ impl<B: Buffer> Worker<B> {
         let mut cursor = AgeCursor::default();
         let flows = self.flows.worker(self.index);
         flows.age(&mut cursor, usize::MAX, now, |_| {});
-        learn::sweep_all(self.tables.pin(), self.index, now);
+        let tables = self.tables.pin();
+        learn::sweep_all(tables, self.index, now);
+        sessions::Sweeper::run_all(tables, now);
     }
 }
 

@@ -1,7 +1,8 @@
 //! `Stats`: the engine's counters in the words of the protocol.
 
-use dataplane::engine::{FlowStats, Stats, VifStats, VrfStats, WorkerStats};
+use dataplane::engine::{FlowStats, PoolStats, Stats, VifStats, VrfStats, WorkerStats};
 use dataplane::memory::Pages;
+use dataplane::sessions::Transport;
 use dataplane::stage::fragments::{self, Limits};
 use flowtable::Usage;
 
@@ -22,6 +23,7 @@ impl From<Stats> for proto::StatsResponse {
             flow_table: Some(flow_table(&stats.flows)),
             // Read apart, if they are asked for.
             rules: Vec::new(),
+            snat_pools: stats.pools.into_iter().map(snat_pool).collect(),
         }
     }
 }
@@ -56,6 +58,23 @@ fn flows(usage: &Usage) -> proto::FlowUsage {
         high_water: usage.high_water.into(),
         refused: usage.refused,
         evicted: usage.evicted,
+    }
+}
+
+fn snat_pool(stats: PoolStats) -> proto::SnatPoolStats {
+    let usage = stats.usage;
+    let ports = |transport: Transport| proto::SnatPortUsage {
+        transport: transport.name().into(),
+        used: usage.used[transport as usize],
+        high_water: usage.high_water[transport as usize],
+    };
+    proto::SnatPoolStats {
+        name: stats.name.to_string(),
+        limit: usage.limit,
+        ports: Transport::ALL.map(ports).into(),
+        refused: usage.refused,
+        alarmed: usage.is_alarmed,
+        alarms: usage.alarms,
     }
 }
 

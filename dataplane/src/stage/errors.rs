@@ -53,6 +53,8 @@ pub fn tell<B: Buffer>(
             | DropReason::NoService
             | DropReason::NoBackend
             | DropReason::BackendDown
+            | DropReason::SnatExhausted
+            | DropReason::SnatPortLimit
     ) {
         tell_owed(context, lane, reason, packet, exits);
     }
@@ -104,6 +106,8 @@ fn owed(reason: DropReason, meta: &Meta, frame: &[u8]) -> Option<Answer> {
         // A virtual address is a host that has not got this port open.
         DropReason::ToGateway | DropReason::NoService => return to_gateway(meta, frame),
         DropReason::NoBackend | DropReason::BackendDown => return unserved(meta, frame),
+        // RFC 5508 REQ-8, RFC 6888 REQ-11
+        DropReason::SnatExhausted | DropReason::SnatPortLimit => Kind::Prohibited,
         _ => return None,
     };
     Some(Answer::Icmp(kind))

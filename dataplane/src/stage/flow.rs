@@ -263,6 +263,10 @@ fn again(
     match worker.update_pair(&hit, forward, reverse) {
         Some(hit) => {
             worker.annotate(&hit, decision.note.to_words());
+            let held = Note::from_words(flow.note).binding;
+            if held != 0 {
+                context.tables.sessions().let_go(held, &flow);
+            }
             Ok(hit)
         }
         None => miss(context, lane, key, frame),
@@ -286,11 +290,6 @@ fn ask(
 ) -> Result<Decision, DropReason> {
     let mut sessions = context.tables.sessions().live(context);
     let decided = decide(context.tables, &mut sessions, headers, ingress);
-    let decided = decided.and_then(|decision| {
-        let alone = related::may_stand_alone(headers, &decision);
-        alone.inspect_err(|_| release(context, &decision))?;
-        Ok(decision)
-    });
     match &decided {
         Err(refused) => policy::refused(context, lane, headers, refused),
         Ok(decision) if headers.kept.is_none() => {
@@ -298,7 +297,14 @@ fn ask(
         }
         Ok(_) => {}
     }
-    decided.map_err(|refused| refused.reason)
+    let decision = decided.map_err(|refused| refused.reason)?;
+    match related::may_stand_alone(headers, &decision) {
+        Ok(()) => Ok(decision),
+        Err(reason) => {
+            release(context, &decision);
+            Err(reason)
+        }
+    }
 }
 
 /// What to decide about a packet that stands for itself, and where it came from.
@@ -385,7 +391,7 @@ fn insert(
         reverse_action: &reverse,
         class,
         vif: accounts::vif_number(decision),
-        vrf: decision.forward.vrf.0,
+        vrf: accounts::vrf_number(decision),
         note: decision.note.to_words(),
         now: context.now,
     });

@@ -52,6 +52,7 @@ pub fn mtu(context: &Context, nexthop: &Nexthop) -> Option<usize> {
     match nexthop {
         Nexthop::Vif(id) => Some(usize::from(context.tables.vif(*id)?.mtu)),
         Nexthop::Tunnel(tunnel) => Some(inner_mtu(tunnel, context.now)),
+        Nexthop::Neighbour(neighbour) => Some(usize::from(context.tables.vif(neighbour.vif)?.mtu)),
         _ => None,
     }
 }

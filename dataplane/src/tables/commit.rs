@@ -13,6 +13,7 @@ mod effects;
 mod groups;
 mod guards;
 mod leads;
+mod nat;
 mod policies;
 mod services;
 mod uses;
@@ -96,6 +97,7 @@ impl Tables {
         draft.unlead(&steps);
         draft.withdraw(&steps);
         draft.install(&steps, &mut refusals);
+        draft.refresh_nat(&steps, &mut refusals);
         draft.install_policies(&steps, &mut refusals);
         draft.lead(&steps);
         draft.resolve_guards(&steps);

@@ -104,6 +104,7 @@ fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
     writeln!(out)?;
     print_oddities(stats, out)?;
     print_owners(stats, out)?;
+    print_pools(stats, out)?;
     print_rules(stats, out)?;
     print_flow_table(&stats.flow_table.unwrap_or_default(), out)
 }
@@ -164,6 +165,38 @@ fn print_owners(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result
             flows.refused.to_string(),
             flows.evicted.to_string(),
         ]);
+    }
+    table.flush(out)?;
+    writeln!(out)
+}
+
+fn print_pools(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<()> {
+    if stats.snat_pools.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        "PORTS OF",
+        "TRANSPORT",
+        "USED>",
+        "LIMIT>",
+        "AT MOST>",
+        "REFUSED>",
+        "ALARM",
+    ]);
+    for pool in &stats.snat_pools {
+        for (line, ports) in pool.ports.iter().enumerate() {
+            // What is the pool's, not the transport's, stands in its first line.
+            let once = |text: String| if line == 0 { text } else { String::new() };
+            table.row(vec![
+                once(format!("snat_pool {}", pool.name)),
+                ports.transport.clone(),
+                ports.used.to_string(),
+                pool.limit.to_string(),
+                ports.high_water.to_string(),
+                once(pool.refused.to_string()),
+                once(if pool.alarmed { "yes" } else { "no" }.into()),
+            ]);
+        }
     }
     table.flush(out)?;
     writeln!(out)
