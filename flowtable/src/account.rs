@@ -231,7 +231,7 @@ impl<'a> Accounts<'a> {
             .compare_exchange(after, before, AcqRel, Relaxed)
             .is_err()
         {
-            self.refund(shard, id, half_open);
+            self.refund(shard, id, 1, half_open.into());
         }
     }
 
@@ -249,10 +249,12 @@ impl<'a> Accounts<'a> {
         Ok(())
     }
 
-    /// Gives the credits of a pair back that is gone.
+    /// Gives the credits of pairs back that are gone, so many of them half open;
+    /// some dozens at most.
     #[inline]
-    pub(crate) fn refund(self, shard: usize, id: AccountId, half_open: bool) {
-        self.put(shard, id, 1, u16::from(half_open));
+    pub(crate) fn refund(self, shard: usize, id: AccountId, pairs: usize, half_open: usize) {
+        debug_assert!(half_open <= pairs && pairs <= usize::from(GRANT));
+        self.put(shard, id, pairs as u16, half_open as u16);
     }
 
     /// Gives the credit of a half-open pair back that is half open no more.

@@ -2,8 +2,8 @@
 //!
 //! Each pair has a due time, 4 bytes, before which it cannot have expired, and
 //! each block of 64 pairs the soonest of these. A clock hand goes round the
-//! blocks, sixteen to a cache line, and looks at the pairs only of a block that
-//! is due, and at the entries only of pairs that are. Most are then found to
+//! blocks, sixteen at a time, and looks at the pairs only of a block that is
+//! due, and at the entries only of pairs that are. Most are then found to
 //! have been seen since and get a later due time; touching a flow does not move
 //! it. Whatever shortens a flow's life brings the due time forward.
 //!
@@ -17,19 +17,20 @@
 //!   the class that are still there, and those who change flow or class do so
 //!   before they write the due time.
 //! - The hand takes a block's away before it reads those of the pairs, and
-//!   brings the soonest of them back; who brings a pair's forward does so before
-//!   the block's.
+//!   brings back the soonest: of those that were not due as they were then, of
+//!   the others as they are after the look. Who brings a pair's forward does so
+//!   before the block's.
 //!
 //! A fence between the two steps on both sides lets one of them notice.
 
-use crate::due::{BLOCK, blocks_for, rounded};
-use crate::entry::Entry;
-use crate::simd::prefetch;
+use crate::due::{BLOCK, GROUP, Opened, blocks_for, rounded};
+use crate::removal::Gone;
 use crate::sync::{Acquire, Relaxed, SeqCst, fence};
 use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
 use crate::view::{FlowView, last_seen};
 use arrayvec::ArrayVec;
+use core::ops::Range;
 
 /// A place on the clock: where a worker's hand is, and which blocks of the
 /// table are its own to age.
@@ -44,14 +45,15 @@ pub struct AgeCursor {
 
 impl AgeCursor {
     /// The hand of one of `workers` workers, numbered from 0, that share the
-    /// table; each ages its own part.
+    /// table; each ages its own part, in pieces of 1024 pairs, so that none
+    /// reads and writes what another does.
     ///
     /// # Panics
     /// If `worker` is not below `workers`.
     pub fn new(worker: usize, workers: usize) -> AgeCursor {
         assert!(worker < workers, "worker {worker} of {workers}");
         AgeCursor {
-            next: worker,
+            next: worker * GROUP,
             worker,
             workers,
             most: usize::MAX,
@@ -72,15 +74,27 @@ impl AgeCursor {
         self.left
     }
 
-    /// The block under the hand, which moves on; `None` if this worker has
-    /// none among the first `blocks`.
-    fn advance(&mut self, blocks: usize) -> Option<usize> {
+    /// The blocks from the hand to the end of their group, `most` at most;
+    /// `None` if this worker has none among the first `blocks`.
+    fn group(&mut self, blocks: usize, most: usize) -> Option<Range<usize>> {
         if self.next >= blocks {
-            self.next = self.worker;
+            self.next = self.worker * GROUP;
         }
-        let block = self.next;
-        self.next += self.workers;
-        (block < blocks).then_some(block)
+        let end = (self.next / GROUP + 1) * GROUP;
+        let end = end.min(self.next + most).min(blocks);
+        (self.next < end).then_some(self.next..end)
+    }
+
+    /// Moves the hand to the block before which it has seen all of a group, and
+    /// on to the next group of this worker at its end.
+    fn pass(&mut self, next: usize) {
+        let others = (self.workers - 1) * GROUP;
+        self.next = next
+            + if next.is_multiple_of(GROUP) {
+                others
+            } else {
+                0
+            };
     }
 }
 
@@ -98,8 +112,8 @@ impl Worker<'_> {
     /// with its final counters (nearly, if it was being changed); returns how
     /// many there were.
     ///
-    /// Most blocks of 64 pairs cost one comparison: a round over a million
-    /// idle pairs takes some 20 µs.
+    /// Sixteen blocks of 64 pairs cost few instructions if none is due: a round
+    /// over a million idle pairs takes some 10 µs.
     pub fn age(
         self,
         cursor: &mut AgeCursor,
@@ -108,75 +122,79 @@ impl Worker<'_> {
         mut expired: impl FnMut(&FlowView),
     ) -> usize {
         let blocks = blocks_for(self.table.free().used());
-        let mut left = blocks_for(budget).min(blocks.div_ceil(cursor.workers));
+        let own = blocks.div_ceil(GROUP * cursor.workers) * GROUP;
+        let mut left = blocks_for(budget).min(own);
         let (mut looked, mut removed) = (0, 0);
+        let due = self.table.due();
         let mut slice = Slice::default();
         while left > 0 && looked < cursor.most {
-            left -= 1;
-            let Some(block) = cursor.advance(blocks) else {
+            let Some(group) = cursor.group(blocks, left) else {
                 break;
             };
-            let ahead = block + AHEAD * cursor.workers;
-            if ahead < blocks && self.table.due().is_block_due(ahead, now) {
-                self.table.due().prefetch_block(ahead);
+            let ahead = group.start + AHEAD * cursor.workers;
+            if ahead.is_multiple_of(GROUP) && ahead < blocks {
+                due.due_blocks(ahead..blocks.min(ahead + GROUP), now)
+                    .for_each(|block| due.prefetch_block(block));
             }
-            if self.table.due().is_block_due(block, now) {
-                self.open(block, now, &mut slice);
+            let Range { start, mut end } = group;
+            for block in due.due_blocks(group, now) {
+                slice.push(due.open_block(block, now));
+                if slice.is_full() {
+                    looked += slice.pairs.len();
+                    removed += self.look_at(&mut slice, now, &mut expired);
+                    if looked >= cursor.most {
+                        end = block + 1;
+                        break;
+                    }
+                }
             }
-            if slice.is_full() {
-                looked += slice.pairs.len();
-                removed += self.look_at(&mut slice, now, &mut expired);
-            }
+            left -= end - start;
+            cursor.pass(end);
         }
         cursor.left = left * BLOCK;
         removed + self.look_at(&mut slice, now, &mut expired)
     }
 
-    /// Takes the pairs of a block that are due into the slice, and asks for the
-    /// lines that a look at them will read.
-    fn open(self, block: usize, now: Ticks, slice: &mut Slice) {
-        let (due, arrays) = (self.table.due(), self.table.arrays());
-        due.open_block(block);
-        slice.blocks.push(block);
-        for pair in due.pairs(block) {
-            let Some(passed) = due.passed(pair, now) else {
-                continue;
-            };
-            slice.pairs.push((pair, passed));
-            let entries = self.table.entries_of(pair);
-            entries.into_iter().for_each(Entry::prefetch);
-            prefetch(&arrays.owners[pair]);
-            prefetch(&arrays.next[pair]);
-        }
-    }
-
-    /// Looks at the pairs of a slice, in passes, each of which asks for the
-    /// lines that the next one reads. Returns how many were removed.
+    /// Looks at the pairs of a slice, one after the other, and asks for the lines
+    /// of those that come later meanwhile: first the pair's own, and once its
+    /// keys are known those of the index. Returns how many were removed.
     fn look_at(self, slice: &mut Slice, now: Ticks, expired: &mut impl FnMut(&FlowView)) -> usize {
-        let mut removed = 0;
-        // So many at once as the second-level cache has lines on their way.
-        for some in slice.pairs.chunks(16) {
-            let mut idle = ArrayVec::<Idle, 16>::new();
-            idle.extend(
-                some.iter()
-                    .filter_map(|(pair, due)| self.idle(*pair, *due, now)),
-            );
-            removed += idle
-                .iter()
-                .filter(|idle| self.expire(idle, now, expired))
-                .count();
+        let pairs = &slice.pairs;
+        for pair in &pairs[..pairs.len().min(PAIRS_AHEAD)] {
+            self.table.prefetch_pair(*pair);
         }
-        for block in slice.blocks.drain(..) {
-            self.table.due().close_block(block, now);
+        let mut gone = Gone::new(self);
+        let mut idle = ArrayVec::<Idle, PAIRS>::new();
+        let mut next = 0;
+        for (at, pair) in pairs.iter().enumerate() {
+            if let Some(later) = pairs.get(at + PAIRS_AHEAD) {
+                self.table.prefetch_pair(*later);
+            }
+            idle.extend(self.idle(*pair, now));
+            if idle.len() > next + HOMES_AHEAD {
+                self.expire(&idle[next], now, &mut gone, expired);
+                next += 1;
+            }
+        }
+        for idle in &idle[next..] {
+            self.expire(idle, now, &mut gone, expired);
+        }
+        let removed = gone.finish();
+        for opened in slice.blocks.drain(..) {
+            self.table.due().close_block(opened, now);
         }
         slice.pairs.clear();
         removed
     }
 
-    /// What is needed to remove a pair that is due, if it is indeed idle; puts
+    /// What is needed to remove a pair that was due, if it is indeed idle; puts
     /// it off if not.
-    fn idle(self, pair: usize, due: u32, now: Ticks) -> Option<Idle> {
+    fn idle(self, pair: usize, now: Ticks) -> Option<Idle> {
         let table = self.table;
+        let due = table.due().of(pair);
+        if due == 0 {
+            return None;
+        }
         let entries = table.entries_of(pair);
         let [forward, reverse] = entries;
         let stamp = forward.stamp(Acquire);
@@ -196,10 +214,7 @@ impl Worker<'_> {
             return None;
         }
         // The keys of that version, or of a later one whose removal will fail.
-        let hashes = entries.map(|entry| table.hash(&entry.key(entry.stamp(Acquire))));
-        for hash in hashes {
-            table.prefetch_home(hash);
-        }
+        let hashes = table.foresee_clearing(pair);
         Some(Idle {
             pair,
             version,
@@ -208,9 +223,15 @@ impl Worker<'_> {
         })
     }
 
-    /// Removes an idle pair, unless it was seen meanwhile, or is another flow
+    /// Takes an idle pair out, unless it was seen meanwhile, or is another flow
     /// or in another class by now.
-    fn expire(self, idle: &Idle, now: Ticks, expired: &mut impl FnMut(&FlowView)) -> bool {
+    fn expire(
+        self,
+        idle: &Idle,
+        now: Ticks,
+        gone: &mut Gone<'_>,
+        expired: &mut impl FnMut(&FlowView),
+    ) {
         let table = self.table;
         let &Idle {
             pair,
@@ -224,36 +245,48 @@ impl Worker<'_> {
             (view.version, view.class) == (version, class) && idle
         };
         let Some(mut view) = table.view(pair).filter(same) else {
-            return false;
+            return;
         };
         let Some(stamp) = table.claim(pair, version, |now| now == class) else {
-            return false;
+            return;
         };
-        // A worker that is writing the dead pair clears it away.
-        if !stamp.is_writing() {
-            let [forward, reverse] = table.entries_of(pair);
-            view.forward_counters = forward.counters(version);
-            view.reverse_counters = reverse.counters(version);
-            self.release(pair, hashes, class);
-        }
+        let [forward, reverse] = table.entries_of(pair);
+        view.forward_counters = forward.counters(version);
+        view.reverse_counters = reverse.counters(version);
+        gone.bury(pair, stamp, hashes);
         expired(&view);
-        true
     }
 }
 
 /// So many blocks before the hand comes to one that is due, its due times are
-/// asked for: most blocks are passed over in a nanosecond or two.
-const AHEAD: usize = 64;
+/// asked for: most blocks are passed over in a nanosecond.
+const AHEAD: usize = 4 * GROUP;
 
-/// Blocks that the hand has opened, and their pairs that are due.
+/// So many pairs before the hand looks at one, its lines are asked for: five
+/// for each, as many as the second-level cache can wait for at once.
+const PAIRS_AHEAD: usize = 12;
+
+/// So many pairs are looked at before one that is idle is removed, whose two
+/// buckets are on their way.
+const HOMES_AHEAD: usize = 8;
+
+/// Pairs in a slice, at most.
+const PAIRS: usize = 2 * BLOCK;
+
+/// Blocks that the hand has opened, and their pairs that were due.
 #[derive(Default)]
 struct Slice {
-    blocks: ArrayVec<usize, BLOCK>,
-    /// Pair and due time.
-    pairs: ArrayVec<(usize, u32), { 2 * BLOCK }>,
+    blocks: ArrayVec<Opened, BLOCK>,
+    pairs: ArrayVec<usize, PAIRS>,
 }
 
 impl Slice {
+    /// Only if not full.
+    fn push(&mut self, opened: Opened) {
+        self.pairs.extend(opened.pairs());
+        self.blocks.push(opened);
+    }
+
     /// Whether another block might not fit.
     fn is_full(&self) -> bool {
         self.pairs.len() >= BLOCK || self.blocks.is_full()

@@ -2,13 +2,17 @@
 //! pairs the soonest of them. What makes them trustworthy is argued in `ageing`,
 //! whose clock hand reads them.
 
-use crate::simd::prefetch;
+use crate::simd::{Wide, compare_times, prefetch};
 use crate::sync::{AcqRel, Acquire, AtomicU32, Relaxed, SeqCst, fence};
 use crate::table::FlowTable;
 use crate::time::Ticks;
+use core::{iter, ops::Range};
 
 /// Pairs to a block.
 pub(crate) const BLOCK: usize = 64;
+
+/// Blocks whose due times share a cache line.
+pub(crate) const GROUP: usize = 16;
 
 /// Blocks of a table of so many pairs.
 pub(crate) fn blocks_for(pairs: usize) -> usize {
@@ -22,6 +26,7 @@ impl FlowTable {
         DueTimes {
             pairs: arrays.due,
             blocks: arrays.soonest,
+            wide: self.wide,
         }
     }
 }
@@ -41,6 +46,18 @@ pub(crate) fn rounded(seen: Ticks, timeout_ms: u32) -> Ticks {
 pub(crate) struct DueTimes<'a> {
     pairs: &'a [AtomicU32],
     blocks: &'a [AtomicU32],
+    wide: Option<Wide>,
+}
+
+/// A block that the hand has opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    block: usize,
+    /// Its pairs that were due, as bits.
+    passed: u64,
+    /// How long it was then until the next of the others is, `u32::MAX` if
+    /// there was none.
+    next: u32,
 }
 
 impl DueTimes<'_> {
@@ -71,9 +88,11 @@ impl DueTimes<'_> {
         }
     }
 
+    /// Which of a [`GROUP`] of blocks, or of part of one, are due.
     #[inline]
-    pub(crate) fn is_block_due(self, block: usize, now: Ticks) -> bool {
-        has_come(self.blocks[block].load(Relaxed), now)
+    pub(crate) fn due_blocks(self, group: Range<usize>, now: Ticks) -> impl Iterator<Item = usize> {
+        let (due, _) = compare_times(self.wide, &self.blocks[group.clone()], now.0);
+        ones(due).map(move |bit| group.start + bit)
     }
 
     /// Asks for the due times of its pairs.
@@ -84,34 +103,44 @@ impl DueTimes<'_> {
         }
     }
 
-    /// Before the hand reads the due times of its pairs.
-    pub(crate) fn open_block(self, block: usize) {
+    /// Takes the block's due time away, then reads those of its pairs.
+    pub(crate) fn open_block(self, block: usize, now: Ticks) -> Opened {
         self.blocks[block].swap(0, AcqRel);
         fence(SeqCst);
-    }
-
-    /// After the hand has looked at those that were due.
-    pub(crate) fn close_block(self, block: usize, now: Ticks) {
-        let left = self.pairs(block).filter_map(|pair| {
-            let due = self.pairs[pair].load(Relaxed);
-            (due != 0).then_some(Ticks(due))
-        });
-        let in_how_long = |due: &Ticks| due.0.wrapping_sub(now.0) as i32;
-        if let Some(soonest) = left.min_by_key(in_how_long) {
-            self.hasten_block(block * BLOCK, soonest);
+        let times = &self.pairs[self.pairs(block)];
+        let (passed, next) = compare_times(self.wide, times, now.0);
+        Opened {
+            block,
+            passed,
+            next,
         }
     }
 
-    pub(crate) fn pairs(self, block: usize) -> core::ops::Range<usize> {
+    /// After the hand has looked at those that were due, at the same `now`.
+    pub(crate) fn close_block(self, opened: Opened, now: Ticks) {
+        // Of those that were not, the times are as good as new: who has brought
+        // one forward meanwhile does so with the block's as well.
+        let in_how_long = |pair: usize| {
+            let due = self.pairs[pair].load(Relaxed);
+            (due != 0).then_some(i64::from(due.wrapping_sub(now.0) as i32))
+        };
+        let others = (opened.next < u32::MAX).then_some(i64::from(opened.next));
+        let left = opened.pairs().filter_map(in_how_long).chain(others);
+        if let Some(next) = left.min() {
+            let soonest = Ticks(now.0.wrapping_add(next as u32));
+            self.hasten_block(opened.block * BLOCK, soonest);
+        }
+    }
+
+    fn pairs(self, block: usize) -> Range<usize> {
         let first = block * BLOCK;
         first..self.pairs.len().min(first + BLOCK)
     }
 
-    /// The due time if it has come.
+    /// The due time of a pair of an opened block; 0 if there is none any more.
     #[inline]
-    pub(crate) fn passed(self, pair: usize, now: Ticks) -> Option<u32> {
-        let due = self.pairs[pair].load(Acquire);
-        has_come(due, now).then_some(due)
+    pub(crate) fn of(self, pair: usize) -> u32 {
+        self.pairs[pair].load(Acquire)
     }
 
     /// Replaces `due` by a later one, unless it was replaced meanwhile or the
@@ -143,9 +172,22 @@ impl DueTimes<'_> {
     }
 }
 
+impl Opened {
+    /// The pairs that were due.
+    #[inline]
+    pub(crate) fn pairs(self) -> impl Iterator<Item = usize> {
+        ones(self.passed).map(move |bit| self.block * BLOCK + bit)
+    }
+}
+
+/// The numbers of the bits that are set.
 #[inline]
-fn has_come(due: u32, now: Ticks) -> bool {
-    due != 0 && now.0.wrapping_sub(due) <= i32::MAX as u32
+fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
+    iter::from_fn(move || {
+        let lowest = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
+        bits &= bits - 1;
+        Some(lowest)
+    })
 }
 
 /// A due time as stored: 0 means none, so that one is a millisecond late.
@@ -156,7 +198,7 @@ fn word(due: Ticks) -> u32 {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use std::array;
+    use std::{array, vec::Vec};
 
     struct Times([AtomicU32; 100], [AtomicU32; 2]);
 
@@ -172,8 +214,18 @@ mod tests {
             DueTimes {
                 pairs: &self.0,
                 blocks: &self.1,
+                wide: Wide::detect(),
             }
         }
+    }
+
+    fn passed(times: DueTimes<'_>, pair: usize, now: Ticks) -> Option<u32> {
+        let due = times.of(pair);
+        (due != 0 && now.0.wrapping_sub(due) <= i32::MAX as u32).then_some(due)
+    }
+
+    fn is_block_due(times: DueTimes<'_>, block: usize, now: Ticks) -> bool {
+        times.due_blocks(0..2, now).any(|due| due == block)
     }
 
     #[test]
@@ -182,10 +234,10 @@ mod tests {
         let times = times.due();
         times.set(0, Ticks(5));
         times.put_off(0, 5, Ticks(900), || false);
-        assert_eq!(times.passed(0, Ticks(5)), Some(5));
+        assert_eq!(passed(times, 0, Ticks(5)), Some(5));
         times.put_off(0, 5, Ticks(900), || true);
-        assert_eq!(times.passed(0, Ticks(899)), None);
-        assert_eq!(times.passed(0, Ticks(900)), Some(900));
+        assert_eq!(passed(times, 0, Ticks(899)), None);
+        assert_eq!(passed(times, 0, Ticks(900)), Some(900));
     }
 
     #[test]
@@ -194,7 +246,7 @@ mod tests {
         let times = times.due();
         times.set(0, Ticks(7));
         times.put_off(0, 5, Ticks(900), || true);
-        assert_eq!(times.passed(0, Ticks(7)), Some(7));
+        assert_eq!(passed(times, 0, Ticks(7)), Some(7));
     }
 
     #[test]
@@ -202,12 +254,12 @@ mod tests {
         let times = Times::new();
         let times = times.due();
         assert!(!times.bring_forward(0, Ticks(3)), "there is no flow");
-        assert_eq!(times.passed(0, Ticks(3)), None);
+        assert_eq!(passed(times, 0, Ticks(3)), None);
         times.set(0, Ticks(10));
         assert!(!times.bring_forward(0, Ticks(20)));
-        assert_eq!(times.passed(0, Ticks(10)), Some(10));
+        assert_eq!(passed(times, 0, Ticks(10)), Some(10));
         assert!(times.bring_forward(0, Ticks(4)));
-        assert_eq!(times.passed(0, Ticks(4)), Some(4));
+        assert_eq!(passed(times, 0, Ticks(4)), Some(4));
     }
 
     #[test]
@@ -219,19 +271,21 @@ mod tests {
             times.set(pair, start.after(ms));
             times.hasten_block(pair, start.after(ms));
         }
-        assert!(!times.is_block_due(1, start.after(19)));
-        assert!(times.is_block_due(1, start.after(20)));
-        assert!(!times.is_block_due(0, start.after(20)));
-        times.open_block(1);
+        assert!(!is_block_due(times, 1, start.after(19)));
+        assert!(is_block_due(times, 1, start.after(20)));
+        assert!(!is_block_due(times, 0, start.after(20)));
+        let opened = times.open_block(1, start.after(20));
+        assert_eq!(opened.pairs().collect::<Vec<_>>(), [99]);
         times.vacate(99);
-        times.close_block(1, start.after(20));
-        assert!(!times.is_block_due(1, start.after(24)));
-        assert!(times.is_block_due(1, start.after(25)));
-        times.open_block(1);
+        times.close_block(opened, start.after(20));
+        assert!(!is_block_due(times, 1, start.after(24)));
+        assert!(is_block_due(times, 1, start.after(25)));
+        let opened = times.open_block(1, start.after(30));
+        assert_eq!(opened.pairs().collect::<Vec<_>>(), [70, 80]);
         times.vacate(80);
         times.vacate(70);
-        times.close_block(1, start.after(30));
-        assert!(!times.is_block_due(1, start.after(1000)));
+        times.close_block(opened, start.after(30));
+        assert!(!is_block_due(times, 1, start.after(1000)));
     }
 
     #[test]

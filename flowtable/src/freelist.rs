@@ -11,8 +11,9 @@
 //! that stayed. Pairs never used are handed out in order, so the memory of a
 //! table larger than its traffic is never touched.
 
+use crate::entry::Line;
 use crate::memory::Arrays;
-use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Hint, Relaxed, Release};
+use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Hint, Relaxed, Release, fence};
 
 /// What one worker holds in store.
 #[cfg_attr(
@@ -46,8 +47,9 @@ const RANGE: u32 = 64;
 #[derive(Clone, Copy)]
 pub(crate) struct FreeList<'a> {
     shards: &'a [Shard],
-    /// Per pair, the pair below it in its stack plus one, 0 if it is the last.
-    next: &'a [AtomicU32],
+    /// Two per pair. The first of a free one links it to the pair below it in
+    /// its stack: whoever takes it will write that line, whoever frees it has.
+    fronts: &'a [Line],
     /// Pairs that have come into some shard's store; no others were ever used.
     used: &'a AtomicU32,
 }
@@ -56,7 +58,7 @@ impl<'a> FreeList<'a> {
     pub(crate) fn of(arrays: &Arrays<'a>, used: &'a AtomicU32) -> FreeList<'a> {
         FreeList {
             shards: arrays.shards,
-            next: arrays.next,
+            fronts: arrays.fronts,
             used,
         }
     }
@@ -88,15 +90,16 @@ impl<'a> FreeList<'a> {
         let foreseen = own.foreseen.load(Relaxed);
         let (mut pair, mut takes) = ((foreseen >> 32) as usize, foreseen as u32);
         for _ in 0..2 {
-            let link = match takes {
-                0 => own.head.load(Relaxed) as u32,
-                1..AHEAD => self.next[pair].load(Relaxed),
+            let next = match takes {
+                0 => top(own.head.load(Relaxed)),
+                1..AHEAD => top(self.link(pair).load(Relaxed)),
                 _ => break,
             };
-            let Some(next) = link.checked_sub(1) else {
+            // Another worker may have taken the pair and filled it.
+            let Some(next) = next.filter(|next| *next < self.pairs()) else {
                 break;
             };
-            pair = next as usize;
+            pair = next;
             takes += 1;
             tell(pair);
         }
@@ -110,13 +113,13 @@ impl<'a> FreeList<'a> {
         }
     }
 
-    /// Gives a pair back. Everything the caller did to it is visible to
-    /// whoever takes it next.
-    pub(crate) fn put(self, shard: usize, pair: usize) {
+    /// Gives pairs back. Everything the caller did to them is visible to whoever
+    /// takes them next.
+    pub(crate) fn put(self, shard: usize, pairs: impl IntoIterator<Item = usize>) {
         let own = &self.shards[shard];
-        // What was foreseen comes later by now; this one needs no foresight.
+        // What was foreseen comes later by now; these need no foresight.
         own.foreseen.store(0, Relaxed);
-        self.push(own, pair);
+        self.push(own, pairs);
     }
 
     /// Every pair that was ever taken is below this number.
@@ -133,11 +136,35 @@ impl<'a> FreeList<'a> {
         from
     }
 
-    fn push(self, shard: &Shard, pair: usize) {
+    fn pairs(self) -> usize {
+        self.fronts.len() / 2
+    }
+
+    /// In a free pair, one more than the pair below, 0 for none.
+    fn link(self, pair: usize) -> &'a AtomicU64 {
+        self.fronts[2 * pair].link()
+    }
+
+    /// Puts pairs on a stack, linked to each other, in one exchange.
+    fn push(self, shard: &Shard, pairs: impl IntoIterator<Item = usize>) {
+        let link = |pair, below: Option<usize>| {
+            let below = below.map_or(0, |below| below as u64 + 1);
+            self.link(pair).store(below, Relaxed);
+        };
+        // Whoever reads a link in place of a key sees that the flow is gone.
+        fence(Release);
+        let mut pairs = pairs.into_iter();
+        let Some(lowest) = pairs.next() else {
+            return;
+        };
+        let highest = pairs.fold(lowest, |below, pair| {
+            link(pair, Some(below));
+            pair
+        });
         let mut head = shard.head.load(Relaxed);
         loop {
-            self.next[pair].store(head as u32, Relaxed);
-            let new = bump(head) | (pair as u64 + 1);
+            link(lowest, top(head));
+            let new = bump(head, Some(highest));
             match shard.head.compare_exchange_weak(head, new, AcqRel, Relaxed) {
                 Ok(_) => return,
                 Err(now) => head = now,
@@ -148,11 +175,10 @@ impl<'a> FreeList<'a> {
     fn pop(self, shard: &Shard) -> Option<usize> {
         let mut head = shard.head.load(Acquire);
         loop {
-            let pair = (head as u32).checked_sub(1)? as usize;
-            // May be nonsense if another worker took the pair meanwhile; then
-            // the head has changed and the exchange fails.
-            let next = self.next[pair].load(Relaxed);
-            let new = bump(head) | u64::from(next);
+            let pair = top(head)?;
+            // Nonsense if another worker took the pair meanwhile; then the head
+            // has changed and the exchange fails.
+            let new = bump(head, top(self.link(pair).load(Relaxed)));
             match shard.head.compare_exchange_weak(head, new, AcqRel, Acquire) {
                 Ok(_) => return Some(pair),
                 Err(now) => head = now,
@@ -162,7 +188,7 @@ impl<'a> FreeList<'a> {
 
     /// Takes a range of pairs never used into a shard's store, and one of them.
     fn take_unused(self, own: &Shard) -> Option<usize> {
-        let pairs = self.next.len() as u32;
+        let pairs = self.pairs() as u32;
         let range = |used: u32| {
             let left = pairs.checked_sub(used)?;
             // The last ones singly: no other worker is to find none while this
@@ -178,7 +204,7 @@ impl<'a> FreeList<'a> {
             let (from, to) = bounds(old);
             if from < to {
                 // Another worker with this number has just done the same.
-                left.for_each(|pair| self.push(own, pair as usize));
+                self.push(own, left.map(|pair| pair as usize));
                 break;
             }
             let new = u64::from(left.start) << 32 | u64::from(left.end);
@@ -210,9 +236,14 @@ fn bounds(range: u64) -> (u32, u32) {
     ((range >> 32) as u32, range as u32)
 }
 
-/// The count of changes, one further, with no index.
-fn bump(head: u64) -> u64 {
-    ((head >> 32).wrapping_add(1)) << 32
+/// The pair that a head or a link names.
+fn top(link: u64) -> Option<usize> {
+    (link as u32).checked_sub(1).map(|pair| pair as usize)
+}
+
+/// The head after one more change, with another pair on top.
+fn bump(head: u64, pair: Option<usize>) -> u64 {
+    (head >> 32).wrapping_add(1) << 32 | pair.map_or(0, |pair| pair as u64 + 1)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -222,7 +253,7 @@ mod tests {
 
     struct Lists {
         shards: Vec<Shard>,
-        next: Vec<AtomicU32>,
+        fronts: Vec<Line>,
         used: AtomicU32,
     }
 
@@ -230,7 +261,7 @@ mod tests {
         fn new(shards: usize, pairs: usize) -> Lists {
             Lists {
                 shards: (0..shards).map(|_| Shard::default()).collect(),
-                next: (0..pairs).map(|_| AtomicU32::default()).collect(),
+                fronts: (0..2 * pairs).map(|_| Line::default()).collect(),
                 used: AtomicU32::default(),
             }
         }
@@ -238,7 +269,7 @@ mod tests {
         fn list(&self) -> FreeList<'_> {
             FreeList {
                 shards: &self.shards,
-                next: &self.next,
+                fronts: &self.fronts,
                 used: &self.used,
             }
         }
@@ -251,8 +282,7 @@ mod tests {
         let taken: Vec<_> = (0..3).map(|_| list.take(0).unwrap()).collect();
         assert_eq!(taken, [0, 1, 2]);
         assert_eq!(list.take(0), None);
-        list.put(0, 1);
-        list.put(0, 0);
+        list.put(0, [1, 0]);
         assert_eq!(list.take(0), Some(0));
         assert_eq!(list.take(0), Some(1));
         assert_eq!(list.take(0), None);
@@ -266,7 +296,7 @@ mod tests {
         let all: Vec<_> = (0..20).map_while(|_| list.take(0)).collect();
         for pair in [7, 3, 18, 0, 11, 5, 16] {
             assert!(all.contains(&pair));
-            list.put(0, pair);
+            list.put(0, [pair]);
         }
         let mut foreseen = Vec::new();
         for (taken, pair) in [16, 5, 11, 0, 18, 3, 7].into_iter().enumerate() {
@@ -284,7 +314,7 @@ mod tests {
         // Shards 0 and 1 take several into store, of which one is used.
         let mut taken: HashSet<_> = [0, 1].map(|shard| list.take(shard).unwrap()).into();
         let back = taken.iter().next().copied().unwrap();
-        list.put(1, back);
+        list.put(1, [back]);
         taken.remove(&back);
         while let Some(pair) = list.take(2) {
             assert!(taken.insert(pair));
@@ -307,7 +337,7 @@ mod tests {
                         };
                         assert!(owned.lock().unwrap().insert(pair));
                         assert!(owned.lock().unwrap().remove(&pair));
-                        list.put((worker + round) % 2, pair);
+                        list.put((worker + round) % 2, [pair]);
                     }
                 });
             }

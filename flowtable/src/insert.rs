@@ -31,8 +31,9 @@ use crate::due::rounded;
 use crate::entry::{Contents, Entry};
 use crate::evict::owners_word;
 use crate::key::Key;
-use crate::lifecycle::{bury, follow};
+use crate::lifecycle::follow;
 use crate::lookup::{FlowId, Hit};
+use crate::removal::bury;
 use crate::simd::{prefetch, prefetch_to_write};
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, SeqCst, fence};
@@ -165,7 +166,7 @@ impl<'t> Worker<'t> {
     /// Undoes [`Worker::hold`].
     #[cold]
     fn let_go(self, held: Held, flow: &NewFlow<'_>) {
-        self.table.free().put(self.shard, held.pair);
+        self.table.free().put(self.shard, [held.pair]);
         self.take_back(flow, held.spent.map(Some));
     }
 
@@ -203,14 +204,6 @@ impl<'t> Worker<'t> {
                 let accounts = self.table.accounts();
                 accounts.take_back(self.shard, id, half_open, spent);
             }
-        }
-    }
-
-    /// Gives the credits of a pair back that is gone.
-    pub(crate) fn dismiss(self, vif: u32, vrf: u32, class: Class) {
-        let accounts = self.table.accounts();
-        for id in self.table.accounts_of(vif, vrf) {
-            accounts.refund(self.shard, id, class.is_half_open());
         }
     }
 
@@ -258,7 +251,7 @@ impl<'t> Worker<'t> {
         Publish::Live
     }
 
-    /// An insertion uses seven lines of its pair: have those of the next ones
+    /// An insertion uses six lines of its pair: have those of the next ones
     /// come meanwhile.
     #[inline]
     fn prefetch_next(self) {
@@ -271,7 +264,6 @@ impl<'t> Worker<'t> {
             entries.into_iter().for_each(Entry::prefetch);
             prefetch(&arrays.due[next]);
             prefetch(&arrays.owners[next]);
-            prefetch(&arrays.next[next]);
         });
     }
 }

@@ -1,26 +1,16 @@
-//! How flows change and go.
-//!
-//! # Removal and reuse
-//! Whoever exchanges the forward entry's stamp from live to dead owns the pair
-//! and clears it away: no other worker will. The reverse entry's stamp follows;
-//! whoever acts on the pair's death before it has does so in its stead. The
-//! stamps then change to the next version before the pair goes to the free
-//! list, so a reader, an update or a touch that still has the old one in hand
-//! finds out (see `entry`). The pair's credits go back last: who has one to
-//! spend finds a free pair.
+//! How flows change.
 //!
 //! # Update
 //! The writing flag in the pair's stamp admits one updating worker. Removal
 //! does not wait for it: it leaves the dead pair to that worker to clear away.
 
-use crate::account::AccountId;
-use crate::account::Owner;
+use crate::account::{AccountId, Owner};
 use crate::action::Action;
 use crate::entry::Entry;
 use crate::evict::{HALF_OPEN, owners_from};
-use crate::lookup::{FlowId, Hit};
+use crate::lookup::Hit;
 use crate::stamp::{Stamp, State};
-use crate::sync::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::sync::{AcqRel, Acquire, Relaxed, SeqCst};
 use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
 
@@ -158,55 +148,6 @@ impl Worker<'_> {
         SetClass::Set
     }
 
-    /// Removes both directions of the flow in that version of the entry; false
-    /// if it is gone already. Of several workers removing it, one gets true.
-    pub fn remove(self, id: FlowId, version: u32) -> bool {
-        let Some(stamp) = self.table.claim(id.pair(), version, |_| true) else {
-            return false;
-        };
-        self.bury_claimed(id.pair(), stamp);
-        true
-    }
-
-    /// Clears a pair away that this worker has claimed, or leaves it to the
-    /// one that is writing it.
-    pub(crate) fn bury_claimed(self, pair: usize, stamp: Stamp) {
-        if !stamp.is_writing() {
-            self.clear_away(pair, stamp.class());
-        }
-    }
-
-    /// Clears away a dead pair that belongs to the caller, and frees it.
-    fn clear_away(self, pair: usize, class: Class) {
-        let table = self.table;
-        let hashes = table.entries_of(pair).map(|entry| {
-            let hash = table.hash(&entry.key(entry.stamp(Relaxed)));
-            table.prefetch_home(hash);
-            hash
-        });
-        self.release(pair, hashes, class);
-    }
-
-    /// Frees a pair that belongs to the caller, with keys of these hashes.
-    pub(crate) fn release(self, pair: usize, hashes: [u64; 2], class: Class) {
-        let table = self.table;
-        let entries = table.entries_of(pair);
-        let version = entries[0].stamp(Relaxed).version();
-        let (vif, vrf) = owners_from(table.arrays().owners[pair].load(Relaxed));
-        table.due().vacate(pair);
-        let free = Stamp::free(version.wrapping_add(1));
-        // The reverse entry first: whoever sees the forward one free need not
-        // ask whether the reverse one is still found.
-        for entry in entries.iter().rev() {
-            entry.stamp_word().store(free.0, Release);
-        }
-        for (hash, entry) in hashes.into_iter().zip(entries) {
-            table.index().clear(hash, entry.place());
-        }
-        table.free().put(self.shard, pair);
-        self.dismiss(vif, vrf, class);
-    }
-
     fn spend_half_open(self, vif: u32, vrf: u32) -> bool {
         let accounts = self.table.accounts();
         let ids = self.table.accounts_of(vif, vrf);
@@ -246,52 +187,12 @@ impl Worker<'_> {
     }
 }
 
-impl FlowTable {
-    /// Makes a live pair dead, if it is of that version and its class is
-    /// `wanted` at that very moment. Returns the stamp it had, if it was this
-    /// worker: the pair is then the caller's to [`Worker::bury_claimed`].
-    pub(crate) fn claim(
-        &self,
-        pair: usize,
-        version: u32,
-        wanted: impl Fn(Class) -> bool,
-    ) -> Option<Stamp> {
-        let [forward, reverse] = self.entries_of(pair);
-        let word = forward.stamp_word();
-        let mut stamp = Stamp(word.load(Acquire));
-        loop {
-            if !stamp.is_live(version) {
-                bury(reverse, version, stamp);
-                return None;
-            }
-            if !wanted(stamp.class()) {
-                return None;
-            }
-            let dead = stamp.with_state(State::Dead);
-            match word.compare_exchange(stamp.0, dead.0, AcqRel, Acquire) {
-                Ok(_) => break,
-                Err(now) => stamp = Stamp(now),
-            }
-        }
-        follow(reverse, version, State::Dead);
-        Some(stamp)
-    }
-}
-
 /// Brings the reverse entry's state up to the pair's, unless it is there or
 /// the entry has a new flow by now.
 pub(crate) fn follow(reverse: Entry<'_>, version: u32, state: State) {
     change(reverse, version, |stamp| {
         (stamp.state() < state).then(|| stamp.with_state(state))
     });
-}
-
-/// Does for a worker that made a pair dead what it may not have come to yet:
-/// lookups must not find the reverse entry once others act on its death.
-pub(crate) fn bury(reverse: Entry<'_>, version: u32, pair: Stamp) {
-    if pair.version() == version && pair.state() == State::Dead {
-        follow(reverse, version, State::Dead);
-    }
 }
 
 /// Sets an entry's class; false if it has a new flow by now.

@@ -38,8 +38,6 @@ pub(crate) struct Arrays<'a> {
     pub(crate) soonest: &'a [AtomicU32],
     /// Per pair, whom it counts for; see `account`.
     pub(crate) owners: &'a [AtomicU64],
-    /// Per pair, the one below it in a free list.
-    pub(crate) next: &'a [AtomicU32],
     pub(crate) shards: &'a [Shard],
     pub(crate) accounts: &'a [Account],
     /// Per shard, one for each account.
@@ -132,7 +130,6 @@ mod arrays {
                 + array::<AtomicU32>(self.pairs)
                 + array::<AtomicU32>(self.blocks)
                 + array::<AtomicU64>(self.pairs)
-                + array::<AtomicU32>(self.pairs)
                 + array::<Shard>(self.shards)
                 + array::<Account>(self.accounts)
                 + array::<Cell>(self.shards * self.accounts)
@@ -149,7 +146,6 @@ mod arrays {
                 due: take(rest, shape.pairs),
                 soonest: take(rest, shape.blocks),
                 owners: take(rest, shape.pairs),
-                next: take(rest, shape.pairs),
                 shards: take(rest, shape.shards),
                 accounts: take(rest, shape.accounts),
                 cells: take(rest, shape.shards * shape.accounts),
@@ -239,7 +235,6 @@ mod arrays {
         due: Box<[AtomicU32]>,
         soonest: Box<[AtomicU32]>,
         owners: Box<[AtomicU64]>,
-        next: Box<[AtomicU32]>,
         shards: Box<[Shard]>,
         accounts: Box<[Account]>,
         cells: Box<[Cell]>,
@@ -258,7 +253,6 @@ mod arrays {
                 due: array(shape.pairs),
                 soonest: array(shape.blocks),
                 owners: array(shape.pairs),
-                next: array(shape.pairs),
                 shards: array(shape.shards),
                 accounts: array(shape.accounts),
                 cells: array(shape.shards * shape.accounts),
@@ -270,7 +264,6 @@ mod arrays {
                 due: &owned.due,
                 soonest: &owned.soonest,
                 owners: &owned.owners,
-                next: &owned.next,
                 shards: &owned.shards,
                 accounts: &owned.accounts,
                 cells: &owned.cells,

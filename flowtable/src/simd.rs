@@ -4,7 +4,7 @@
 //! Four things every lookup does, each with its portable form: comparing sixteen
 //! tags at once, comparing a key, copying four neighbouring words, and asking for
 //! a cache line before it is needed. Together they are a third of a lookup's
-//! instructions.
+//! instructions. And one that ageing does: comparing sixty-four times at once.
 //!
 //! And the choice of instructions: a program is built for every processor of its
 //! architecture, but most have more than that, with which a lookup takes a tenth
@@ -18,7 +18,7 @@
 //! loads would, because none crosses a cache line (Intel SDM vol. 3 §10.1.1, AMD
 //! APM vol. 2 §7.3.2), and the fence after it makes them acquire.
 
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU32, AtomicU64};
 
 /// Two words side by side, where one instruction can read both.
 #[cfg_attr(
@@ -121,6 +121,17 @@ pub(crate) fn prefetch_to_write<T>(wide: Option<Wide>, line: *const T) {
     }
 }
 
+/// Which of up to 64 times, 0 for none, are `now` or before it, as bits; and how
+/// long after `now` the next of the others is, `u32::MAX` if there is none.
+/// Before is what lies in the half of the clock's round before. Relaxed.
+pub(crate) fn compare_times(wide: Option<Wide>, times: &[AtomicU32], now: u32) -> (u64, u32) {
+    debug_assert!(times.len() <= 64, "a bit for each");
+    match (wide, times.as_chunks::<8>()) {
+        (Some(wide), (eights, [])) => imp::compare_times(wide, eights, now),
+        _ => portable::compare_times(times, now),
+    }
+}
+
 #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
 #[expect(unsafe_code, reason = "see the top")]
 #[path = "simd/x86_64.rs"]
@@ -130,7 +141,11 @@ mod imp;
 mod imp {
     pub(super) use super::portable::{copy_upper, equal_bytes};
     use super::{Level, Pair, Work};
-    use crate::sync::AtomicU64;
+    use crate::sync::{AtomicU32, AtomicU64};
+
+    pub(super) fn compare_times(wide: Wide, _times: &[[AtomicU32; 8]], _now: u32) -> (u64, u32) {
+        match wide {}
+    }
 
     pub(super) fn prefetch_near<T>(_line: *const T) {}
 
@@ -177,8 +192,21 @@ mod imp {
 /// The same in ordinary words.
 mod portable {
     use super::Pair;
-    use crate::sync::{Acquire, AtomicU64, Relaxed};
+    use crate::sync::{Acquire, AtomicU32, AtomicU64, Relaxed};
     use core::array;
+
+    pub(super) fn compare_times(times: &[AtomicU32], now: u32) -> (u64, u32) {
+        let (mut passed, mut next) = (0, u32::MAX);
+        for (i, time) in times.iter().enumerate() {
+            let time = time.load(Relaxed);
+            let has_come = now.wrapping_sub(time) <= i32::MAX as u32;
+            passed |= u64::from(has_come && time != 0) << i;
+            if !has_come && time != 0 {
+                next = next.min(time.wrapping_sub(now));
+            }
+        }
+        (passed, next)
+    }
 
     /// One in each byte.
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -272,6 +300,32 @@ mod tests {
                     wide.first_if_equal::<6>(&line, &key, mask),
                 ];
                 prop_assert_eq!(wide, expected);
+            }
+        }
+
+        #[test]
+        fn all_ways_to_compare_times_agree(
+            mut times: [u32; 64],
+            now: u32,
+            near in prop::collection::vec((0..64_usize, -3..3_i32), 0..64),
+        ) {
+            for (at, after) in near {
+                times[at] = if after == 2 { 0 } else { now.wrapping_add_signed(after) };
+            }
+            let has_come = |time: u32| now.wrapping_sub(time) >> 31 == 0;
+            let (mut passed, mut next) = (0, u32::MAX);
+            for (i, time) in times.into_iter().enumerate().filter(|(_, time)| *time != 0) {
+                match has_come(time) {
+                    true => passed |= 1_u64 << i,
+                    false => next = next.min(time.wrapping_sub(now)),
+                }
+            }
+            let words: std::vec::Vec<_> = times.into_iter().map(AtomicU32::new).collect();
+            prop_assert_eq!(compare_times(Wide::detect(), &words, now), (passed, next));
+            prop_assert_eq!(compare_times(None, &words, now), (passed, next));
+            for few in [16, 20] {
+                let (few, mask) = (&words[..few], (1 << few) - 1);
+                prop_assert_eq!(compare_times(Wide::detect(), few, now).0, passed & mask);
             }
         }
 

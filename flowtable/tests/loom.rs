@@ -427,3 +427,55 @@ fn the_last_credit_and_the_last_pair_are_found_wherever_they_are() {
         assert_eq!(table.len(), 2);
     });
 }
+
+#[test]
+fn pairs_that_age_together_come_back_to_whoever_inserts() {
+    model(|| {
+        let table = table(2);
+        for n in [1, 2] {
+            inserted(insert(&table, 0, n));
+        }
+        let other = thread::spawn({
+            let table = table.clone();
+            move || {
+                let mut cursor = AgeCursor::default();
+                table.worker(1).age(&mut cursor, 2, Ticks(40_000), |_| ())
+            }
+        });
+        let early = insert(&table, 0, 3);
+        assert_eq!(other.join().unwrap(), 2);
+        if !matches!(early, Insert::Inserted(_)) {
+            assert!(matches!(early, Insert::Refused(_)), "{early:?}");
+            inserted(insert(&table, 0, 3));
+        }
+        inserted(insert(&table, 1, 4));
+        assert_eq!(table.len(), 2);
+        for n in [3, 4] {
+            assert!(look(&table, n, true).is_some() && look(&table, n, false).is_some());
+        }
+    });
+}
+
+#[test]
+fn a_note_of_a_class_leaves_a_free_pair_in_its_stack() {
+    model(|| {
+        let table = table(2);
+        let half = insert_between(&table, 0, key(1), key(1).reversed(), 1, Class::SynSent);
+        let half = inserted(half);
+        let second = inserted(insert(&table, 0, 2));
+        assert!(table.worker(0).remove(second.id, second.version()));
+        let other = thread::spawn({
+            let table = table.clone();
+            move || {
+                let _ = table.worker(1).set_class(&half, Class::Established);
+            }
+        });
+        assert!(table.worker(0).remove(half.id, half.version()));
+        for n in [3, 4] {
+            inserted(insert(&table, 0, n));
+        }
+        other.join().unwrap();
+        let usage = table.table_usage();
+        assert_eq!((usage.used, usage.half_open), (2, 0));
+    });
+}

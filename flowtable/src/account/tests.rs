@@ -59,7 +59,7 @@ fn a_limit_admits_just_so_many_whoever_spends_them() {
             (usage.used, usage.limit, usage.high_water),
             (100, Some(100), 100)
         );
-        books.refund(0, ID, false);
+        books.refund(0, ID, 1, 0);
         assert_eq!(books.usage(ID).used, 99);
         assert_eq!(spend(books, shards - 1, false), Ok(()));
     }
@@ -85,7 +85,7 @@ fn half_open_pairs_have_a_share_of_the_limit() {
     books.refund_half_open(0, ID);
     assert_eq!(spend(books, 0, true), Err(Kind::Pairs));
     for _ in 0..20 {
-        books.refund(0, ID, false);
+        books.refund(0, ID, 1, 0);
     }
     assert_eq!((books.usage(ID).used, books.usage(ID).half_open), (0, 4));
     assert_eq!(books.usage(ID).high_water, 20);
@@ -100,7 +100,7 @@ fn the_high_water_mark_is_exact_for_one_worker() {
             spend(books, 1, false).unwrap();
         }
         for _ in 0..down {
-            books.refund(1, ID, false);
+            books.refund(1, ID, 1, 0);
         }
     }
     let usage = books.usage(ID);
@@ -117,7 +117,7 @@ fn what_is_taken_back_leaves_no_mark() {
     let spent = books.spend(0, ID, true).unwrap();
     books.take_back(0, ID, true, spent);
     let spent = books.spend(0, ID, false).unwrap();
-    books.refund(0, ID, false);
+    books.refund(0, ID, 1, 0);
     spend(books, 0, true).unwrap();
     // The cell is another's now: as after any refund.
     books.take_back(0, ID, false, spent);
@@ -136,10 +136,10 @@ fn a_lower_limit_holds_at_once() {
     for shard in [0, 1] {
         assert_eq!(spend(books, shard, false), Err(Kind::Pairs));
     }
-    books.refund(0, ID, false);
-    books.refund(1, ID, false);
+    books.refund(0, ID, 1, 0);
+    books.refund(1, ID, 1, 0);
     assert_eq!(spend(books, 0, false), Err(Kind::Pairs));
-    books.refund(0, ID, false);
+    books.refund(0, ID, 1, 0);
     assert_eq!(spend(books, 1, false), Ok(()));
     books.set_limit(ID, None);
     assert_eq!(spend(books, 1, false), Ok(()));
@@ -156,7 +156,7 @@ fn a_lower_limit_holds_for_half_open_pairs_too() {
     books.set_limit(ID, Some(8));
     books.refund_half_open(1, ID);
     assert_eq!(spend(books, 0, true), Err(Kind::HalfOpen));
-    books.refund(0, ID, true);
+    books.refund(0, ID, 1, 1);
     assert_eq!(spend(books, 1, true), Ok(()));
     assert_eq!(spend(books, 1, true), Err(Kind::HalfOpen));
 }
@@ -188,11 +188,11 @@ fn many_workers_lose_no_credit() {
                         }
                     } else if held > 0 {
                         held -= 1;
-                        books.refund(shard, ID, false);
+                        books.refund(shard, ID, 1, 0);
                     }
                 }
                 for _ in 0..held {
-                    books.refund(0, ID, false);
+                    books.refund(0, ID, 1, 0);
                 }
             });
         }
@@ -214,7 +214,7 @@ fn a_forgotten_account_has_no_past() {
         spend(books, 0, false).unwrap();
     }
     for _ in 0..60 {
-        books.refund(1, ID, false);
+        books.refund(1, ID, 1, 0);
     }
     books.count_refused(0, ID);
     books.count_evicted(1, ID);

@@ -3,7 +3,7 @@
 //! Why these reads are no data races: see the parent module.
 
 use super::{Level, Pair, Work};
-use crate::sync::{Acquire, AtomicU64, fence};
+use crate::sync::{Acquire, AtomicU32, AtomicU64, fence};
 use core::arch::{asm, x86_64::*};
 
 #[inline(always)]
@@ -65,6 +65,11 @@ pub(super) fn prefetch_to_write<T>(_wide: Wide, line: *const T) {
     unsafe {
         asm!("prefetchw [{line}]", line = in(reg) line, options(nostack, preserves_flags, readonly));
     }
+}
+
+pub(super) fn compare_times(_wide: Wide, times: &[[AtomicU32; 8]], now: u32) -> (u64, u32) {
+    // SAFETY: there is no `Wide` where these are not.
+    unsafe { wide_compare_times(times, now) }
 }
 
 cpufeatures::new!(wide, "avx2", "bmi1", "bmi2");
@@ -192,4 +197,41 @@ fn wide_copy_upper(line: &[AtomicU64; 8]) -> [u64; 4] {
         );
         core::mem::transmute::<__m256i, [u64; 4]>(all)
     }
+}
+
+#[target_feature(enable = "avx2")]
+fn wide_compare_times(times: &[[AtomicU32; 8]], now: u32) -> (u64, u32) {
+    let now = _mm256_set1_epi32(now as i32);
+    let (mut passed, mut next) = (0, _mm256_set1_epi32(-1));
+    for (i, eight) in times.iter().enumerate() {
+        let times: __m256i;
+        // SAFETY: reads the 32 bytes of a reference; each word whole, as an
+        // atomic access, see the top.
+        unsafe {
+            asm!(
+                "vmovdqu {times}, [{eight}]",
+                times = lateout(ymm_reg) times,
+                eight = in(reg) eight,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        let none = _mm256_cmpeq_epi32(times, _mm256_setzero_si256());
+        // The sign says whether it is yet to come.
+        let since = _mm256_sub_epi32(now, times);
+        let neither = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_or_si256(none, since)));
+        passed |= u64::from(!neither as u8) << (8 * i);
+        let yet_to_come = _mm256_andnot_si256(none, _mm256_srai_epi32::<31>(since));
+        let until = _mm256_sub_epi32(times, now);
+        // All ones if it is not to come.
+        let until = _mm256_or_si256(until, _mm256_xor_si256(yet_to_come, _mm256_set1_epi32(-1)));
+        next = _mm256_min_epu32(next, until);
+    }
+    // The least of eight, of four, of two.
+    let next = _mm_min_epu32(
+        _mm256_castsi256_si128(next),
+        _mm256_extracti128_si256::<1>(next),
+    );
+    let next = _mm_min_epu32(next, _mm_shuffle_epi32::<0b01_00_11_10>(next));
+    let next = _mm_min_epu32(next, _mm_shuffle_epi32::<0b10_11_00_01>(next));
+    (passed, _mm_cvtsi128_si32(next) as u32)
 }
