@@ -72,6 +72,16 @@ impl Buffer for Frame {
     }
 
     #[inline]
+    fn len(&self) -> usize {
+        usize::from(self.0.end - self.0.start)
+    }
+
+    #[inline]
+    fn is_chained(&self) -> bool {
+        false
+    }
+
+    #[inline]
     fn headroom(&self) -> usize {
         self.0.start.into()
     }
@@ -94,7 +104,7 @@ impl Buffer for Frame {
 
     #[inline]
     fn trim_front(&mut self, len: usize) -> Result<(), Error> {
-        let have = self.bytes().len();
+        let have = self.len();
         if len > have {
             return Err(Error::truncated(len, have));
         }
@@ -116,7 +126,7 @@ impl Buffer for Frame {
 
     #[inline]
     fn truncate(&mut self, len: usize) {
-        let len = len.min(self.bytes().len());
+        let len = len.min(self.len());
         self.0.end = self.0.start + len as u16;
     }
 }

@@ -37,6 +37,8 @@ pub struct NodeConfig {
     pub busy_poll: bool,
     /// What each worker may keep of fragments.
     pub fragments: Limits,
+    /// What each worker may keep of tunnel packets' fragments.
+    pub reassembly: Limits,
     /// ICMP errors and TCP resets sent to one source in a second; 0 for none.
     pub icmp_errors_per_second: u32,
     /// Where records of flows go.
@@ -115,6 +117,7 @@ impl NodeConfig {
             socket: written.socket.as_deref().unwrap_or(DEFAULT_SOCKET).into(),
             busy_poll: written.idle() == proto::Idle::Busy,
             fragments: fragments(&written.fragments.unwrap_or_default()),
+            reassembly: reassembly(&written.fragments.unwrap_or_default()),
             icmp_errors_per_second: written
                 .icmp_errors_per_second
                 .unwrap_or(error_rate::PER_SECOND),
@@ -136,8 +139,22 @@ fn fragments(written: &proto::Fragments) -> Limits {
     }
 }
 
-/// What is wrong with the limits of fragments.
-fn fragments_out_of_range(limits: Limits) -> impl Iterator<Item = (&'static str, String)> {
+/// The same of tunnel packets' fragments.
+fn reassembly(written: &proto::Fragments) -> Limits {
+    let (written, default) = (written.reassembly.unwrap_or_default(), Limits::REASSEMBLY);
+    Limits {
+        datagrams: written.datagrams.unwrap_or(default.datagrams),
+        held_packets: written.held_packets.unwrap_or(default.held_packets),
+        held_bytes: written.held_bytes.unwrap_or(default.held_bytes),
+        timeout_ms: written.timeout_ms.unwrap_or(default.timeout_ms),
+    }
+}
+
+/// What is wrong with the limits of fragments; `of` precedes their names.
+fn fragments_out_of_range(
+    of: &'static str,
+    limits: Limits,
+) -> impl Iterator<Item = (&'static str, String)> {
     let checks = [
         ("datagrams", limits.datagrams, 16..=1 << 20),
         ("held_packets", limits.held_packets, 0..=8192),
@@ -146,9 +163,9 @@ fn fragments_out_of_range(limits: Limits) -> impl Iterator<Item = (&'static str,
     ];
     let wrong = checks.into_iter();
     let wrong = wrong.filter(|(_, value, range)| !range.contains(value));
-    wrong.map(|(key, value, range)| {
+    wrong.map(move |(key, value, range)| {
         let (min, max) = range.into_inner();
-        let reason = format!("{key}: {value} is out of range, {min} to {max}");
+        let reason = format!("{of}{key}: {value} is out of range, {min} to {max}");
         ("fragments", reason)
     })
 }
@@ -209,9 +226,9 @@ fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
             "is empty; write a path or leave the key out".into(),
         ));
     }
-    wrong.extend(fragments_out_of_range(fragments(
-        &written.fragments.unwrap_or_default(),
-    )));
+    let written = written.fragments.unwrap_or_default();
+    wrong.extend(fragments_out_of_range("", fragments(&written)));
+    wrong.extend(fragments_out_of_range("reassembly: ", reassembly(&written)));
     wrong
 }
 
@@ -228,6 +245,7 @@ mod tests {
         assert_eq!(config.socket, PathBuf::from("/run/vrouter/ctl.sock"));
         assert!(!config.busy_poll);
         assert_eq!(config.fragments, Limits::default());
+        assert_eq!(config.reassembly, Limits::REASSEMBLY);
         assert_eq!(config.icmp_errors_per_second, 100);
         assert!(config.ipfix.is_none());
         assert!(config.objects.objects().len() == 0 && config.eal.is_empty());
@@ -243,7 +261,8 @@ flow_table_numa_node: 1
 flow_table_huge_pages: false
 socket: /tmp/a.sock
 idle: busy
-fragments: {datagrams: 16, held_packets: 8, held_bytes: 9000, timeout_ms: 30}
+fragments:
+  {datagrams: 16, held_packets: 8, held_bytes: 9000, timeout_ms: 30, reassembly: {datagrams: 32, timeout_ms: 60}}
 icmp_errors_per_second: 0
 ipfix: {collector: "[::1]:4739", observation_domain: 7, template_interval_s: 5, queue: 2048}
 objects:
@@ -267,6 +286,12 @@ objects:
             timeout_ms: 30,
         };
         assert_eq!(config.fragments, limits);
+        let limits = Limits {
+            datagrams: 32,
+            timeout_ms: 60,
+            ..Limits::REASSEMBLY
+        };
+        assert_eq!(config.reassembly, limits);
         assert_eq!(config.icmp_errors_per_second, 0);
         let ipfix = ipfix::Settings {
             collector: ([0, 0, 0, 0, 0, 0, 0, 1], 4739).into(),
@@ -284,7 +309,7 @@ objects:
 cores: [0, 0]
 sokcet: /tmp/a.sock
 flow_table_size: 5
-fragments: {timeout_ms: 40000}
+fragments: {timeout_ms: 40000, reassembly: {held_packets: 9000}}
 ipfix: {collector: 192.0.2.50}
 objects:
   vifs:
@@ -303,6 +328,7 @@ objects:
                 "node.yaml:2: sokcet: is not a key of a node file; did you mean `socket`?",
                 "node.yaml:3: flow_table_size: 5 is out of range; a flow table holds 1024 to 268435456 flows",
                 "node.yaml:4: fragments: timeout_ms: 40000 is out of range, 1 to 30000",
+                "node.yaml:4: fragments: reassembly: held_packets: 9000 is out of range, 0 to 8192",
                 "node.yaml:5: ipfix: collector: wants an address and a port, as in 192.0.2.50:4739, not `192.0.2.50`",
                 "node.yaml:8: vif v: role: wants one of tenant, fabric, host, not `tenent`; did you mean `tenant`?",
             ]

@@ -150,8 +150,8 @@ fn nexthop_text(tables: &Tables, id: NexthopId) -> String {
         Some(Nexthop::Host) => "host".into(),
         Some(Nexthop::Discard) => "discard".into(),
         Some(Nexthop::Replicate(_)) => format!("replicate {}", name()),
-        Some(Nexthop::Reject) => "reject".into(),
         Some(Nexthop::Group(_)) => format!("group {}", name()),
+        Some(Nexthop::Reject) => "reject".into(),
         Some(Nexthop::Vrf(vrf)) => match tables.vrf(*vrf) {
             Some(vrf) => format!("vrf {}", vrf.name),
             None => "unreachable".into(),

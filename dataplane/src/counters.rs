@@ -44,7 +44,8 @@ pub struct Totals {
     /// Their bytes, without the frame check sequence.
     pub tx_bytes: u64,
     /// Frames received that were for the vrouter itself and needed no answer, such
-    /// as the ARP replies that it waited for.
+    /// as the ARP replies that it waited for; and fragments that became part of
+    /// another packet.
     pub consumed: u64,
     /// Frames the vrouter made itself: ARP requests, ICMP errors, the further pieces of a packet.
     pub originated: u64,

@@ -24,12 +24,14 @@ use crate::accounts;
 use crate::counters::Totals;
 use crate::io::{DeviceError, Devices, Link, Pool, Port, PortControl, PortStats};
 use crate::memory::{self, MemoryError, Placement};
-use crate::snapshot::Publisher;
+use crate::sessions;
+use crate::snapshot::{Publisher, Watcher};
 use crate::stage::fragments;
 use crate::tables::change::{Refusal, Request};
 use crate::tables::commit::{Changed, PortFacts};
+use crate::tables::service::{Backend, Service};
 use crate::tables::spec::{Key, Name, Object, Role};
-use crate::tables::{Tables, UNDERLAY, Vif, VifId, Vrf};
+use crate::tables::{Tables, UNDERLAY, Vif, VifId, Vrf, nat};
 use crate::worker::Worker;
 pub use health::OnHealth;
 
@@ -55,6 +57,8 @@ pub struct Config<B> {
     pub timeouts: Timeouts,
     /// What each worker may keep of fragments.
     pub fragments: fragments::Limits,
+    /// What each worker may keep of tunnel packets' fragments.
+    pub reassembly: fragments::Limits,
     /// ICMP errors sent to one source in a second; with 0 none are sent at all.
     pub icmp_errors_per_second: u32,
     /// What workers do without packets.
@@ -79,6 +83,13 @@ pub enum Idle {
     Busy,
 }
 
+/// Bindings of pools are so many times fewer than flows: a machine's end has one, whatever it talks
+/// to, and most flows are not translated. Each takes some 110 bytes, once there is a pool.
+const FLOWS_PER_BINDING: usize = 4;
+
+/// See [`FLOWS_PER_BINDING`].
+const MIN_BINDINGS: usize = 4_096;
+
 /// What a commit did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
@@ -99,12 +110,27 @@ pub struct Stats {
     pub vifs: Vec<VifStats>,
     /// By vrf, in name order; without the underlay, which keeps no flows.
     pub vrfs: Vec<VrfStats>,
+    /// In name order.
+    pub services: Vec<ServiceStats>,
     /// By worker.
     pub workers: Vec<WorkerStats>,
     /// The flow table.
     pub flows: FlowStats,
     /// What each worker may keep of fragments.
     pub fragments: fragments::Limits,
+    /// What each worker may keep of tunnel packets' fragments.
+    pub reassembly: fragments::Limits,
+    /// By pool, in name order.
+    pub pools: Vec<PoolStats>,
+}
+
+/// A reading of one pool.
+#[derive(Clone, Debug)]
+pub struct PoolStats {
+    /// Its name.
+    pub name: Name,
+    /// How much is given out.
+    pub usage: sessions::Usage,
 }
 
 /// A reading of one vif.
@@ -133,6 +159,19 @@ pub struct VrfStats {
     pub flows: Usage,
 }
 
+/// A reading of one service.
+#[derive(Clone, Debug)]
+pub struct ServiceStats {
+    /// Its name.
+    pub name: Name,
+    /// By address and port.
+    pub backends: Vec<Backend>,
+    /// All that checks let take part had gone: those that were there last are kept.
+    pub is_starved: bool,
+    /// What its table takes.
+    pub table_bytes: usize,
+}
+
 /// A reading of one worker.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WorkerStats {
@@ -146,6 +185,8 @@ pub struct WorkerStats {
     pub idle_rounds: u64,
     /// What it keeps of fragments.
     pub fragments: fragments::Usage,
+    /// What it keeps of tunnel packets' fragments.
+    pub reassembly: fragments::Usage,
 }
 
 /// A reading of the flow table.
@@ -186,6 +227,7 @@ pub struct Engine<B> {
     flow_memory: Placement,
     workers: Vec<Handle<B>>,
     fragments: fragments::Limits,
+    reassembly: fragments::Limits,
     devices: Box<dyn Devices<B>>,
     ports: Ports,
     started: Instant,
@@ -210,14 +252,17 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         );
         let started = Instant::now();
         let ports = Ports::new()?;
-        let tables = Tables::new(config.cores.len()).with_secret(config.seed);
+        let tables = Tables::new(config.cores.len())
+            .with_secret(config.seed)
+            .with_bindings((config.flows / FLOWS_PER_BINDING).max(MIN_BINDINGS));
         let (flows, flow_memory) = flow_table(&config, &tables)?;
         let publisher = Publisher::new(tables);
         let mut workers = Vec::new();
         for ((index, core), pool) in config.cores.iter().enumerate().zip(config.pools) {
             let mut worker = Worker::new(index, publisher.reader(), flows.clone(), pool)
                 .with_error_limits(config.icmp_errors_per_second, config.seed)
-                .with_fragment_limits(&config.fragments);
+                .with_fragment_limits(&config.fragments)
+                .with_reassembly_limits(&config.reassembly);
             worker.announce_routers();
             let settings = thread::Settings {
                 core: *core,
@@ -236,6 +281,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             flow_memory,
             workers,
             fragments: config.fragments,
+            reassembly: config.reassembly,
             devices,
             ports,
             started,
@@ -287,6 +333,11 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         })
     }
 
+    /// A way to the configuration for whoever runs beside the engine.
+    pub fn watcher(&self) -> Watcher<Tables> {
+        self.publisher().watcher()
+    }
+
     /// The configuration in force.
     pub fn tables(&self) -> Arc<Tables> {
         self.publisher().current()
@@ -317,7 +368,10 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         let vrfs = tables.vrfs().filter(|vrf| vrf.id != UNDERLAY);
         let mut vrfs: Vec<VrfStats> = vrfs.map(|vrf| self.vrf_stats(vrf)).collect();
         vrfs.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut services: Vec<ServiceStats> = tables.services().map(ServiceStats::new).collect();
+        services.sort_by(|a, b| a.name.cmp(&b.name));
         Stats {
+            services,
             generation: tables.generation(),
             uptime: self.started.elapsed(),
             vifs,
@@ -328,6 +382,8 @@ impl<B: Buffer + Send + 'static> Engine<B> {
                 memory: self.flow_memory,
             },
             fragments: self.fragments,
+            reassembly: self.reassembly,
+            pools: pool_stats(&tables),
         }
     }
 
@@ -485,6 +541,17 @@ impl<B> Engine<B> {
     }
 }
 
+impl ServiceStats {
+    fn new(service: &Service) -> ServiceStats {
+        ServiceStats {
+            name: service.name.clone(),
+            backends: service.backends.to_vec(),
+            is_starved: service.is_starved,
+            table_bytes: service.table_memory(),
+        }
+    }
+}
+
 impl<B> Drop for Engine<B> {
     fn drop(&mut self) {
         self.shut_down();
@@ -562,4 +629,14 @@ fn close<B>(port: Port<B>) {
     let Port { rx, tx, control } = port;
     drop((rx, tx));
     control.close();
+}
+/// Readings of all pools, in name order.
+pub fn pool_stats(tables: &Tables) -> Vec<PoolStats> {
+    let reading = |pool: &nat::Pool| PoolStats {
+        name: pool.name.clone(),
+        usage: pool.allotment.usage(),
+    };
+    let mut pools: Vec<PoolStats> = tables.pools().map(|(_, pool)| reading(pool)).collect();
+    pools.sort_by(|a, b| a.name.cmp(&b.name));
+    pools
 }

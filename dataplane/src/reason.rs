@@ -60,7 +60,7 @@ reasons! {
     ExtensionOptions = "extension_options",
     /// An IPv6 routing header of type 0 (RFC 5095).
     RoutingType0 = "routing_type0",
-    /// A first fragment without all its headers (RFC 1858, RFC 7112).
+    /// A first fragment without all its headers (RFC 1858, RFC 7112), of a tunnel packet down to the first label.
     TinyFragment = "tiny_fragment",
     /// A fragment of impossible length or offset.
     FragmentLen = "fragment_len",
@@ -72,6 +72,12 @@ reasons! {
     FragmentTimeout = "fragment_timeout",
     /// No room to wait for the datagram's first fragment, and nobody's share of it is larger than this vrf's.
     FragmentLimit = "fragment_limit",
+    /// A fragment of a tunnel packet that came twice.
+    FragmentDuplicate = "fragment_duplicate",
+    /// Other fragments of the tunnel packet did not come in time (RFC 8200 §4.5).
+    ReassemblyTimeout = "reassembly_timeout",
+    /// No room to wait for the tunnel packet's other fragments, and nobody's share of it is larger than this peer's.
+    ReassemblyLimit = "reassembly_limit",
     /// The TCP data offset is under 20 bytes.
     TcpHeaderLen = "tcp_header_len",
     /// A large segment that cannot be cut: not TCP, a fragment, with SYN or RST, or in too small pieces.
@@ -104,7 +110,7 @@ reasons! {
     EntropyLabel = "entropy_label",
     /// The TTL of an MPLS label ran out (RFC 3032 §2.4.2).
     LabelTtlExpired = "label_ttl_expired",
-    /// A tunnel packet in fragments (RFC 7348 §4.3).
+    /// A tunnel packet in fragments that are not put together: VXLAN (RFC 7348 §4.3), or with IPv6 extension headers behind the fragment header.
     TunnelFragment = "tunnel_fragment",
     /// Congestion was signalled on the way to a packet that cannot carry it on (RFC 6040 §4.2).
     EcnNotCapable = "ecn_not_capable",
@@ -148,8 +154,6 @@ reasons! {
     NoMember = "no_member",
     /// No buffer was free for a copy of it, or a piece.
     NoBuffer = "no_buffer",
-    /// Larger than what can be copied.
-    CopyTooBig = "copy_too_big",
     /// To a MAC behind the vif it came from.
     SameVif = "same_vif",
     /// A new source MAC where as many are learned as may be: of the vif (`max_learned_macs`), the vrf or the node.
@@ -233,6 +237,10 @@ reasons! {
     VrfLoop = "vrf_loop",
     /// The meter had no room for the packet.
     Metered = "metered",
+    /// The packet cannot get other addresses as a whole: it has an IPv4 option that may hold one (RFC 1812 §5.3.13.1), or is part of an SCTP packet.
+    Untranslatable = "untranslatable",
+    /// The flow that says how the packet is translated went while the packet was on its way.
+    FlowGone = "flow_gone",
     /// The packet cannot be translated between IPv4 and IPv6 (RFC 7915).
     Nat64 = "nat64",
     /// An ICMP error about a flow that there is none of.
@@ -286,6 +294,8 @@ impl From<Error> for DropReason {
             Error::FragmentedOuter => DropReason::TunnelFragment,
             Error::AddressFamily => DropReason::NoUnderlayRoute,
             Error::EcnNotCapable => DropReason::EcnNotCapable,
+            Error::Untranslatable => DropReason::Untranslatable,
+            Error::NoCounterpart => DropReason::Nat64,
             Error::MalformedArp => DropReason::MalformedArp,
             Error::MalformedNd => DropReason::MalformedNd,
         }

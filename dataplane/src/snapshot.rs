@@ -24,6 +24,10 @@ pub struct Reader<T> {
     reached: Arc<AtomicU64>,
 }
 
+/// Looks at what is published now and then, and holds nothing up: not for workers, which must have
+/// moved on before something is taken away.
+pub struct Watcher<T>(Arc<Shared<T>>);
+
 struct Shared<T> {
     version: AtomicU64,
     slot: Mutex<Slot<T>>,
@@ -67,6 +71,11 @@ impl<T> Publisher<T> {
         self.shared.lock().current.clone()
     }
 
+    /// A way to the value published last for whoever is no worker.
+    pub fn watcher(&self) -> Watcher<T> {
+        Watcher(self.shared.clone())
+    }
+
     /// True when every reader has pinned the value published last: nothing that
     /// only older values mention is in use any more.
     pub fn settled(&self) -> bool {
@@ -89,6 +98,13 @@ impl<T> Publisher<T> {
             version,
             reached,
         }
+    }
+}
+
+impl<T> Watcher<T> {
+    /// The value published last.
+    pub fn current(&self) -> Arc<T> {
+        self.0.lock().current.clone()
     }
 }
 

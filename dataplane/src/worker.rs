@@ -13,6 +13,7 @@ use crate::counters::VifCounters;
 use crate::io::{BATCH, Pool, RxQueue, TxQueue};
 use crate::reason::DropReason;
 use crate::resolver::{Asking, Rounds};
+use crate::sessions;
 use crate::snapshot::Reader;
 use crate::stage::announce::Announcer;
 use crate::stage::error_rate::{self, ErrorRate};
@@ -20,6 +21,7 @@ use crate::stage::forward::Exits;
 use crate::stage::fragments::{self, Fragments};
 use crate::stage::learn::{self, Sweeper};
 use crate::stage::outbox::Outbox;
+use crate::stage::reassembly::Reassembly;
 use crate::stage::waiting::Waiting;
 use crate::stage::{self, Burst, Context};
 use crate::tables::spec::Role;
@@ -33,12 +35,14 @@ pub struct Worker<B> {
     inputs: Vec<Input<B>>,
     burst: Burst<B>,
     fragments: Fragments<B>,
+    reassembly: Reassembly<B>,
     outbox: Outbox<B>,
     waiting: Waiting<B>,
     pool: Box<dyn Pool<B>>,
     errors: ErrorRate,
     ageing: Ageing,
     learned: Sweeper,
+    bindings: sessions::Sweeper,
     announcer: Option<Announcer>,
     rounds: Rounds,
     /// When router advertisements and path MTUs were last looked after.
@@ -97,6 +101,7 @@ impl<B: Buffer> Worker<B> {
             inputs: Vec::new(),
             burst: Burst::new(),
             fragments: Fragments::new(&fragments::Limits::default()),
+            reassembly: Reassembly::new(&fragments::Limits::REASSEMBLY),
             outbox: Outbox::new(index),
             waiting: Waiting::new(),
             pool,
@@ -108,6 +113,7 @@ impl<B: Buffer> Worker<B> {
                 last: Ticks(0),
             },
             learned: Sweeper::default(),
+            bindings: sessions::Sweeper::default(),
             announcer: None,
             rounds: Rounds::default(),
             cared: Ticks(0),
@@ -148,6 +154,7 @@ impl<B: Buffer> Worker<B> {
         }
         let tables = self.tables.pin();
         self.fragments.forget_vif(vif, tables, self.index);
+        self.reassembly.forget_vif(vif, tables, self.index);
     }
 
     /// Drops what is kept of packets in a vrf that was removed.
@@ -170,6 +177,18 @@ impl<B: Buffer> Worker<B> {
     pub fn with_fragment_limits(self, limits: &fragments::Limits) -> Worker<B> {
         let fragments = Fragments::new(limits);
         Worker { fragments, ..self }
+    }
+
+    /// Keeps no more of tunnel packets' fragments than this; to be said before the first packet.
+    #[must_use]
+    pub fn with_reassembly_limits(self, limits: &fragments::Limits) -> Worker<B> {
+        let reassembly = Reassembly::new(limits);
+        Worker { reassembly, ..self }
+    }
+
+    /// Where to read how much is kept of tunnel packets' fragments.
+    pub fn reassembly_gauge(&self) -> Arc<fragments::Gauge> {
+        self.reassembly.gauge().clone()
     }
 
     /// Where to read how much is kept of fragments.
@@ -214,7 +233,10 @@ impl<B: Buffer> Worker<B> {
         stage::parse::run(&context, burst);
         match vif.role {
             Role::Tenant => stage::tenant::run(&context, burst),
-            Role::Fabric => stage::fabric::run(&context, burst),
+            Role::Fabric => {
+                stage::reassembly::run(&context, burst, &mut self.reassembly);
+                stage::fabric::run(&context, burst);
+            }
             Role::Host => stage::host::run(&context, burst),
         }
         let mut exits = Exits {
@@ -231,6 +253,11 @@ impl<B: Buffer> Worker<B> {
         while let Some(vif) = self.fragments.release(tables, burst) {
             onward(&Context { vif, ..context }, burst, &mut exits);
         }
+        while let Some(vif) = self.reassembly.release(tables, burst) {
+            let context = Context { vif, ..context };
+            stage::fabric::run(&context, burst);
+            onward(&context, burst, &mut exits);
+        }
         self.outbox.flush(tables);
         received
     }
@@ -240,6 +267,7 @@ impl<B: Buffer> Worker<B> {
         // An idle worker, too, lets go of an old snapshot.
         let tables = self.tables.pin();
         self.fragments.expire(tables, self.index, now);
+        self.reassembly.expire(tables, self.index, now);
         if !self.waiting.is_empty() {
             self.release_waiting(now);
         }
@@ -264,6 +292,7 @@ impl<B: Buffer> Worker<B> {
         let tables = self.tables.pin();
         self.learned.run(tables, self.index, now, elapsed, at_most);
         if self.index == 0 {
+            self.bindings.run(tables, now, elapsed);
             self.ask_backends(now);
             self.look_after_neighbours(now);
             if now.since(self.cared) >= CARE_MS {
@@ -318,6 +347,23 @@ impl<B: Buffer> Worker<B> {
         let tables = self.tables.pin();
         self.waiting
             .release(tables, self.index, now, &mut self.outbox);
+        while let Some((packet, lane, vif)) = self.waiting.give_up(tables) {
+            let context = Context {
+                tables,
+                flows: &self.flows,
+                worker: self.index,
+                now,
+                vif,
+            };
+            let mut exits = Exits {
+                outbox: &mut self.outbox,
+                waiting: &mut self.waiting,
+                pool: &mut *self.pool,
+                errors: &mut self.errors,
+            };
+            let reason = DropReason::NeighbourUnresolved;
+            stage::errors::tell(&context, &lane, reason, packet, &mut exits);
+        }
         let mut asking = Asking {
             tables,
             worker: self.index,
@@ -343,9 +389,10 @@ impl<B: Buffer> Worker<B> {
         self.outbox.flush(tables);
     }
 
-    /// True while packets wait, for a neighbour or for a first fragment.
+    /// True while packets wait, for a neighbour or for other fragments.
     pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty() || self.fragments.is_waiting()
+        let in_fragments = self.fragments.is_waiting() || self.reassembly.is_waiting();
+        in_fragments || !self.waiting.is_empty()
     }
 
     /// Looks at every flow and learned MAC once; for clocks that jump, as in a replay.
@@ -353,13 +400,17 @@ impl<B: Buffer> Worker<B> {
         let mut cursor = AgeCursor::default();
         let flows = self.flows.worker(self.index);
         flows.age(&mut cursor, usize::MAX, now, |_| {});
-        learn::sweep_all(self.tables.pin(), self.index, now);
+        let tables = self.tables.pin();
+        learn::sweep_all(tables, self.index, now);
+        sessions::Sweeper::run_all(tables, now);
     }
 }
 
 /// The rest of a packet's way, for those that stage `fragments` let go as for all.
 fn onward<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits<B>) {
+    stage::related::run(context, burst);
     stage::flow::run(context, burst);
+    stage::marks::run(context, burst, exits);
     stage::bridge::run(context, burst);
     stage::rewrite::run(context, burst);
     stage::forward::run(context, burst, exits);

@@ -378,15 +378,18 @@ fn copies_without_a_buffer_are_counted() {
 }
 
 #[test]
-fn a_frame_too_large_for_a_buffer_reaches_one_member() {
+fn a_frame_too_large_for_a_buffer_is_copied_into_several() {
     let mut node = node_but(|object| {
         if let Object::Vif(vif) = object {
             vif.mtu = Some(9_000);
         }
     });
     let sent = [&frame(A, MacAddr::BROADCAST)[..], &[0; 3_000]].concat();
-    assert_eq!(places(&mut node, "a", &sent, &sent), ["up0/3"]);
-    assert_eq!(node.drops("a"), [(DropReason::CopyTooBig, 3)]);
+    assert_eq!(places(&mut node, "a", &sent, &sent).len(), 4);
+    assert_eq!(node.drops("a"), []);
+    // And one that came in several.
+    node.send_chained("a", &[(sent, vec![500, 1_000, 7])]);
+    assert_eq!(node.recv_all().values().flatten().count(), 4);
 }
 
 #[test]

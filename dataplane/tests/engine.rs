@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::io::memory;
+use dataplane::stage::fragments::Limits;
 use dataplane::tables::change::Change;
 use dataplane::tables::spec::Key;
 use encap::{MacAddr, MemBuffer};
@@ -27,6 +28,7 @@ fn start(devices: &memory::Devices) -> Engine<MemBuffer> {
         seed: [1, 2, 3, 4],
         timeouts: Timeouts::default(),
         fragments: Default::default(),
+        reassembly: Limits::REASSEMBLY,
         icmp_errors_per_second: 100,
         idle: Idle::Adaptive,
         pools: cores.iter().map(|_| Box::new(memory::Pool) as _).collect(),

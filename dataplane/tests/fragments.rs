@@ -62,53 +62,6 @@ fn datagram((src, dst): (&str, &str), ports: (u16, u16), payload: &[u8]) -> Vec<
     frame
 }
 
-/// The part of a whole frame's IP payload from `start` to `end` as a fragment,
-/// written from RFC 791 §3.2 and RFC 8200 §4.5.
-fn piece(whole: &[u8], id: u32, start: usize, end: usize) -> Vec<u8> {
-    let is_ipv4 = whole[14] >> 4 == 4;
-    let header = if is_ipv4 { 14 + 20 } else { 14 + 40 };
-    let more = u16::from(header + end < whole.len());
-    let mut frame = whole[..header].to_vec();
-    if is_ipv4 {
-        let field = more << 13 | (start / 8) as u16;
-        frame[16..18].copy_from_slice(&(20 + end as u16 - start as u16).to_be_bytes());
-        frame[18..20].copy_from_slice(&(id as u16).to_be_bytes());
-        frame[20..22].copy_from_slice(&field.to_be_bytes());
-        frame[24..26].fill(0);
-        let sum: u32 = frame[14..34]
-            .chunks(2)
-            .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
-            .sum();
-        let folded = !((sum & 0xffff) + (sum >> 16)) as u16;
-        frame[24..26].copy_from_slice(&folded.to_be_bytes());
-    } else {
-        let next_header = std::mem::replace(&mut frame[20], 44);
-        frame[18..20].copy_from_slice(&(8 + end as u16 - start as u16).to_be_bytes());
-        frame.extend([next_header, 0]);
-        frame.extend((start as u16 | more).to_be_bytes());
-        frame.extend(id.to_be_bytes());
-    }
-    frame.extend(&whole[header + start..header + end]);
-    frame
-}
-
-/// A frame cut at these places.
-fn cut(whole: &[u8], id: u32, cuts: &[usize]) -> Vec<Vec<u8>> {
-    let header = if whole[14] >> 4 == 4 {
-        14 + 20
-    } else {
-        14 + 40
-    };
-    let ends = cuts.iter().copied().chain([whole.len() - header]);
-    let mut start = 0;
-    let pieces = ends.map(|end| {
-        let one = piece(whole, id, start, end);
-        start = end;
-        one
-    });
-    pieces.collect()
-}
-
 /// What the router makes of a frame from a for b.
 fn routed(mut frame: Vec<u8>) -> Vec<u8> {
     frame[..6].copy_from_slice(&B.0);

@@ -214,12 +214,17 @@ fn the_first_packet_waits_for_the_neighbour_and_leaves_encapsulated() {
 fn a_silent_neighbour_is_given_up_after_three_seconds() {
     let mut node = node();
     let inner = udp((A, "10.1.0.10"), (ROUTER, "10.1.0.9"), 64);
-    node.send("red-a", &[inner]);
+    node.send("red-a", std::slice::from_ref(&inner));
     for _ in 0..31 {
         node.pass(100);
     }
     assert_eq!(node.recv("up0").len(), 3, "asked once a second");
     assert_eq!(node.drops("up0"), [(DropReason::NeighbourUnresolved, 1)]);
+    // Destination unreachable, host unreachable (RFC 1812 §5.2.7.1).
+    let told = node.recv("red-a");
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0][34..36], [3, 1]);
+    assert_eq!(told[0][42..], inner[14..]);
 }
 
 #[test]

@@ -151,8 +151,9 @@ impl Vni {
         self.0
     }
 
-    pub(crate) const fn from_be_bytes([a, b, c]: [u8; 3]) -> Self {
-        Self(u32::from_be_bytes([0, a, b, c]))
+    /// From the word it is in, of which the last byte is reserved.
+    pub(crate) const fn from_word(word: [u8; 4]) -> Self {
+        Self(u32::from_be_bytes(word) >> 8)
     }
 
     pub(crate) const fn to_be_bytes(self) -> [u8; 3] {

@@ -133,6 +133,38 @@ pub trait Buffer {
     }
 }
 
+/// Appends a range of `packet` to `to`, which is one piece or empty. Where its buffer is full, `more`
+/// is asked for others, which are chained, until it gives none.
+///
+/// # Errors
+/// [`Error::NoRoom`] if the buffers do not hold the range; [`Error::Truncated`] if the packet ends
+/// before. `to` is worth nothing then.
+pub fn append_range<B: Buffer>(
+    packet: &B,
+    range: core::ops::Range<usize>,
+    to: &mut B,
+    more: &mut dyn FnMut() -> Option<B>,
+) -> Result<(), Error> {
+    let (start, need) = (to.len(), to.len() + range.len());
+    let first = range.len().min(to.tailroom());
+    to.append(first)?;
+    let mut at = range.start + first;
+    packet.copy_to(range.start, &mut to.bytes_mut()[start..])?;
+    while at < range.end {
+        let mut next = more().ok_or_else(|| Error::no_room(need, to.len()))?;
+        next.truncate(0);
+        let n = (range.end - at).min(next.tailroom());
+        next.append(n)?;
+        packet.copy_to(at, next.bytes_mut())?;
+        let attached = to.attach(next).is_ok();
+        if !attached || n == 0 {
+            return Err(Error::no_room(need, to.len()));
+        }
+        at += n;
+    }
+    Ok(())
+}
+
 /// Makes `packet` exactly `len` zero bytes, whatever it held, to build a new one in it.
 pub(crate) fn clear<B: Buffer>(packet: &mut B, len: usize) -> Result<(), Error> {
     packet.truncate(0);

@@ -44,21 +44,29 @@ impl Sum {
     #[inline]
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
-        // In 128 bits, what words carry is counted apart: they need not wait for each other. Powers
-        // of two, as a loop over the words of a small packet would cost more than the words.
-        let mut total = u128::from(self.0);
-        let (rows, rest) = bytes.as_chunks::<64>();
-        for row in rows {
-            total += words(row);
-        }
-        let (row, rest) = split_if::<32>(rest);
-        total += words(row);
-        let (row, rest) = split_if::<16>(rest);
-        total += words(row);
-        let (row, tail) = split_if::<8>(rest);
-        total += words(row);
-        total += u128::from(last(bytes, tail));
-        Self(add_around(total as u64, (total >> 64) as u64))
+        Self(add_bytes(self.0, bytes))
+    }
+
+    /// The UDP checksum with some more bytes: 0xffff in place of its equal, zero, which would say that
+    /// there is none (RFC 768).
+    ///
+    /// Compiled into its caller: a call costs as much as adding up a small packet, in registers to
+    /// save and restore.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn udp_checksum(self, bytes: &[u8]) -> u16 {
+        // One's complement arithmetic is that modulo 2^16 - 1. The remainder is below that, so its
+        // complement is not zero.
+        let sum = (add_bytes(self.0, bytes) % 0xffff) as u16;
+        (!sum).swap_bytes()
+    }
+
+    /// Whether these bytes, which include a checksum, are what it was computed over, given the sum of
+    /// what else it covers. Compiled into its caller, like [`udp_checksum`](Self::udp_checksum).
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn verifies(self, bytes: &[u8]) -> bool {
+        Self(add_bytes(self.0, bytes)).is_right()
     }
 
     /// [`bytes`](Self::bytes) for a length known when compiling, unrolled by the compiler.
@@ -134,6 +142,18 @@ impl Sum {
         let sum = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
         let sum = (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16;
         !sum.swap_bytes()
+    }
+
+    /// Whether what was added included a correct checksum: [`finish`](Self::finish) would be zero.
+    #[inline]
+    #[must_use]
+    pub const fn is_right(self) -> bool {
+        // One's complement arithmetic is that modulo 2^16 - 1, and a correct checksum makes the sum a
+        // multiple of that: k times. As THIRD * (2^16 - 1) is 2^64 - 1, the product is -k for the
+        // multiples, which are those with a k up to THIRD. Only zeros come to 0.
+        const THIRD: u64 = u64::MAX / 0xffff;
+        let k = self.0.wrapping_mul(THIRD).wrapping_neg();
+        k.wrapping_sub(1) < THIRD
     }
 }
 
@@ -364,36 +384,55 @@ fn field(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*field))
 }
 
-/// The sum of a row's words.
-#[inline]
-fn words(row: &[u8]) -> u128 {
-    let words = row.as_chunks::<8>().0.iter();
-    words
-        .map(|word| u128::from(u64::from_le_bytes(*word)))
-        .sum()
+/// One's complement addition of bytes, taken as little-endian words with zeros behind the last.
+///
+/// Powers of two, as a loop over the words of a small packet would cost more than the words.
+#[inline(always)]
+fn add_bytes(sum: u64, bytes: &[u8]) -> u64 {
+    let mut sum = add_around(sum, last(bytes));
+    let mut rest = bytes;
+    while let Some((row, after)) = rest.split_first_chunk::<64>() {
+        (sum, rest) = (add_row(sum, row), after);
+    }
+    if let Some((row, after)) = rest.split_first_chunk::<32>() {
+        (sum, rest) = (add_row(sum, row), after);
+    }
+    if let Some((row, after)) = rest.split_first_chunk::<16>() {
+        (sum, rest) = (add_row(sum, row), after);
+    }
+    if let Some((row, _)) = rest.split_first_chunk::<8>() {
+        sum = add_row(sum, row);
+    }
+    sum
 }
 
-/// The first `N` bytes, if there are so many, and the rest.
+/// One's complement addition of a row's words.
+///
+/// Each takes what the one before it carried, which is one instruction a word on most machines. What
+/// the last one carries cannot carry again: for that the sum would have to be all ones, which takes
+/// adding all ones and a carry to all ones, and that sum and that carry another such one before it.
 #[inline]
-fn split_if<const N: usize>(bytes: &[u8]) -> (&[u8], &[u8]) {
-    match bytes.split_first_chunk::<N>() {
-        Some((row, rest)) => (row, rest),
-        None => (&[], bytes),
+fn add_row(sum: u64, row: &[u8]) -> u64 {
+    let (mut sum, mut carry) = (sum, false);
+    for word in row.as_chunks::<8>().0 {
+        let (with_word, from_word) = sum.overflowing_add(u64::from_le_bytes(*word));
+        let (with_carry, from_carry) = with_word.overflowing_add(u64::from(carry));
+        (sum, carry) = (with_carry, from_word | from_carry);
     }
+    sum + u64::from(carry)
 }
 
-/// The last bytes, fewer than eight, as a word that is zero behind them.
+/// The bytes behind the last whole word, fewer than eight, as a word that is zero behind them.
 #[inline]
-fn last(bytes: &[u8], tail: &[u8]) -> u64 {
-    match bytes.last_chunk::<8>() {
-        _ if tail.is_empty() => 0,
-        // One load, of which the bytes that are counted already are shifted out.
-        Some(word) => u64::from_le_bytes(*word) >> (64 - 8 * tail.len() as u32),
-        None => tail
-            .iter()
-            .rev()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
-    }
+fn last(bytes: &[u8]) -> u64 {
+    let Some(word) = bytes.last_chunk::<8>() else {
+        let bytes = bytes.iter().rev();
+        return bytes.fold(0, |word, byte| word << 8 | u64::from(*byte));
+    };
+    // One load, of which the bytes that are in whole words are shifted out: all eight of them if
+    // nothing is behind, which takes two shifts.
+    let counted = 8 - bytes.len() as u32 % 8;
+    u64::from_le_bytes(*word) >> 8 >> (8 * (counted - 1))
 }
 
 /// One's complement addition: what carries out of the top comes in at the bottom.

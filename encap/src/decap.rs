@@ -5,6 +5,8 @@
 //! packet is not changed here: to open it, cut it at [`Meta::end`], so that the padding of the outer
 //! frame does not become part of the inner one, and then trim it to [`Decap::inner`].
 
+mod plain;
+
 use crate::protocol::{GRE, UDP};
 use crate::{
     Buffer, Error, Fragment, Meta, Network, VXLAN_PORT, Vni, checksum, ethernet, gre, mpls, udp,
@@ -51,16 +53,46 @@ pub struct Decap {
 /// * [`Error::Truncated`] if there is no room for a header, or behind VXLAN for an Ethernet header.
 #[inline]
 pub fn decap<B: Buffer>(packet: &B, meta: &Meta) -> Result<Option<Decap>, Error> {
-    let opened = match (meta.protocol, meta.dst_port) {
-        _ if !meta.is_ip() => return Ok(None),
-        (UDP, VXLAN_PORT | MPLS_UDP_PORT) => over_udp(packet, meta)?,
-        (GRE, _) => over_gre(packet, meta)?,
+    if !meta.is_ip() {
+        return Ok(None);
+    }
+    let plain = match (meta.protocol, meta.dst_port) {
+        (UDP, VXLAN_PORT) => plain::vxlan(packet.bytes(), meta),
+        (UDP, MPLS_UDP_PORT) => plain::mpls_over_udp(packet.bytes(), meta),
+        (GRE, _) => plain::mpls_over_gre(packet.bytes(), meta),
         _ => return Ok(None),
+    };
+    let opened = match plain {
+        Some(opened) => opened,
+        None => any(packet, needed(meta))?,
     };
     Ok(Some(opened))
 }
 
+/// What is needed of the metadata here. The rest would be put together in memory, packet by packet,
+/// for a call that is hardly ever made.
 #[inline]
+fn needed(meta: &Meta) -> Meta {
+    Meta {
+        l4: meta.l4,
+        dst_port: meta.dst_port,
+        network: meta.network,
+        fragment: meta.fragment,
+        protocol: meta.protocol,
+        ..Meta::new(meta.l3, meta.end)
+    }
+}
+
+/// Apart, so that the short way stays short.
+#[cold]
+#[inline(never)]
+fn any<B: Buffer>(packet: &B, meta: Meta) -> Result<Decap, Error> {
+    match meta.protocol {
+        GRE => over_gre(packet, &meta),
+        _ => over_udp(packet, &meta),
+    }
+}
+
 fn over_udp<B: Buffer>(packet: &B, meta: &Meta) -> Result<Decap, Error> {
     let (datagram, len) = whole(packet, meta)?;
     let (header, payload) = udp::Header::split(datagram)?;
@@ -75,7 +107,7 @@ fn over_udp<B: Buffer>(packet: &B, meta: &Meta) -> Result<Decap, Error> {
         return Err(Error::UdpChecksum);
     }
     let at = meta.l4 + udp::LEN as u16;
-    let len = len - udp::LEN as u16;
+    let len = len.saturating_sub(udp::LEN as u16);
     let (circuit, inner) = if meta.dst_port == VXLAN_PORT {
         network_id(payload, at, len)?
     } else {
@@ -88,7 +120,6 @@ fn over_udp<B: Buffer>(packet: &B, meta: &Meta) -> Result<Decap, Error> {
     })
 }
 
-#[inline]
 fn over_gre<B: Buffer>(packet: &B, meta: &Meta) -> Result<Decap, Error> {
     let (datagram, len) = whole(packet, meta)?;
     let (header, _) = gre::Header::split(datagram)?;
@@ -113,7 +144,6 @@ fn over_gre<B: Buffer>(packet: &B, meta: &Meta) -> Result<Decap, Error> {
 
 /// The VXLAN header at the start of `payload`, of which `len` bytes count and which lies at offset
 /// `at` of the packet; and the offset of what follows.
-#[inline]
 fn network_id(payload: &[u8], at: u16, len: u16) -> Result<(Circuit, u16), Error> {
     let (header, _) = vxlan::Header::split(payload)?;
     let Some(vni) = header.vni() else {
@@ -127,7 +157,6 @@ fn network_id(payload: &[u8], at: u16, len: u16) -> Result<(Circuit, u16), Error
 }
 
 /// The label stack at the start of `payload`, like [`network_id`].
-#[inline]
 fn labels(payload: &[u8], at: u16, len: u16) -> Result<(Circuit, u16), Error> {
     let stack = mpls::Stack::parse(payload, at, len)?;
     Ok((Circuit::Labels(stack), at + stack.len() as u16))
@@ -135,7 +164,6 @@ fn labels(payload: &[u8], at: u16, len: u16) -> Result<(Circuit, u16), Error> {
 
 /// What lies behind the IP header, padding included, as far as it is in the packet's first piece,
 /// where all headers are; and how much of it the IP datagram has.
-#[inline]
 fn whole<'a, B: Buffer>(packet: &'a B, meta: &Meta) -> Result<(&'a [u8], u16), Error> {
     if meta.fragment != Fragment::Whole {
         return Err(Error::FragmentedOuter);
@@ -144,7 +172,6 @@ fn whole<'a, B: Buffer>(packet: &'a B, meta: &Meta) -> Result<(&'a [u8], u16), E
     Ok((datagram, meta.end.saturating_sub(meta.l4)))
 }
 
-#[inline]
 fn udp_checksum_is_right<B: Buffer>(packet: &B, meta: &Meta) -> bool {
     let Some(pseudo) = checksum::pseudo(packet.bytes(), meta) else {
         return false; // only with a `meta` of another packet
@@ -154,7 +181,6 @@ fn udp_checksum_is_right<B: Buffer>(packet: &B, meta: &Meta) -> bool {
 }
 
 /// The checksum field is part of what is summed, which then comes to zero (RFC 2784 §2.5).
-#[cold]
 fn gre_checksum_is_right<B: Buffer>(packet: &B, meta: &Meta) -> bool {
     let datagram = usize::from(meta.l4)..usize::from(meta.end);
     checksum::Sum::new().packet(packet, datagram).finish() == 0

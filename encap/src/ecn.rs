@@ -45,6 +45,24 @@ pub const fn is_dubious(inner: u8, outer: u8) -> bool {
     )
 }
 
+/// The traffic class of a packet put together from fragments: the first one's, with CE if any of them
+/// has that (RFC 3168 §5.3). `all` are those of every fragment.
+///
+/// # Errors
+/// [`Error::EcnNotCapable`] if one has CE and another Not-ECT.
+pub fn of_fragments(first: u8, all: impl IntoIterator<Item = u8>) -> Result<u8, Error> {
+    let (mut marked, mut not_capable) = (false, false);
+    for class in all {
+        marked |= class & MASK == CE;
+        not_capable |= class & MASK == NOT_ECT;
+    }
+    match (marked, not_capable) {
+        (true, true) => Err(Error::EcnNotCapable),
+        (true, false) => Ok(first | CE),
+        (false, _) => Ok(first),
+    }
+}
+
 /// Combines the outer ECN field into the inner IP header, in place; `meta` is that of the inner
 /// packet. The DSCP stays in a tunnel of the pipe model, and becomes the outer one in a uniform one
 /// (RFC 2983 §3). The IPv4 checksum stays right. Frames that are not IP stay as they are.

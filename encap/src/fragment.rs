@@ -1,5 +1,5 @@
-//! One IP packet into several that fit (RFC 791 §3.2, RFC 8200 §4.5). The way back, and the checks of
-//! fragments that arrive, are not here.
+//! One IP packet into several that fit (RFC 791 §3.2, RFC 8200 §4.5). The way back is
+//! [`crate::reassembly`]; the checks of fragments that arrive are in `parse`.
 //!
 //! A router cuts IPv4 packets of others, unless they ask not to be; IPv6 ones only their sender cuts,
 //! which a tunnel's end is of its own outer packets.
@@ -68,18 +68,23 @@ impl Pieces {
         Self::new([first, later], meta, mtu, l4)
     }
 
-    /// Prepares to cut an IPv6 packet without extension headers, as this node's own outer ones are;
-    /// `id` tells its fragments from those of other packets.
+    /// Prepares to cut an IPv6 packet without extension headers but perhaps a fragment header, as
+    /// this node's own outer ones are and those that were IPv4 packets; `id` tells its fragments from
+    /// those of other packets, unless it is a fragment already.
     ///
     /// # Errors
     /// [`Error::NoRoom`] if `mtu` does not hold the headers and eight bytes;
-    /// [`Error::ExtensionHeaders`] if the packet has some, [`Error::IpVersion`] if it is not IPv6;
+    /// [`Error::ExtensionHeaders`] if the packet has others, [`Error::IpVersion`] if it is not IPv6;
     /// [`Error::Truncated`] with a `meta` of another packet.
     pub fn ipv6<B: Buffer>(packet: &B, meta: &Meta, mtu: usize, id: u32) -> Result<Self, Error> {
         if meta.network != Network::Ipv6 {
             return Err(Error::IpVersion(4));
         }
         let l4 = usize::from(meta.l3) + ipv6::LEN;
+        if meta.fragment_header && usize::from(meta.l4) == l4 + IPV6_HEADER_LEN {
+            let head = Head::new(packet.bytes(), meta.l4.into())?;
+            return Self::new([head, head], meta, mtu, meta.l4.into());
+        }
         if usize::from(meta.l4) != l4 {
             return Err(Error::ExtensionHeaders);
         }
@@ -116,33 +121,36 @@ impl Pieces {
         self.at >= self.end
     }
 
-    /// Makes `piece` the next piece of `packet`, which must be the one given before. A buffer that
-    /// holds less than a full piece makes a smaller one.
+    /// Makes `piece` the next piece of `packet`, which must be the one given before. If `piece` is too
+    /// small, `more` is asked for further buffers, until it gives none.
     ///
     /// # Errors
-    /// [`Error::NoRoom`] if `piece` cannot hold the headers and eight bytes; [`Error::Truncated`] if
-    /// the packet is another, or done. `piece` is worth nothing then.
-    pub fn write<B: Buffer>(&mut self, packet: &B, piece: &mut B) -> Result<(), Error> {
+    /// [`Error::NoRoom`] if the buffers do not hold the piece; [`Error::Truncated`] if the packet is
+    /// another, or done. `piece` is worth nothing then.
+    pub fn write<B: Buffer>(
+        &mut self,
+        packet: &B,
+        piece: &mut B,
+        more: &mut dyn FnMut() -> Option<B>,
+    ) -> Result<(), Error> {
         let head = self.heads[usize::from(!self.is_first)];
         let ip_len = head.len - self.l3;
-        piece.truncate(0);
-        let room = piece.tailroom().saturating_sub(self.l3).min(self.mtu);
         let left = self.end.saturating_sub(self.at);
-        let len = match room.saturating_sub(ip_len) {
+        let len = match self.mtu.saturating_sub(ip_len) {
             fits if fits >= left => left,
             fits => fits & !7,
         };
         if len == 0 {
-            return Err(Error::no_room(head.len + 8, piece.tailroom()));
+            return Err(Error::truncated(self.at + 1, self.end));
         }
-        buffer::clear(piece, head.len + len)?;
+        buffer::clear(piece, head.len)?;
+        piece.bytes_mut().copy_from_slice(&head.bytes[..head.len]);
+        buffer::append_range(packet, self.at..self.at + len, piece, more)?;
         let bytes = piece.bytes_mut();
-        bytes[..head.len].copy_from_slice(&head.bytes[..head.len]);
-        packet.copy_to(self.at, &mut bytes[head.len..])?;
         let more = self.more || len < left;
         match self.is_ipv6 {
-            true => self.finish_ipv6(bytes, more)?,
-            false => self.finish_ipv4(bytes, ip_len, more)?,
+            true => self.finish_ipv6(bytes, ip_len + len, more)?,
+            false => self.finish_ipv4(bytes, ip_len, ip_len + len, more)?,
         }
         self.at += len;
         self.offset += len;
@@ -150,24 +158,31 @@ impl Pieces {
         Ok(())
     }
 
-    fn finish_ipv4(&self, frame: &mut [u8], header_len: usize, more: bool) -> Result<(), Error> {
+    /// Completes the header of a piece of `len` bytes, which may go on in other buffers.
+    fn finish_ipv4(
+        &self,
+        frame: &mut [u8],
+        header_len: usize,
+        len: usize,
+        more: bool,
+    ) -> Result<(), Error> {
         let packet = &mut frame[self.l3..];
-        let len = packet.len() as u16;
         // The reserved bit is passed on, DF is clear.
         let reserved = u16::from(packet[6] & 0x80) << 8;
         let field = reserved | u16::from(more) << 13 | (self.offset / 8) as u16;
         packet[6..8].copy_from_slice(&field.to_be_bytes());
         let (mut header, _) = ipv4::Header::split_mut(packet)?;
-        header.set_total_len(len);
+        header.set_total_len(len as u16);
         header.set_checksum(0);
         let checksum = Sum::new().bytes(&packet[..header_len]).finish();
         packet[10..12].copy_from_slice(&checksum.to_be_bytes());
         Ok(())
     }
 
-    fn finish_ipv6(&self, frame: &mut [u8], more: bool) -> Result<(), Error> {
+    /// The same for IPv6.
+    fn finish_ipv6(&self, frame: &mut [u8], len: usize, more: bool) -> Result<(), Error> {
         let (mut header, rest) = ipv6::Header::split_mut(&mut frame[self.l3..])?;
-        header.set_payload_len(rest.len() as u16);
+        header.set_payload_len((len - ipv6::LEN) as u16);
         let field = self.offset as u16 | u16::from(more);
         rest[2..4].copy_from_slice(&field.to_be_bytes());
         Ok(())

@@ -60,6 +60,12 @@ impl<B: Deref<Target = [u8; LEN]>> Header<B> {
         u16::from_be_bytes([self.0[2], self.0[3]])
     }
 
+    /// Whether this header has no optional field and is followed by an MPLS label stack.
+    pub fn is_bare_mpls(&self) -> bool {
+        let [high, low] = MPLS.to_be_bytes();
+        *self.0 == [0, 0, high, low]
+    }
+
     /// Whether a checksum over header and payload follows.
     pub fn has_checksum(&self) -> bool {
         self.flags() & CHECKSUM != 0

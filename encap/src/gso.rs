@@ -10,7 +10,9 @@
 //! and its receiver cannot tell.
 
 use crate::tcp::{CWR, FIN, PSH, RST, SYN, URG};
-use crate::{Buffer, Error, Fragment, Gso, Ipv4Header, Ipv6Header, Meta, Network, TcpHeader};
+use crate::{
+    Buffer, Error, Fragment, Gso, Ipv4Header, Ipv6Header, Meta, Network, TcpHeader, buffer,
+};
 use crate::{checksum, ipv6};
 
 /// The least payload pieces may have, in bytes, so that no segment becomes more than 1365 of them.
@@ -156,29 +158,12 @@ fn fill<B: Buffer>(
     piece: &mut B,
     more: &mut dyn FnMut() -> Option<B>,
 ) -> Result<(), Error> {
-    let len = headers + range.len();
     piece.truncate(0);
-    let first = len.min(piece.tailroom());
-    if first < headers {
-        return Err(Error::no_room(headers, first));
+    if piece.tailroom() < headers {
+        return Err(Error::no_room(headers, piece.tailroom()));
     }
-    piece.append(first)?;
-    packet.copy_to(0, &mut piece.bytes_mut()[..headers])?;
-    packet.copy_to(range.start, &mut piece.bytes_mut()[headers..])?;
-    let mut at = range.start + first - headers;
-    while at < range.end {
-        let mut next = more().ok_or_else(|| Error::no_room(len, piece.len()))?;
-        next.truncate(0);
-        let n = (range.end - at).min(next.tailroom());
-        next.append(n)?;
-        packet.copy_to(at, next.bytes_mut())?;
-        let attached = piece.attach(next).is_ok();
-        if !attached || n == 0 {
-            return Err(Error::no_room(len, piece.len()));
-        }
-        at += n;
-    }
-    Ok(())
+    buffer::append_range(packet, 0..headers, piece, more)?;
+    buffer::append_range(packet, range, piece, more)
 }
 
 #[cfg(test)]

@@ -118,25 +118,29 @@ impl Stack {
     ///   (RFC 6790 §4.2), or nothing is below or above the pair;
     /// * [`Error::LabelTtl`] if a label's TTL is 0 or 1 (RFC 3032 §2.4.2);
     /// * [`Error::Truncated`] if nothing follows the stack.
-    #[inline]
     pub fn parse(bytes: &[u8], at: u16, len: u16) -> Result<Self, Error> {
-        // One ordinary label is what nearly every packet has.
-        if let Ok((top, _)) = Entry::split(bytes)
-            && top.is_bottom()
-            && !top.label().is_reserved()
-            && top.ttl() > 1
-            && usize::from(len) > LEN
-        {
-            return Ok(Self {
-                at,
-                depth: 1,
-                ttl: top.ttl(),
-                traffic_class: top.traffic_class(),
-                payload: Payload::OfLabel,
-            });
-        }
         let len = bytes.len().min(len.into());
         Self::walk(&bytes[..len], at)
+    }
+
+    /// The stack, if this is all of it: one ordinary label with a TTL above one.
+    #[inline]
+    pub(crate) fn of_one(entry: [u8; LEN], at: u16) -> Option<Self> {
+        const BOTTOM: u32 = 1 << 8;
+
+        let top = Entry::new(&entry);
+        let word = u32::from_be_bytes(entry);
+        // The bit and the TTL lie side by side.
+        if word & (BOTTOM | 0xff) <= BOTTOM | 1 || top.label().is_reserved() {
+            return None;
+        }
+        Some(Self {
+            at,
+            depth: 1,
+            ttl: top.ttl(),
+            traffic_class: top.traffic_class(),
+            payload: Payload::OfLabel,
+        })
     }
 
     /// Bytes of the stack.
@@ -162,7 +166,6 @@ impl Stack {
         })
     }
 
-    #[cold]
     fn walk(bytes: &[u8], at: u16) -> Result<Self, Error> {
         let (entries, rest) = bytes.as_chunks::<LEN>();
         let mut stack = Self {

@@ -19,6 +19,7 @@ use crate::{
     Buffer, Error, Fragment, Meta, Network, ethernet, icmp, icmpv6, ipv4, ipv6, tcp, udp, vlan,
 };
 
+pub(crate) use extension::fragment_header;
 pub use extension::{MAX_EXTENSION_HEADERS, MAX_OPTIONS, fragment_payload};
 
 /// Parses the Ethernet frame in a buffer, in however many pieces it lies.

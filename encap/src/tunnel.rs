@@ -78,14 +78,14 @@ pub struct TunnelHeader {
     first: [u8; PIECE],
     last: [u8; PIECE],
     len: u8,
-    l3: u8,
+    is_tagged: bool,
     is_ipv6: bool,
     sums_payload: bool,
     encap: Encap,
     dscp: Model,
     ttl: Model,
     /// Sum of what does not change: of the IPv4 header, or over IPv6 of what a UDP checksum covers.
-    sum: Sum,
+    sum: u16,
 }
 
 impl TunnelHeader {
@@ -123,13 +123,13 @@ impl TunnelHeader {
             first: *first,
             last: *last,
             len: len as u8,
-            l3: l3 as u8,
+            is_tagged: outer.vlan.is_some(),
             is_ipv6,
             sums_payload,
             encap,
             dscp: Model::Pipe,
             ttl: Model::Pipe,
-            sum,
+            sum: !sum.finish(),
         })
     }
 
@@ -179,18 +179,14 @@ impl TunnelHeader {
         dst_mac: MacAddr,
         inner: &Inner,
     ) -> Result<(), Error> {
-        let l3 = usize::from(self.l3);
+        let l3 = self.l3();
         let frame_len = self.len() + packet.len();
         let Ok(datagram_len) = u16::try_from(frame_len - l3) else {
             return Err(Error::too_long(frame_len - l3));
         };
-        let payload = if self.sums_payload {
-            self.sum.packet(packet, 0..packet.len())
-        } else {
-            Sum::new()
-        };
         packet.prepend(self.len())?;
-        let frame = &mut packet.bytes_mut()[..self.len()];
+        let is_chained = packet.is_chained();
+        let (frame, payload) = packet.bytes_mut().split_at_mut(self.len());
         frame[..PIECE].copy_from_slice(&self.first);
         frame[self.len() - PIECE..].copy_from_slice(&self.last);
         frame[..6].copy_from_slice(&dst_mac.0);
@@ -199,45 +195,70 @@ impl TunnelHeader {
         if self.dscp == Model::Uniform {
             traffic_class = inner.traffic_class;
         }
-        let (len, rest) = if self.is_ipv6 {
-            let (mut header, rest) = ipv6::Header::split_mut(&mut frame[l3..])?;
+        let sum = Sum::new().u16(self.sum);
+        let len = if self.is_ipv6 {
+            let (mut header, _) = ipv6::Header::split_mut(&mut frame[l3..])?;
             let payload_len = datagram_len - ipv6::LEN as u16;
             header.set_payload_len(payload_len);
             header.set_class_and_label(traffic_class, flow_label(inner.entropy));
-            (payload_len, rest)
+            payload_len
         } else {
-            let (mut header, rest) = ipv4::Header::split_mut(&mut frame[l3..])?;
+            let (mut header, _) = ipv4::Header::split_mut(&mut frame[l3..])?;
             header.set_total_len(datagram_len);
             header.set_traffic_class(traffic_class);
-            let sum = self.sum.u16(datagram_len).u16(u16::from(traffic_class));
+            let sum = sum.u16(datagram_len).u16(u16::from(traffic_class));
             header.set_checksum(sum.finish());
-            (datagram_len - ipv4::LEN as u16, rest)
+            datagram_len - ipv4::LEN as u16
         };
-        let (label, rest) = match self.encap {
-            Encap::MplsGre(label) => {
-                let (_, rest) = gre::Header::split_mut(rest)?;
-                let (mut entry, _) = mpls::Entry::split_mut(rest)?;
-                entry.set(label, inner.traffic_class >> 5, true, self.label_ttl(inner));
-                return Ok(());
-            }
-            Encap::MplsUdp(label) => (Some(label), rest),
-            Encap::Vxlan(_) => (None, rest),
+        // All that follows the IP header is in the last piece.
+        let (label, transport_len) = match self.encap {
+            Encap::Vxlan(_) => (None, udp::LEN + vxlan::LEN),
+            Encap::MplsUdp(label) => (Some(label), udp::LEN + mpls::LEN),
+            Encap::MplsGre(label) => (Some(label), gre::LEN + mpls::LEN),
         };
-        let (mut udp, rest) = udp::Header::split_mut(rest)?;
+        let transport = &mut frame[self.len() - transport_len..];
+        let mut entry = 0;
+        if let Some(label) = label {
+            entry = mpls::entry(label, inner.traffic_class >> 5, true, self.label_ttl(inner));
+            transport[transport_len - mpls::LEN..].copy_from_slice(&entry.to_be_bytes());
+        }
+        if let Encap::MplsGre(_) = self.encap {
+            return Ok(());
+        }
+        let (mut udp, _) = udp::Header::split_mut(transport)?;
         let src_port = src_port(inner.entropy);
         udp.set_src_port(src_port);
         udp.set_len_field(len);
-        let mut sum = Sum::new().u16(src_port).u16(len).u16(len);
-        if let Some(label) = label {
-            let entry = mpls::entry(label, inner.traffic_class >> 5, true, self.label_ttl(inner));
-            let (field, _) = crate::split_mut(rest)?;
-            *field = entry.to_be_bytes();
-            sum = sum.u32(entry);
+        if !self.sums_payload {
+            return Ok(());
         }
-        if self.sums_payload {
-            udp.set_checksum(checksum::never_zero(sum.plus(payload).finish()));
+        let sum = sum.u16(src_port).u16(len).u16(len).u32(entry);
+        if is_chained {
+            self.sum_pieces(packet, transport_len, sum);
+        } else {
+            udp.set_checksum(sum.udp_checksum(payload));
         }
         Ok(())
+    }
+
+    /// Writes the UDP checksum, given the sum of the headers, of which `transport_len` bytes begin
+    /// with that of UDP.
+    #[cold]
+    fn sum_pieces<B: Buffer>(&self, packet: &mut B, transport_len: usize, sum: Sum) {
+        let sum = sum.packet(packet, self.len()..packet.len());
+        let header = &mut packet.bytes_mut()[self.len() - transport_len..];
+        if let Ok((mut udp, _)) = udp::Header::split_mut(header) {
+            udp.set_checksum(checksum::never_zero(sum.finish()));
+        }
+    }
+
+    /// Offset of the IP header.
+    const fn l3(&self) -> usize {
+        if self.is_tagged {
+            ethernet::LEN + vlan::LEN
+        } else {
+            ethernet::LEN
+        }
     }
 
     const fn label_ttl(&self, inner: &Inner) -> u8 {

@@ -51,7 +51,7 @@ impl<B: Deref<Target = [u8; LEN]>> Header<B> {
     pub fn vni(&self) -> Option<Vni> {
         match self.flags() & FLAG_VNI {
             0 => None,
-            _ => Some(Vni::from_be_bytes([self.0[4], self.0[5], self.0[6]])),
+            _ => Some(Vni::from_word([self.0[4], self.0[5], self.0[6], self.0[7]])),
         }
     }
 }

@@ -15,11 +15,11 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrFragment,
     HBHOptUnknown,
 )
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 
 from golden import Case, case
-from network import CONFIG, KNOWN, NODE, RED_A, RED_B, RED_C, ROUTER, arriving, ether, routed, tunnelled
+from network import CONFIG, KNOWN, NODE, OTHER, RED_A, RED_B, RED_C, ROUTER, arriving, ether, routed, tunnelled
 
 GATEWAY = "10.1.0.1"
 GATEWAY6 = "fd01::1"
@@ -403,6 +403,25 @@ def a_node_the_underlay_cannot_reach_is_unreachable():
     packet, packet6 = udp4(dst="10.78.1.1"), udp6(dst="fd78::1")
     return told(
         "no_underlay_route", (packet, about4(packet, 3, 1)), (packet6, about6(packet6, ICMPv6DestUnreach(code=3)))
+    )
+
+
+@case
+def a_node_that_does_not_answer_is_unreachable():
+    """After three requests a second apart; the packets are quoted as they came."""
+    ask = Ether(src=NODE.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(
+        op="who-has", hwsrc=NODE.mac, psrc=NODE.v4, hwdst="00:00:00:00:00:00", pdst=OTHER.v4
+    )
+    packet, packet6 = udp4(dst=RED_C.v4), udp6(dst=RED_C.v6)
+    # A frame to another machine is not the router's, which says nothing then.
+    bridged = Ether(src=RED_A.mac, dst=RED_C.mac) / packet.payload
+    return Case(
+        CONFIG,
+        [("red_a", frame) for frame in (packet, packet6, bridged)],
+        [("up0", ask)] * 3
+        + [("red_a", about4(packet, 3, 1)), ("red_a", about6(packet6, ICMPv6DestUnreach(code=3)))],
+        drops={("up0", "neighbour_unresolved"): 3},
+        originated=5,
     )
 
 

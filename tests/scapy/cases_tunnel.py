@@ -108,21 +108,6 @@ def the_neighbour_is_asked_for():
 
 
 @case
-def nobody_answers_for_the_neighbour():
-    sent = ether(RED_A, ROUTER) / IP(src=RED_A.v4, dst=RED_C.v4) / UDP(sport=1, dport=2) / b"in vain"
-    ask = Ether(src=NODE.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(
-        op="who-has", hwsrc=NODE.mac, psrc=NODE.v4, hwdst="00:00:00:00:00:00", pdst=OTHER.v4
-    )
-    return Case(
-        CONFIG,
-        [("red_a", sent)],
-        [("up0", ask)] * 3,
-        drops={("up0", "neighbour_unresolved"): 1},
-        originated=3,
-    )
-
-
-@case
 def the_fabric_address_answers():
     """ARP and ping for the tunnel's own address, as no host vif would."""
     arp = Ether(src=OTHER.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(

@@ -10,6 +10,7 @@ pub mod conversation;
 pub mod lab;
 pub mod ledger;
 pub mod machine;
+pub mod openvswitch;
 pub mod process;
 pub mod programs;
 pub mod replay;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 
+use dataplane::tables::maglev::is_prime;
 use dataplane::tables::spec::{
     Backend, BackendState, HealthCheck, MAGLEV_TABLE_SIZE, Name, OnDown, Probe, Service,
 };
@@ -31,7 +32,7 @@ pub(super) fn service(w: &proto::Service, p: &mut Problems) -> Option<Service> {
     let affinity = p.optional(
         "affinity_timeout_s",
         w.affinity_timeout_s,
-        |p, field, timeout| p.number(field, timeout, 1..=86_400, "a timeout in seconds"),
+        |p, field, timeout| p.number(field, timeout, 1..=864_000, "a timeout in seconds"),
     );
     let table_size = table_size(w, p);
     let on_down = match proto::OnDown::try_from(w.on_down) {
@@ -118,7 +119,7 @@ fn table_size(w: &proto::Service, p: &mut Problems) -> Option<u32> {
     const MOST: u64 = 5_000_011;
     let what = "the size of a Maglev table";
     let size = w.table_size.unwrap_or(MAGLEV_TABLE_SIZE);
-    let size: u32 = p.number("table_size", size, 2..=MOST, what)?;
+    let size: u32 = p.number("table_size", size, 3..=MOST, what)?;
     if !is_prime(size) {
         let near = (size..).find(|size| is_prime(*size)).unwrap_or(size);
         let reason = format!("{size} is not a prime; write {near}");
@@ -132,11 +133,6 @@ fn table_size(w: &proto::Service, p: &mut Problems) -> Option<u32> {
         return p.invalid("table_size", reason);
     }
     Some(size)
-}
-
-fn is_prime(number: u32) -> bool {
-    let mut divisors = (2..).take_while(|divisor| divisor * divisor <= number);
-    number >= 2 && divisors.all(|divisor| number % divisor != 0)
 }
 
 fn health(
@@ -183,7 +179,7 @@ fn http(w: &written::Http, p: &mut Problems) -> Option<Probe> {
         path => p.text("path", path, http_path),
     };
     let host = p.optional("host", w.host.as_ref(), |p, field, host| {
-        p.text(field, host, http_word)
+        p.text(field, host, http_host)
     });
     let what = "an HTTP status";
     let least = p.number("status_min", w.status_min.unwrap_or(200), 100..=599, what);
@@ -207,18 +203,22 @@ fn http_path(text: &str) -> Result<Name, String> {
         let text = text::quoted(text);
         return Err(format!("{text} is not a path; it begins with /"));
     }
-    http_word(text)
+    http_word(text, 1024)
+}
+
+fn http_host(text: &str) -> Result<Name, String> {
+    // RFC 1035 §2.3.4.
+    http_word(text, 255)
 }
 
 /// What may stand in a request's first line or header without ending it.
-fn http_word(text: &str) -> Result<Name, String> {
-    const MOST: usize = 1024;
-    if text.len() <= MOST && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+fn http_word(text: &str, most: usize) -> Result<Name, String> {
+    if text.len() <= most && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(text.into());
     }
     let text = text::quoted(text);
     Err(format!(
-        "{text} does not do; at most {MOST} bytes of printable ASCII without spaces"
+        "{text} does not do; at most {most} bytes of printable ASCII without spaces"
     ))
 }
 
@@ -245,13 +245,18 @@ impl From<&Service> for proto::Service {
     }
 }
 
+/// What a backend may get, as written.
+pub(crate) fn backend_state(state: BackendState) -> proto::BackendState {
+    match state {
+        BackendState::Active => proto::BackendState::Active,
+        BackendState::Draining => proto::BackendState::Draining,
+        BackendState::Down => proto::BackendState::Down,
+    }
+}
+
 impl From<&Backend> for proto::Backend {
     fn from(backend: &Backend) -> Self {
-        let state = match backend.state {
-            BackendState::Active => proto::BackendState::Active,
-            BackendState::Draining => proto::BackendState::Draining,
-            BackendState::Down => proto::BackendState::Down,
-        };
+        let state = backend_state(backend.state);
         let weight = u32::from(backend.weight.get());
         proto::Backend {
             address: backend.address.to_string(),

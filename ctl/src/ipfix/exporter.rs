@@ -11,7 +11,8 @@ use dataplane::sessions::Ended;
 use tracing::{info, warn};
 
 use super::message::Message;
-use super::record::{Admitted, Record};
+use super::record::Record;
+use super::rules::Rules;
 
 /// Where records go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +42,6 @@ pub struct Exporter {
 
 /// A record waits so long at most for others to share a message with.
 const LINGER: Duration = Duration::from_millis(500);
-
-/// Finds the rules that let a flow through: of the sender's side, of the receiver's.
-type Rules = Box<dyn FnMut(&Ended) -> [Admitted; 2] + Send>;
 
 impl Exporter {
     /// Starts the thread. `at_ms` is the time, in milliseconds since 1970, of the engine's
@@ -113,7 +111,7 @@ impl Sender {
         loop {
             match from.recv_deadline(due) {
                 Ok(ended) => {
-                    let record = Record::new(&ended, at_ms, rules(&ended));
+                    let record = Record::new(&ended, at_ms, rules.admitted(&ended.flow));
                     if !message.push(&record) {
                         self.send(message);
                         message = self.begin();
@@ -123,6 +121,7 @@ impl Sender {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
+                    rules.refresh();
                     self.send(message);
                     message = self.begin();
                     due = Instant::now() + LINGER;

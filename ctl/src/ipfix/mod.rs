@@ -8,9 +8,11 @@
 mod exporter;
 mod message;
 mod record;
+mod rules;
 
 pub use exporter::{Exporter, Settings, Totals};
 pub use record::Record;
+pub use rules::Rules;
 
 /// The enterprise number of this exporter's own information elements: the one that RFC 5612 keeps for
 /// documentation, as none was assigned. Elements: 1 and 3 the names of the policies of the sender's

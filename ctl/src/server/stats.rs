@@ -1,8 +1,12 @@
 //! `Stats`: the engine's counters in the words of the protocol.
 
-use dataplane::engine::{FlowStats, Stats, VifStats, VrfStats, WorkerStats};
+use dataplane::engine::{
+    FlowStats, PoolStats, ServiceStats, Stats, VifStats, VrfStats, WorkerStats,
+};
 use dataplane::memory::Pages;
-use dataplane::stage::fragments::Limits;
+use dataplane::sessions::Transport;
+use dataplane::stage::fragments::{self, Limits};
+use dataplane::tables::service::Backend;
 use flowtable::Usage;
 
 use crate::convert;
@@ -10,7 +14,7 @@ use crate::proto;
 
 impl From<Stats> for proto::StatsResponse {
     fn from(stats: Stats) -> Self {
-        let limits = stats.fragments;
+        let limits = (stats.fragments, stats.reassembly);
         let worker = |stats| worker(stats, limits);
         proto::StatsResponse {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -20,7 +24,27 @@ impl From<Stats> for proto::StatsResponse {
             vifs: stats.vifs.into_iter().map(vif).collect(),
             vrfs: stats.vrfs.into_iter().map(vrf).collect(),
             flow_table: Some(flow_table(&stats.flows)),
+            // Read apart, if they are asked for.
+            rules: Vec::new(),
+            services: stats.services.into_iter().map(service).collect(),
+            snat_pools: stats.pools.into_iter().map(snat_pool).collect(),
         }
+    }
+}
+
+fn service(stats: ServiceStats) -> proto::ServiceStats {
+    let backend = |backend: &Backend| proto::BackendStats {
+        address: backend.end.addr.to_string(),
+        port: backend.end.port.into(),
+        state: convert::service::backend_state(backend.state).into(),
+        healthy: backend.is_healthy,
+        takes_flows: backend.takes_flows,
+    };
+    proto::ServiceStats {
+        name: stats.name.to_string(),
+        backends: stats.backends.iter().map(backend).collect(),
+        starved: stats.is_starved,
+        table_bytes: stats.table_bytes as u64,
     }
 }
 
@@ -57,6 +81,23 @@ fn flows(usage: &Usage) -> proto::FlowUsage {
     }
 }
 
+fn snat_pool(stats: PoolStats) -> proto::SnatPoolStats {
+    let usage = stats.usage;
+    let ports = |transport: Transport| proto::SnatPortUsage {
+        transport: transport.name().into(),
+        used: usage.used[transport as usize],
+        high_water: usage.high_water[transport as usize],
+    };
+    proto::SnatPoolStats {
+        name: stats.name.to_string(),
+        limit: usage.limit,
+        ports: Transport::ALL.map(ports).into(),
+        refused: usage.refused,
+        alarmed: usage.is_alarmed,
+        alarms: usage.alarms,
+    }
+}
+
 fn vrf(stats: VrfStats) -> proto::VrfStats {
     proto::VrfStats {
         name: stats.name.to_string(),
@@ -64,21 +105,26 @@ fn vrf(stats: VrfStats) -> proto::VrfStats {
     }
 }
 
-fn worker(stats: WorkerStats, limits: Limits) -> proto::WorkerStats {
-    let fragments = stats.fragments;
+fn fragments(usage: fragments::Usage, limits: Limits) -> proto::FragmentUsage {
+    proto::FragmentUsage {
+        datagrams: usage.datagrams,
+        datagrams_limit: limits.datagrams,
+        held_packets: usage.held_packets,
+        held_packets_limit: limits.held_packets,
+        held_bytes: usage.held_bytes,
+        held_bytes_limit: limits.held_bytes,
+    }
+}
+
+/// `limits` are those of tenants' fragments and of tunnel packets'.
+fn worker(stats: WorkerStats, limits: (Limits, Limits)) -> proto::WorkerStats {
     proto::WorkerStats {
         core: stats.core as u32,
         packets: stats.packets,
         busy_rounds: stats.busy_rounds,
         idle_rounds: stats.idle_rounds,
-        fragments: Some(proto::FragmentUsage {
-            datagrams: fragments.datagrams,
-            datagrams_limit: limits.datagrams,
-            held_packets: fragments.held_packets,
-            held_packets_limit: limits.held_packets,
-            held_bytes: fragments.held_bytes,
-            held_bytes_limit: limits.held_bytes,
-        }),
+        fragments: Some(fragments(stats.fragments, limits.0)),
+        reassembly: Some(fragments(stats.reassembly, limits.1)),
     }
 }
 

@@ -13,6 +13,7 @@ use ctl::client::Client;
 use ctl::server::{ControlSocket, serve};
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::io::memory;
+use dataplane::stage::fragments::Limits;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -36,9 +37,11 @@ impl Daemon {
             seed: [1, 2, 3, 4],
             timeouts: flowtable::Timeouts::default(),
             fragments: Default::default(),
+            reassembly: Limits::REASSEMBLY,
             icmp_errors_per_second: 100,
             idle: Idle::Adaptive,
             pools: vec![Box::new(memory::Pool)],
+            on_health: Arc::new(|_, _| {}),
             on_thread: Arc::new(|| Box::new(())),
         };
         let engine = Engine::start(config, Box::new(devices.clone())).unwrap();

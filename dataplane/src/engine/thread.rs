@@ -42,6 +42,7 @@ pub(super) struct Handle<B> {
     commands: Sender<Command<B>>,
     progress: Arc<Progress>,
     fragments: Arc<Gauge>,
+    reassembly: Arc<Gauge>,
     thread: JoinHandle<()>,
 }
 
@@ -81,6 +82,7 @@ impl<B> Handle<B> {
             busy_rounds: read(&self.progress.busy_rounds),
             idle_rounds: read(&self.progress.idle_rounds),
             fragments: self.fragments.read(),
+            reassembly: self.reassembly.read(),
         }
     }
 
@@ -122,7 +124,7 @@ pub(super) fn spawn<B: Buffer + Send + 'static>(
     let (sender, commands) = unbounded();
     let progress = Arc::<Progress>::default();
     let counted = progress.clone();
-    let fragments = worker.fragment_gauge();
+    let (fragments, reassembly) = (worker.fragment_gauge(), worker.reassembly_gauge());
     let core = settings.core;
     let thread = std::thread::Builder::new()
         .name(format!("worker-{core}"))
@@ -137,6 +139,7 @@ pub(super) fn spawn<B: Buffer + Send + 'static>(
         commands: sender,
         progress,
         fragments,
+        reassembly,
         thread,
     })
 }

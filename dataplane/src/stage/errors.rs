@@ -46,12 +46,15 @@ pub fn tell<B: Buffer>(
         DropReason::TtlExpired
             | DropReason::NoRoute
             | DropReason::NoUnderlayRoute
+            | DropReason::NeighbourUnresolved
             | DropReason::Reject
             | DropReason::PolicyRejected
             | DropReason::ToGateway
             | DropReason::NoService
             | DropReason::NoBackend
             | DropReason::BackendDown
+            | DropReason::SnatExhausted
+            | DropReason::SnatPortLimit
     ) {
         tell_owed(context, lane, reason, packet, exits);
     }
@@ -95,7 +98,7 @@ fn owed(reason: DropReason, meta: &Meta, frame: &[u8]) -> Option<Answer> {
         DropReason::TtlExpired => Kind::TimeExceeded,
         DropReason::NoRoute => Kind::NoRoute,
         // There is a route, and no way to where it leads.
-        DropReason::NoUnderlayRoute => Kind::Unreachable,
+        DropReason::NoUnderlayRoute | DropReason::NeighbourUnresolved => Kind::Unreachable,
         DropReason::Reject | DropReason::PolicyRejected => match meta.is_tcp() {
             true => return Some(Answer::Reset),
             false => Kind::Prohibited,
@@ -103,6 +106,8 @@ fn owed(reason: DropReason, meta: &Meta, frame: &[u8]) -> Option<Answer> {
         // A virtual address is a host that has not got this port open.
         DropReason::ToGateway | DropReason::NoService => return to_gateway(meta, frame),
         DropReason::NoBackend | DropReason::BackendDown => return unserved(meta, frame),
+        // RFC 5508 REQ-8, RFC 6888 REQ-11
+        DropReason::SnatExhausted | DropReason::SnatPortLimit => Kind::Prohibited,
         _ => return None,
     };
     Some(Answer::Icmp(kind))

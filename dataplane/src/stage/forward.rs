@@ -6,12 +6,13 @@ use encap::{Buffer, Inner};
 
 use super::error_rate::ErrorRate;
 use super::outbox::Outbox;
-use super::waiting::Waiting;
+use super::waiting::{Waiting, Way};
 use super::{Burst, Context, Lane, Layer, Next, errors, guard, offload, replicate, size};
 use crate::io::Pool;
 use crate::reason::DropReason;
+use crate::tables::neighbour::Neighbour;
 use crate::tables::spec::{FragmentMode, Payload};
-use crate::tables::{Nexthop, NexthopId, Tables, Tunnel, Vif, VifId};
+use crate::tables::{Nexthop, NexthopId, Tables, Tunnel, UNDERLAY, Vif, VifId};
 
 /// A worker's ways out.
 pub struct Exits<'a, B> {
@@ -57,6 +58,7 @@ pub(super) fn send<B: Buffer>(
             errors::tell(context, lane, reason, packet, exits);
             Err(reason)
         }
+        Next::TooBig(mtu) => Err(size::tell(context, lane, mtu, packet, exits)),
         Next::Flow(_) | Next::Bridge => {
             unreachable!("stages `flow` and `bridge` leave none behind")
         }
@@ -98,17 +100,13 @@ pub(super) fn by_nexthop<B: Buffer>(
         Nexthop::Host => {
             let host = context.tables.underlay().host;
             let vif = host.and_then(|host| context.tables.vif(host));
-            to_vif(
-                context,
-                lane,
-                vif.ok_or(DropReason::NoHost)?,
-                layer,
-                packet,
-                exits,
-            )
+            let vif = vif.ok_or(DropReason::NoHost)?;
+            if usize::from(lane.meta.end.saturating_sub(lane.meta.l3)) > usize::from(vif.mtu) {
+                return Err(DropReason::TooBig);
+            }
+            to_vif(context, lane, vif, layer, packet, exits)
         }
-        // Tenant networks reach the fabric through tunnels only.
-        Nexthop::Neighbour(_) => Err(DropReason::NoRoute),
+        Nexthop::Neighbour(neighbour) => plain(context, lane, (id, neighbour), packet, exits),
         Nexthop::Unreachable => Err(DropReason::NoUnderlayRoute),
         Nexthop::Discard => Err(DropReason::Discard),
         Nexthop::Replicate(group) => replicate::run(context, lane, group, packet, exits),
@@ -120,6 +118,7 @@ pub(super) fn by_nexthop<B: Buffer>(
     }
 }
 
+/// Delivers a packet whose datagram was found to be no longer than the vif takes.
 fn to_vif<B: Buffer>(
     context: &Context,
     lane: &Lane,
@@ -128,9 +127,6 @@ fn to_vif<B: Buffer>(
     mut packet: B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
-    if usize::from(lane.meta.end.saturating_sub(lane.meta.l3)) > usize::from(vif.mtu) {
-        return Err(DropReason::TooBig);
-    }
     // What stands behind the datagram may be longer still, and is nobody's.
     packet.truncate(usize::from(lane.meta.l3) + usize::from(vif.mtu));
     if layer == Layer::Routed {
@@ -165,16 +161,6 @@ fn through_tunnel<B: Buffer>(
     if is_too_big && tunnel.fragment == FragmentMode::Inner {
         return Err(DropReason::TooBig);
     }
-    if tunnel.payload == Payload::Ip {
-        packet.trim_front(lane.meta.l3.into())?;
-    } else if layer == Layer::Routed {
-        let vrf = context
-            .tables
-            .vrf(lane.exit_vrf())
-            .ok_or(DropReason::VifGone)?;
-        let dst = tunnel.inner_mac.unwrap_or(vrf.mac);
-        encap::rewrite::set_macs(packet.bytes_mut(), 0, dst, vrf.mac);
-    }
     let inner = Inner {
         entropy: lane.entropy,
         traffic_class: lane.meta.traffic_class,
@@ -187,15 +173,73 @@ fn through_tunnel<B: Buffer>(
     let path = tunnel.paths.choose(lane.entropy);
     match path.neighbour.mac() {
         Some(mac) => {
+            to_payload(context.tables, lane, tunnel, layer, &mut packet)?;
             path.header.push(&mut packet, mac, &inner)?;
             size::emit_outer(context, tunnel, path.egress, packet, exits)
         }
         // What waits is not cut when its time comes.
         None if is_too_big => Err(DropReason::NeighbourUnresolved),
-        None => exits
-            .waiting
-            .hold(context, lane, (id, tunnel), layer, inner, packet),
+        None => exits.waiting.hold(
+            context,
+            lane,
+            (id, Way::Tunnel(tunnel.clone())),
+            layer,
+            inner,
+            packet,
+        ),
     }
+}
+
+/// Into the fabric as it is: only what was translated to an address there, or from one, comes so far.
+fn plain<B: Buffer>(
+    context: &Context,
+    lane: &Lane,
+    (id, neighbour): (NexthopId, &Arc<Neighbour>),
+    mut packet: B,
+    exits: &mut Exits<B>,
+) -> Result<(), DropReason> {
+    if lane.exit_vrf() != UNDERLAY {
+        return Err(DropReason::NoRoute);
+    }
+    let uplink = context.tables.vif(neighbour.vif);
+    let uplink = uplink.ok_or(DropReason::VifGone)?;
+    packet.truncate(lane.meta.end.into());
+    match neighbour.mac() {
+        Some(mac) => {
+            encap::rewrite::set_macs(packet.bytes_mut(), 0, mac, uplink.mac);
+            emit(context.tables, uplink.id, packet, exits)
+        }
+        None => {
+            let inner = Inner {
+                entropy: lane.entropy,
+                traffic_class: lane.meta.traffic_class,
+                ttl: lane.meta.ttl,
+            };
+            let way = Way::Plain(neighbour.clone());
+            exits
+                .waiting
+                .hold(context, lane, (id, way), Layer::Routed, inner, packet)
+        }
+    }
+}
+
+/// Makes a frame what its tunnel carries of it: the IP packet alone, or a frame to the router at the
+/// other end if it was routed here.
+pub(super) fn to_payload<B: Buffer>(
+    tables: &Tables,
+    lane: &Lane,
+    tunnel: &Tunnel,
+    layer: Layer,
+    packet: &mut B,
+) -> Result<(), DropReason> {
+    if tunnel.payload == Payload::Ip {
+        packet.trim_front(lane.meta.l3.into())?;
+    } else if layer == Layer::Routed {
+        let vrf = tables.vrf(lane.exit_vrf()).ok_or(DropReason::VifGone)?;
+        let dst = tunnel.inner_mac.unwrap_or(vrf.mac);
+        encap::rewrite::set_macs(packet.bytes_mut(), 0, dst, vrf.mac);
+    }
+    Ok(())
 }
 
 pub(super) fn emit<B: Buffer>(

@@ -18,10 +18,10 @@
 //! what this one knows. Where somebody spreads them all the same, those without
 //! the first one are dropped as `fragment_timeout`.
 
-mod datagrams;
-mod held;
-mod pieces;
-mod shares;
+pub(super) mod datagrams;
+pub(super) mod held;
+pub(super) mod pieces;
+pub(super) mod shares;
 mod usage;
 
 use std::sync::Arc;
@@ -30,12 +30,11 @@ use encap::{Buffer, Fragment, Network, parse::fragment_payload};
 use flowtable::Ticks;
 
 use self::datagrams::{Datagram, Datagrams, Name, Ports, State};
-use self::held::{Chain, Held, Waiter};
+use self::held::{Chain, Held};
 use self::pieces::{Fit, Piece};
 use self::shares::Room;
 pub use self::usage::{Gauge, Limits, Usage};
 use super::{Burst, Context, Lane, Layer, Next, flow};
-use crate::io::BATCH;
 use crate::reason::DropReason;
 use crate::tables::{Tables, Vif, VifId, VrfId};
 
@@ -47,20 +46,14 @@ pub const LIFETIME_MS: u32 = 30_000;
 /// of another datagram: 16 bits of identification come around (RFC 6864 §4.3).
 const REUSE_MS: u32 = 1_000;
 
-/// Expired datagrams are found within so many milliseconds.
-const ROUND_MS: u32 = 64;
-
 /// One worker's fragments.
 pub struct Fragments<B> {
-    datagrams: Datagrams,
+    datagrams: Datagrams<State>,
     held: Held<B>,
     /// What need not wait any longer, in order; empty between two batches.
     released: Chain,
     timeout_ms: u32,
     gauge: Arc<Gauge>,
-    /// The next entry to be looked at for its age, and since when none was.
-    cursor: u32,
-    looked: Ticks,
 }
 
 /// Lends the batch's later fragments their ports, or takes them out of the batch
@@ -81,8 +74,6 @@ impl<B: Buffer> Fragments<B> {
             released: Chain::EMPTY,
             timeout_ms: limits.timeout_ms.min(LIFETIME_MS),
             gauge: Arc::default(),
-            cursor: 0,
-            looked: Ticks(0),
         }
     }
 
@@ -106,44 +97,20 @@ impl<B: Buffer> Fragments<B> {
         if self.released.is_empty() {
             return None;
         }
-        burst.lanes.clear();
-        while let Some(vif) = self.held.first(&self.released).map(|first| first.vif) {
-            let same = |first: Option<&Waiter<B>>| first.is_some_and(|first| first.vif == vif);
-            while burst.lanes.len() < BATCH && same(self.held.first(&self.released)) {
-                if let Some(waiter) = self.held.pop(&mut self.released) {
-                    burst.lanes.push(waiter.lane);
-                    burst.packets.push(waiter.packet);
-                }
-            }
-            self.publish();
-            let vif = tables.vif(vif);
-            if vif.is_some() {
-                return vif;
-            }
-            // It is gone, and its counters with it.
-            burst.packets.clear();
-            burst.lanes.clear();
-        }
-        None
+        let vif = self.held.fill(&mut self.released, tables, burst);
+        self.publish();
+        vif
     }
 
-    /// Forgets what is too old: a part of the datagrams at each call, all of them
-    /// in `ROUND_MS`.
+    /// Forgets what is too old: a part of the datagrams at each call.
     pub fn expire(&mut self, tables: &Tables, worker: usize, now: Ticks) {
-        let elapsed = now.since(self.looked);
-        if elapsed == 0 {
-            return;
-        }
-        self.looked = now;
         if self.datagrams.len() == 0 {
             return;
         }
-        let count = self.datagrams.capacity();
-        for _ in 0..count.div_ceil(ROUND_MS).saturating_mul(elapsed).min(count) {
-            if self.is_over(self.cursor, now) {
-                self.give_up(self.cursor, DropReason::FragmentTimeout, tables, worker);
+        for index in self.datagrams.due(now) {
+            if self.is_over(index, now) {
+                self.give_up(index, DropReason::FragmentTimeout, tables, worker);
             }
-            self.cursor = (self.cursor + 1) % count;
         }
         self.publish();
     }
@@ -151,7 +118,7 @@ impl<B: Buffer> Fragments<B> {
     /// Forgets everything in a vrf that was removed, before its number is given
     /// to another.
     pub fn forget_vrf(&mut self, vrf: VrfId, tables: &Tables, worker: usize) {
-        while let Some(index) = self.datagrams.oldest_of(vrf) {
+        while let Some(index) = self.datagrams.oldest_of(vrf.into()) {
             self.give_up(index, DropReason::VifGone, tables, worker);
         }
         self.publish();
@@ -224,7 +191,7 @@ impl<B: Buffer> Fragments<B> {
             Some(index) => index,
             None => {
                 let must_wait = lane.meta.fragment == Fragment::Later;
-                if must_wait && self.held.room(lane.vrf, packet.len()) == Room::None {
+                if must_wait && self.held.room(lane.vrf.into(), packet.len()) == Room::None {
                     return Err(DropReason::FragmentLimit);
                 }
                 self.enter(context, hash, name, lane.vrf)?
@@ -241,11 +208,16 @@ impl<B: Buffer> Fragments<B> {
         name: Name,
         vrf: VrfId,
     ) -> Result<u32, DropReason> {
-        if let Some(other) = self.datagrams.in_the_way(vrf)? {
+        if let Some(other) = self.datagrams.in_the_way(vrf.into())? {
             let (tables, worker) = (context.tables, context.worker);
             self.give_up(other, DropReason::FragmentLimit, tables, worker);
         }
-        let entered = self.datagrams.insert(hash, name, vrf, context.now);
+        let unknown = State::Unknown(Chain::EMPTY);
+        let ids = &context.tables.sessions().ids;
+        let id = ids.next(context.flows, name.key.dst_addr());
+        let entered = self
+            .datagrams
+            .insert((hash, id), name, vrf.into(), context.now, unknown);
         entered.ok_or(DropReason::FragmentLimit)
     }
 
@@ -273,20 +245,27 @@ impl<B: Buffer> Fragments<B> {
         };
         if let Some(reason) = wrong {
             let state = std::mem::replace(&mut datagram.state, State::Refused(reason));
-            self.drop_chain(state.into_chain(), reason, context.tables, context.worker);
+            let chain = state.into_chain();
+            self.held
+                .drop_all(chain, reason, context.tables, context.worker);
             return Err(reason);
         }
+        let id = datagram.id.into();
         if let (State::Unknown(_), Some(ports)) = (&datagram.state, first) {
             let state = std::mem::replace(&mut datagram.state, State::Known(ports));
             let chain = state.into_chain();
-            self.held
-                .let_go(&chain, |lane| ports.give_to(&mut lane.meta));
+            self.held.let_go(&chain, |lane| {
+                ports.give_to(&mut lane.meta);
+                lane.meta.fragment_id = id;
+            });
             self.held.append(&mut self.released, chain);
         }
         let State::Known(ports) = datagram.state else {
             return Ok(Place::Wait(index));
         };
         ports.give_to(&mut lane.meta);
+        // What it is called if it gets another source (RFC 6864 §5.3.1).
+        lane.meta.fragment_id = id;
         if datagram.pieces.is_complete() {
             self.datagrams.remove(index);
         }
@@ -298,7 +277,7 @@ impl<B: Buffer> Fragments<B> {
     fn hold(&mut self, context: &Context, index: u32, packet: B, lane: Lane) -> Result<(), B> {
         let (tables, worker) = (context.tables, context.worker);
         let has_room = loop {
-            match self.held.room(lane.vrf, packet.len()) {
+            match self.held.room(lane.vrf.into(), packet.len()) {
                 Room::Enough => break true,
                 Room::None => break false,
                 Room::From(other) => match self.held.oldest_of(other) {
@@ -315,7 +294,11 @@ impl<B: Buffer> Fragments<B> {
             unreachable!("only another vrf's datagrams were given up");
         };
         let held = match has_room {
-            true => self.held.push(chain, index, packet, lane, context.vif.id),
+            true => {
+                let owner = lane.vrf.into();
+                self.held
+                    .push(chain, index, owner, packet, lane, context.vif.id)
+            }
             false => Err(packet),
         };
         if chain.is_empty() {
@@ -350,15 +333,8 @@ impl<B: Buffer> Fragments<B> {
     /// Forgets a datagram, and drops what waits for its first fragment.
     fn give_up(&mut self, index: u32, reason: DropReason, tables: &Tables, worker: usize) {
         if let Some(datagram) = self.datagrams.remove(index) {
-            self.drop_chain(datagram.state.into_chain(), reason, tables, worker);
-        }
-    }
-
-    fn drop_chain(&mut self, mut chain: Chain, reason: DropReason, tables: &Tables, worker: usize) {
-        while let Some(waiter) = self.held.pop(&mut chain) {
-            if let Some(vif) = tables.vif(waiter.vif) {
-                vif.counters.block(worker).dropped(reason, 1);
-            }
+            let chain = datagram.state.into_chain();
+            self.held.drop_all(chain, reason, tables, worker);
         }
     }
 

@@ -9,7 +9,7 @@ use encap::tcp::LEN as TCP_LEN;
 use encap::{Buffer, Error, EthernetHeader, Ipv4Header, Ipv6Header, TcpHeader, protocol};
 
 use super::forward::{self, Exits};
-use super::{Context, Ingress, Lane, Layer, Next, respond};
+use super::{Context, Ingress, Lane, Layer, Next, Translated, respond};
 use crate::decide::End;
 use crate::decide::routed::way_back;
 use crate::health::{HEAD, Heard, PORTS, Segment};
@@ -44,10 +44,11 @@ pub fn send<B: Buffer>(
         vrf: vrf.id,
         exit: Lane::SAME,
         is_special: false,
+        translated: Translated::No,
         is_copy: false,
         ingress: Ingress::vif(vif.id),
         entropy: u32::from(segment.src.port) << 16,
-        direct: None,
+        named: NexthopId(0),
         next: Next::Forward(nexthop, Layer::Routed),
     };
     let counters = vif.counters.block(context.worker);

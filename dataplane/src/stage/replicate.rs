@@ -6,7 +6,7 @@
 //! copy counts as originated where the frame came in, and is then sent or
 //! dropped like any frame, so the accounts hold with however many of them.
 
-use encap::Buffer;
+use encap::{Buffer, buffer};
 
 use super::forward::{self, Exits};
 use super::{Context, Lane, Layer, policy};
@@ -74,16 +74,12 @@ fn is_eligible(tables: &Tables, member: NexthopId, lane: &Lane) -> bool {
     }
 }
 
-/// The same bytes in a buffer of their own. This reads the payload, so only a
-/// frame in one piece can be copied.
+/// The same bytes in buffers of their own.
 pub(super) fn copy<B: Buffer>(packet: &B, pool: &mut dyn Pool<B>) -> Result<B, DropReason> {
-    let bytes = packet.bytes();
-    if bytes.len() < packet.len() {
-        return Err(DropReason::CopyTooBig);
-    }
     let mut copy = pool.alloc().ok_or(DropReason::NoBuffer)?;
-    copy.append(bytes.len())
-        .map_err(|_no_room| DropReason::CopyTooBig)?;
-    copy.bytes_mut().copy_from_slice(bytes);
+    copy.truncate(0);
+    let all = 0..packet.len();
+    let copied = buffer::append_range(packet, all, &mut copy, &mut || pool.alloc());
+    copied.map_err(|_no_room| DropReason::NoBuffer)?;
     Ok(copy)
 }

@@ -236,7 +236,7 @@ fn resolve(
             Ok(Answer {
                 mac: vrf.mac,
                 is_router: true,
-                is_proxy: true,
+                is_proxy: false,
             })
         }
         _ => Err(DropReason::NeighbourUnanswered),

@@ -7,11 +7,11 @@
 //! sender must know all the same. Frames that are not IP are only dropped. A
 //! tunnel may have its own packets cut instead (`fragment: outer`).
 
-use encap::{Buffer, Ipv4Header, L4Checksum, Meta, Network, Pieces, ethernet, icmp_error};
+use encap::{Buffer, Error, Ipv4Header, L4Checksum, Meta, Network, Pieces, ethernet, icmp_error};
 use flowtable::Ticks;
 
 use super::forward::{Exits, by_nexthop, emit};
-use super::{Context, Lane, Layer, errors};
+use super::{Context, Lane, Layer, Translated, errors};
 use crate::reason::DropReason;
 use crate::tables::path_mtu::PathMtu;
 use crate::tables::spec::FragmentMode;
@@ -31,13 +31,19 @@ pub struct TooBig {
 #[inline]
 pub fn exceeded(context: &Context, nexthop: &Nexthop, meta: &Meta) -> Option<usize> {
     let len = usize::from(meta.end.saturating_sub(meta.l3));
+    let mtu = limit(context, nexthop)?;
+    (len > mtu).then_some(mtu)
+}
+
+/// What a packet to the nexthop must not exceed, in bytes of an IP packet.
+#[inline]
+pub fn limit(context: &Context, nexthop: &Nexthop) -> Option<usize> {
     if let Nexthop::Tunnel(tunnel) = nexthop
         && tunnel.fragment == FragmentMode::Outer
     {
         return None; // the outer packet is cut, once it is there
     }
-    let mtu = mtu(context, nexthop)?;
-    (len > mtu).then_some(mtu)
+    mtu(context, nexthop)
 }
 
 /// What the nexthop takes, in bytes of an IP packet, if that is known here.
@@ -46,6 +52,7 @@ pub fn mtu(context: &Context, nexthop: &Nexthop) -> Option<usize> {
     match nexthop {
         Nexthop::Vif(id) => Some(usize::from(context.tables.vif(*id)?.mtu)),
         Nexthop::Tunnel(tunnel) => Some(inner_mtu(tunnel, context.now)),
+        Nexthop::Neighbour(neighbour) => Some(usize::from(context.tables.vif(neighbour.vif)?.mtu)),
         _ => None,
     }
 }
@@ -80,8 +87,11 @@ pub fn emit_outer<B: Buffer>(
     packet: B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
+    if tunnel.fragment == FragmentMode::Inner {
+        return emit(context.tables, egress, packet, exits);
+    }
     let mtu = usize::from(outer_mtu(tunnel, context.now));
-    if tunnel.fragment == FragmentMode::Inner || packet.len() <= ethernet::LEN + mtu {
+    if packet.len() <= ethernet::LEN + mtu {
         return emit(context.tables, egress, packet, exits);
     }
     cut_outer(context, (tunnel, egress), packet, mtu, exits)
@@ -100,7 +110,7 @@ fn cut_outer<B: Buffer>(
     let counters = context.vif.counters.block(context.worker);
     while !pieces.is_done() {
         let mut piece = exits.pool.alloc().ok_or(DropReason::NoBuffer)?;
-        pieces.write(&packet, &mut piece)?;
+        write(&mut pieces, &packet, &mut piece, exits)?;
         emit(context.tables, egress, piece, exits)?;
         if !pieces.is_done() {
             counters.originated();
@@ -139,24 +149,45 @@ pub fn handle<B: Buffer>(
     mut packet: B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
-    if may_cut(&lane.meta, packet.bytes()) {
+    if may_cut(lane, packet.bytes()) {
         if packet.offload().l4_checksum == L4Checksum::Partial {
             // It covers all pieces, so nobody can compute it later.
             encap::checksum::fill_packet(&mut packet, &lane.meta);
         }
         return cut(context, lane, too_big, &packet, exits);
     }
+    if lane.translated != Translated::No {
+        return Err(DropReason::TooBig); // it fitted a moment ago, when its sender could be told
+    }
     if too_big.layer == Layer::Routed {
         // The error quotes the packet as it came.
         encap::rewrite::increment_ttl(packet.bytes_mut(), &lane.meta);
     }
     let mtu = u16::try_from(too_big.mtu).unwrap_or(u16::MAX);
-    let kind = icmp_error::Kind::TooBig { mtu };
-    errors::tell_icmp(context, lane, kind, packet, exits);
-    Err(DropReason::TooBig)
+    Err(tell(context, lane, mtu, packet, exits))
 }
 
-fn may_cut(meta: &Meta, frame: &[u8]) -> bool {
+/// Tells the sender of a packet, which is as it came, what would have passed. Returns the reason it
+/// is counted as dropped for.
+#[cold]
+pub fn tell<B: Buffer>(
+    context: &Context,
+    lane: &Lane,
+    mtu: u16,
+    packet: B,
+    exits: &mut Exits<B>,
+) -> DropReason {
+    let kind = icmp_error::Kind::TooBig { mtu };
+    errors::tell_icmp(context, lane, kind, packet, exits);
+    DropReason::TooBig
+}
+
+fn may_cut(lane: &Lane, frame: &[u8]) -> bool {
+    lane.translated == Translated::MayBeCut || may_cut_ipv4(&lane.meta, frame)
+}
+
+/// Whether this is an IPv4 packet that does not ask not to be cut.
+pub fn may_cut_ipv4(meta: &Meta, frame: &[u8]) -> bool {
     let packet = frame.get(usize::from(meta.l3)..).unwrap_or_default();
     meta.network == Network::Ipv4
         && Ipv4Header::split(packet).is_ok_and(|(header, _)| !header.dont_fragment())
@@ -171,15 +202,21 @@ fn cut<B: Buffer>(
     packet: &B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
-    let Ok(mut pieces) = Pieces::ipv4(packet, &lane.meta, too_big.mtu) else {
+    let (meta, mtu) = (&lane.meta, too_big.mtu);
+    let pieces = match meta.network {
+        // The number that it had as an IPv4 packet (RFC 7915 §4.1).
+        Network::Ipv6 => Pieces::ipv6(packet, meta, mtu, meta.fragment_id),
+        _ => Pieces::ipv4(packet, meta, mtu),
+    };
+    let Ok(mut pieces) = pieces else {
         return Err(DropReason::TooBig);
     };
     let counters = context.vif.counters.block(context.worker);
     while !pieces.is_done() {
         let mut piece = exits.pool.alloc().ok_or(DropReason::NoBuffer)?;
-        pieces.write(packet, &mut piece)?;
+        write(&mut pieces, packet, &mut piece, exits)?;
         let lane = Lane {
-            meta: encap::parse(piece.bytes())?,
+            meta: encap::parse_packet(&mut piece)?,
             ..*lane
         };
         let is_last = pieces.is_done();
@@ -195,6 +232,20 @@ fn cut<B: Buffer>(
         }
     }
     Ok(())
+}
+
+/// Writes the next piece, into several buffers if one does not hold it.
+fn write<B: Buffer>(
+    pieces: &mut Pieces,
+    packet: &B,
+    piece: &mut B,
+    exits: &mut Exits<B>,
+) -> Result<(), DropReason> {
+    let written = pieces.write(packet, piece, &mut || exits.pool.alloc());
+    written.map_err(|error| match error {
+        Error::NoRoom { .. } => DropReason::NoBuffer,
+        error => error.into(),
+    })
 }
 
 #[cfg(test)]

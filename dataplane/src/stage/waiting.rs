@@ -1,21 +1,22 @@
 //! Packets that wait for a neighbour's MAC: a bounded while, and a bounded
 //! number, so that one silent node holds up nobody and one tenant's packets do
-//! not take the room of another's.
+//! not take the room of another's. They wait as they came to stage `forward`, so
+//! that a sender can be told that nobody answered.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use encap::{Buffer, EthernetHeader, Inner};
+use encap::{Buffer, EthernetHeader, Inner, MacAddr};
 use flowtable::Ticks;
 
 use super::outbox::Outbox;
-use super::{Context, Lane, Layer};
+use super::{Context, Lane, Layer, forward};
 use crate::counters::VifCounters;
 use crate::reason::DropReason;
 use crate::tables::neighbour::Neighbour;
 use crate::tables::spec::Name;
-use crate::tables::{Nexthop, NexthopId, Tables, Target, Tunnel, Vrf, VrfId};
+use crate::tables::{Nexthop, NexthopId, Tables, Target, Tunnel, Vif, VifId, Vrf, VrfId};
 
 /// Packets one worker holds at most.
 const MAX_PACKETS: usize = 256;
@@ -28,21 +29,34 @@ const MAX_WAIT_MS: u32 = 3_000;
 /// What one worker holds.
 pub struct Waiting<B> {
     packets: VecDeque<Held<B>>,
+    /// Those that nobody answered for, whose senders are to be told.
+    given_up: VecDeque<Held<B>>,
     /// Which configuration the tunnels are of.
     generation: u64,
 }
 
 struct Held<B> {
     packet: B,
-    /// Of the vif it came from.
+    lane: Lane,
+    /// The vif it came from, and that vif's counters, whoever has its number by now.
+    vif: VifId,
     counters: Arc<VifCounters>,
-    tunnel: Arc<Tunnel>,
+    way: Way,
     decided: Decided,
     inner: Inner,
     since: Ticks,
 }
 
-/// Why it takes that tunnel; asked again after a commit.
+/// How a packet goes on once the neighbour is known.
+#[derive(Clone)]
+pub enum Way {
+    /// Through a tunnel.
+    Tunnel(Arc<Tunnel>),
+    /// As it is, to this neighbour.
+    Plain(Arc<Neighbour>),
+}
+
+/// Why it takes that way; asked again after a commit.
 struct Decided {
     nexthop: NexthopId,
     layer: Layer,
@@ -58,6 +72,7 @@ impl<B: Buffer> Waiting<B> {
     pub fn new() -> Waiting<B> {
         Waiting {
             packets: VecDeque::with_capacity(MAX_PACKETS),
+            given_up: VecDeque::with_capacity(MAX_PACKETS),
             generation: 0,
         }
     }
@@ -71,7 +86,7 @@ impl<B: Buffer> Waiting<B> {
         &mut self,
         context: &Context,
         lane: &Lane,
-        (nexthop, tunnel): (NexthopId, &Arc<Tunnel>),
+        (nexthop, way): (NexthopId, Way),
         layer: Layer,
         inner: Inner,
         packet: B,
@@ -80,11 +95,13 @@ impl<B: Buffer> Waiting<B> {
         if self.packets.is_empty() {
             self.generation = context.tables.generation();
         }
-        let vrf = context
-            .tables
-            .vrf(lane.exit_vrf())
-            .ok_or(DropReason::VifGone)?;
-        let neighbour = &tunnel.paths.choose(lane.entropy).neighbour;
+        let vrf = match way {
+            Way::Tunnel(_) => lane.exit_vrf(),
+            // All tenants leave by the underlay: each has room of its own.
+            Way::Plain(_) => lane.vrf,
+        };
+        let vrf = context.tables.vrf(vrf).ok_or(DropReason::VifGone)?;
+        let neighbour = way.neighbour(lane.entropy);
         let alike = |held: &&Held<B>| {
             held.decided.vrf == vrf.id && Arc::ptr_eq(held.neighbour(), neighbour)
         };
@@ -96,8 +113,10 @@ impl<B: Buffer> Waiting<B> {
         }
         self.packets.push_back(Held {
             packet,
+            lane: *lane,
+            vif: context.vif.id,
             counters: context.vif.counters.clone(),
-            tunnel: tunnel.clone(),
+            way,
             decided: Decided {
                 nexthop,
                 layer,
@@ -158,25 +177,24 @@ impl<B: Buffer> Waiting<B> {
             let Some(mut held) = self.packets.pop_front() else {
                 return;
             };
-            let path = held.tunnel.paths.choose(held.inner.entropy);
-            let Some(uplink) = tables.vif(path.egress) else {
+            let neighbour = held.neighbour();
+            let Some(uplink) = tables.vif(neighbour.vif) else {
                 held.drop_where_it_came_from(DropReason::VifGone, worker);
                 continue;
             };
-            let outcome = match path.neighbour.mac() {
-                Some(mac) => path
-                    .header
-                    .push(&mut held.packet, mac, &held.inner)
-                    .map_err(DropReason::from)
-                    .and_then(|()| {
-                        let pushed = outbox.push(tables, uplink.id, held.packet);
-                        pushed.map_err(|_packet| DropReason::VifGone)
-                    }),
+            let outcome = match neighbour.mac() {
+                Some(mac) => held.finish(tables, mac, uplink.mac).and_then(|()| {
+                    let pushed = outbox.push(tables, uplink.id, held.packet);
+                    pushed.map_err(|_packet| DropReason::VifGone)
+                }),
                 None if now.since(held.since) < MAX_WAIT_MS => {
                     self.packets.push_back(held);
                     continue;
                 }
-                None => Err(DropReason::NeighbourUnresolved),
+                None => {
+                    self.given_up.push_back(held);
+                    Err(DropReason::NeighbourUnresolved)
+                }
             };
             if let Err(reason) = outcome {
                 uplink.counters.block(worker).dropped(reason, 1);
@@ -184,7 +202,23 @@ impl<B: Buffer> Waiting<B> {
         }
     }
 
-    /// After a commit: gives every packet its tunnel as it is now, and drops
+    /// A packet that nobody answered for, as it was when it came, with where it came
+    /// from, to tell its sender. It is counted already. To be called until there is
+    /// none.
+    pub fn give_up<'t>(&mut self, tables: &'t Tables) -> Option<(B, Lane, &'t Arc<Vif>)> {
+        while let Some(mut held) = self.given_up.pop_front() {
+            let vif = tables.vif(held.vif);
+            let same = vif.filter(|vif| Arc::ptr_eq(&vif.counters, &held.counters));
+            if let (Some(vif), Layer::Routed) = (same, held.decided.layer) {
+                // Stage `rewrite` has lowered it.
+                encap::rewrite::increment_ttl(held.packet.bytes_mut(), &held.lane.meta);
+                return Some((held.packet, held.lane, vif));
+            }
+        }
+        None
+    }
+
+    /// After a commit: gives every packet its way as it is now, and drops
     /// those that would go elsewhere or nowhere.
     fn decide_again(&mut self, tables: &Tables, worker: usize) {
         self.generation = tables.generation();
@@ -192,9 +226,9 @@ impl<B: Buffer> Waiting<B> {
             let Some(mut held) = self.packets.pop_front() else {
                 return;
             };
-            match held.tunnel_now(tables) {
-                Ok(tunnel) => {
-                    held.tunnel = tunnel.clone();
+            match held.way_now(tables) {
+                Ok(way) => {
+                    held.way = way;
                     self.packets.push_back(held);
                 }
                 Err(reason) => held.drop_where_it_came_from(reason, worker),
@@ -205,23 +239,50 @@ impl<B: Buffer> Waiting<B> {
 
 impl<B: Buffer> Held<B> {
     fn neighbour(&self) -> &Arc<Neighbour> {
-        &self.tunnel.paths.choose(self.inner.entropy).neighbour
+        self.way.neighbour(self.inner.entropy)
     }
 
-    /// The tunnel that the network's routes or bridge entries lead to now, if it
+    /// Puts on what depends on the neighbour.
+    fn finish(&mut self, tables: &Tables, mac: MacAddr, own: MacAddr) -> Result<(), DropReason> {
+        match &self.way {
+            Way::Tunnel(tunnel) => {
+                let (lane, layer) = (&self.lane, self.decided.layer);
+                forward::to_payload(tables, lane, tunnel, layer, &mut self.packet)?;
+                let path = tunnel.paths.choose(self.inner.entropy);
+                path.header.push(&mut self.packet, mac, &self.inner)?;
+            }
+            Way::Plain(_) => encap::rewrite::set_macs(self.packet.bytes_mut(), 0, mac, own),
+        }
+        Ok(())
+    }
+
+    /// The way that the network's routes or bridge entries lead to now, if it
     /// is still the same tunnel: its headers are as if it were, inside too.
-    fn tunnel_now<'a>(&self, tables: &'a Tables) -> Result<&'a Arc<Tunnel>, DropReason> {
+    fn way_now(&self, tables: &Tables) -> Result<Way, DropReason> {
         let vrf = tables
             .vrf(self.decided.vrf)
             .filter(|vrf| vrf.name == self.decided.vrf_name)
             .ok_or(DropReason::NexthopChanged)?;
-        let nexthop = match vrf.epoch == self.decided.epoch {
-            true => Some(self.decided.nexthop),
-            false => self.leads_to(vrf),
+        let same = (vrf.epoch == self.decided.epoch).then_some(self.decided.nexthop);
+        let nexthop = match (same, &self.way) {
+            (Some(same), _) => Some(same),
+            (None, Way::Tunnel(_)) => self.leads_to(vrf),
+            // Translated for what may be another network now.
+            (None, Way::Plain(_)) => None,
         };
-        match nexthop.and_then(|nexthop| tables.nexthop(nexthop)) {
-            Some(Nexthop::Tunnel(tunnel)) if tunnel.spec == self.tunnel.spec => Ok(tunnel),
-            Some(Nexthop::Unreachable) => Err(DropReason::NoUnderlayRoute),
+        match (
+            nexthop.and_then(|nexthop| tables.nexthop(nexthop)),
+            &self.way,
+        ) {
+            (Some(Nexthop::Tunnel(now)), Way::Tunnel(tunnel)) if now.spec == tunnel.spec => {
+                Ok(Way::Tunnel(now.clone()))
+            }
+            (Some(Nexthop::Neighbour(now)), Way::Plain(neighbour))
+                if (now.vif, now.addr) == (neighbour.vif, neighbour.addr) =>
+            {
+                Ok(Way::Plain(now.clone()))
+            }
+            (Some(Nexthop::Unreachable), Way::Tunnel(_)) => Err(DropReason::NoUnderlayRoute),
             _ => Err(DropReason::NexthopChanged),
         }
     }
@@ -245,6 +306,16 @@ impl<B: Buffer> Held<B> {
 
     fn drop_where_it_came_from(self, reason: DropReason, worker: usize) {
         self.counters.block(worker).dropped(reason, 1);
+    }
+}
+
+impl Way {
+    /// Who takes packets with this entropy.
+    fn neighbour(&self, entropy: u32) -> &Arc<Neighbour> {
+        match self {
+            Way::Tunnel(tunnel) => &tunnel.paths.choose(entropy).neighbour,
+            Way::Plain(neighbour) => neighbour,
+        }
     }
 }
 

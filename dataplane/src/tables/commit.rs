@@ -14,6 +14,7 @@ mod groups;
 mod guards;
 mod health;
 mod leads;
+mod nat;
 mod policies;
 mod services;
 mod uses;
@@ -97,6 +98,7 @@ impl Tables {
         draft.unlead(&steps);
         draft.withdraw(&steps);
         draft.install(&steps, &mut refusals);
+        draft.refresh_nat(&steps, &mut refusals);
         draft.install_policies(&steps, &mut refusals);
         draft.lead(&steps);
         draft.resolve_guards(&steps);

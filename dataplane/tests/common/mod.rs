@@ -210,6 +210,18 @@ impl Node {
         self.worker.fragment_gauge().read()
     }
 
+    /// What the worker keeps of tunnel packets' fragments.
+    pub fn reassembly(&self) -> dataplane::stage::fragments::Usage {
+        self.worker.reassembly_gauge().read()
+    }
+
+    /// Takes a vif's queues away, as before it is removed.
+    pub fn detach(&mut self, vif: &str) {
+        let tables = self.publisher.current();
+        let id = tables.vif_named(vif).expect("the vif exists").id;
+        self.worker.detach(id);
+    }
+
     pub fn is_waiting(&self) -> bool {
         self.worker.is_waiting()
     }
@@ -414,6 +426,53 @@ pub fn tcp_header(sequence: u32, is_last: bool) -> etherparse::TcpHeader {
 /// Bytes that are not alike.
 pub fn data(len: usize) -> Vec<u8> {
     (0..len).map(|n| (n * n / 251) as u8).collect()
+}
+
+/// The part of a whole frame's IP payload from `start` to `end` as a fragment,
+/// written from RFC 791 §3.2 and RFC 8200 §4.5.
+pub fn piece(whole: &[u8], id: u32, start: usize, end: usize) -> Vec<u8> {
+    let is_ipv4 = whole[14] >> 4 == 4;
+    let header = if is_ipv4 { 14 + 20 } else { 14 + 40 };
+    let more = u16::from(header + end < whole.len());
+    let mut frame = whole[..header].to_vec();
+    if is_ipv4 {
+        let field = more << 13 | (start / 8) as u16;
+        frame[16..18].copy_from_slice(&(20 + end as u16 - start as u16).to_be_bytes());
+        frame[18..20].copy_from_slice(&(id as u16).to_be_bytes());
+        frame[20..22].copy_from_slice(&field.to_be_bytes());
+        frame[24..26].fill(0);
+        let sum: u32 = frame[14..34]
+            .chunks(2)
+            .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+            .sum();
+        let folded = !((sum & 0xffff) + (sum >> 16)) as u16;
+        frame[24..26].copy_from_slice(&folded.to_be_bytes());
+    } else {
+        let next_header = std::mem::replace(&mut frame[20], 44);
+        frame[18..20].copy_from_slice(&(8 + end as u16 - start as u16).to_be_bytes());
+        frame.extend([next_header, 0]);
+        frame.extend((start as u16 | more).to_be_bytes());
+        frame.extend(id.to_be_bytes());
+    }
+    frame.extend(&whole[header + start..header + end]);
+    frame
+}
+
+/// A frame cut at these places.
+pub fn cut(whole: &[u8], id: u32, cuts: &[usize]) -> Vec<Vec<u8>> {
+    let header = if whole[14] >> 4 == 4 {
+        14 + 20
+    } else {
+        14 + 40
+    };
+    let ends = cuts.iter().copied().chain([whole.len() - header]);
+    let mut start = 0;
+    let pieces = ends.map(|end| {
+        let one = piece(whole, id, start, end);
+        start = end;
+        one
+    });
+    pieces.collect()
 }
 
 /// VXLAN headers (RFC 7348 §5) around an inner frame, built by etherparse.

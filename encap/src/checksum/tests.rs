@@ -38,6 +38,62 @@ fn sum_is_the_definition_at_every_length() {
     assert_eq!(Sum::new().bytes(&ones).finish(), by_definition(&ones));
 }
 
+// Where one's complement arithmetic has two zeros, and words of all ones carry most.
+#[test]
+fn right_is_what_finishes_as_zero() {
+    let mut random = Random(5);
+    let edges = [0, 1, 0xfffe, 0xffff, 0x1_0000, u64::MAX - 1, u64::MAX];
+    let around = edges.into_iter().chain((0..64).map(|bit| 1 << bit));
+    for edge in around.chain((0..2_000).map(|_| random.next())) {
+        let multiple = edge / 0xffff * 0xffff;
+        for sum in [
+            edge,
+            multiple,
+            multiple.wrapping_add(1),
+            multiple.wrapping_sub(1),
+        ] {
+            assert_eq!(Sum(sum).is_right(), Sum(sum).finish() == 0, "{sum:#x}");
+        }
+    }
+}
+
+#[test]
+fn words_of_all_ones_carry_right() {
+    for len in 0..200 {
+        for sum in [0, 1, u64::MAX - 1, u64::MAX] {
+            let bytes = [0xff; 200];
+            // As its four fields, whichever way they carry.
+            let fields = [sum, sum >> 16, sum >> 32, sum >> 48].map(|field| field as u16);
+            let mut expected = Sum::new();
+            for field in fields.iter().chain([0xffff].iter().cycle().take(len / 2)) {
+                expected = expected.u16(field.swap_bytes());
+            }
+            if len % 2 == 1 {
+                expected = expected.u16(0xff00);
+            }
+            let bytes = &bytes[..len];
+            assert_eq!(Sum(sum).bytes(bytes).finish(), expected.finish());
+            let udp = never_zero(expected.finish());
+            assert_eq!(Sum(sum).udp_checksum(bytes), udp);
+        }
+    }
+}
+
+#[test]
+fn bytes_with_their_checksum_verify() {
+    let mut random = Random(6);
+    for len in 2..200 {
+        let mut bytes: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
+        bytes[..2].fill(0);
+        let before = Sum::new().u32(random.next() as u32);
+        let checksum = before.bytes(&bytes).finish();
+        bytes[..2].copy_from_slice(&checksum.to_be_bytes());
+        assert!(before.verifies(&bytes));
+        bytes[random.below(len)] ^= 4;
+        assert!(!before.verifies(&bytes));
+    }
+}
+
 #[test]
 fn fields_sum_like_their_bytes() {
     let fields = Sum::new().u16(0x1234).u32(0x89ab_cdef).u16(0xffff);

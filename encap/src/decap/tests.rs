@@ -2,7 +2,8 @@ use super::*;
 use crate::checksum::fill_transport;
 use crate::samples::{
     self, MPLS_GRE, MPLS_GRE_FIELDS, MPLS_GRE6, MPLS_STACK, MPLS_UDP, MPLS_UDP_ETHERNET, MPLS_UDP6,
-    PING, VXLAN_ARP, VXLAN_PING, VXLAN6_CHECKED, VXLAN6_PING, fix_ipv4, fragment_header, hex,
+    PING, Random, VXLAN_ARP, VXLAN_PING, VXLAN6_CHECKED, VXLAN6_PING, fix_ipv4, fragment_header,
+    hex,
 };
 use crate::{Label, MemBuffer, parse, parse_at, parse_ip};
 use alloc::vec::Vec;
@@ -29,6 +30,89 @@ const VXLAN: usize = 42;
 fn open(frame: &[u8]) -> Result<Decap, Error> {
     let decap = decap(&MemBuffer::from_frame(frame), &parse(frame)?)?;
     Ok(decap.expect("a tunnel packet"))
+}
+
+/// What the short way makes of a packet, and what the long way does.
+fn both(frame: &[u8], meta: &Meta) -> (Option<Decap>, Result<Decap, Error>) {
+    let plain = match (meta.protocol, meta.dst_port) {
+        (GRE, _) => plain::mpls_over_gre(frame, meta),
+        (_, VXLAN_PORT) => plain::vxlan(frame, meta),
+        _ => plain::mpls_over_udp(frame, meta),
+    };
+    (plain, any(&MemBuffer::from_frame(frame), *meta))
+}
+
+#[test]
+fn every_packet_opens_as_the_long_way_does() {
+    let mut random = Random(0x0dec_a500);
+    let mut short = 0;
+    for original in ALL.map(hex) {
+        for round in 0..if cfg!(miri) { 3 } else { 20_000 } {
+            let mut frame = original.clone();
+            for _ in 0..round % 4 {
+                let at = 14 + random.below(frame.len().min(86) - 14);
+                frame[at] = random.next() as u8;
+            }
+            match round % 16 {
+                0 => frame.truncate(frame.len() - random.below(frame.len())),
+                1 => frame.resize(frame.len() + random.below(9), 0xee),
+                _ => {}
+            }
+            // Most mutations would end at a checksum.
+            if frame.len() > 14 + 60 && frame[12] == 8 && random.below(8) > 0 {
+                fix_ipv4(&mut frame[14..]);
+            }
+            let Ok(meta) = parse(&frame) else { continue };
+            if random.below(2) == 0 {
+                fill_transport(&mut frame, &meta);
+            }
+            let whole = decap(&MemBuffer::from_frame(&frame), &meta);
+            let is_tunnel = meta.protocol == GRE
+                || meta.is_udp() && [VXLAN_PORT, MPLS_UDP_PORT].contains(&meta.dst_port);
+            if !is_tunnel {
+                assert_eq!(whole, Ok(None));
+                continue;
+            }
+            let (plain, long) = both(&frame, &meta);
+            assert_eq!(whole, long.map(Some), "{frame:02x?}");
+            if let Some(plain) = plain {
+                short += 1;
+                assert_eq!(Ok(plain), long, "{frame:02x?}");
+            }
+        }
+    }
+    assert!(cfg!(miri) || short > 50_000, "{short}");
+}
+
+// A Meta of another packet is a bug of the caller's, and must not become more than a wrong answer.
+#[test]
+fn offsets_of_another_packet_do_no_harm() {
+    let mut random = Random(11);
+    let frame = hex(VXLAN6_CHECKED);
+    let meta = parse(&frame).unwrap();
+    for _ in 0..if cfg!(miri) { 100 } else { 20_000 } {
+        let meta = Meta {
+            l3: random.below(90) as u16,
+            l4: random.below(200) as u16,
+            end: (random.next() as u16) >> random.below(16),
+            ..meta
+        };
+        let _ = both(&frame, &meta);
+    }
+}
+
+#[test]
+fn plain_tunnel_packets_open_the_short_way() {
+    for text in ALL {
+        let frame = hex(text);
+        let meta = parse(&frame).unwrap();
+        let (plain, long) = both(&frame, &meta);
+        // Optional fields of GRE, and a second label, are for the long way.
+        match text == MPLS_GRE_FIELDS || text == MPLS_STACK {
+            true => assert_eq!(plain, None),
+            false => assert_eq!(plain.ok_or(Error::LabelStack), long),
+        }
+    }
 }
 
 /// The labels of a packet, and the offset of what they lead to.

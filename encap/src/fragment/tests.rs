@@ -14,8 +14,9 @@ fn write_all(mut pieces: Pieces, packet: &MemBuffer) -> Vec<Vec<u8>> {
     let mut made = Vec::new();
     while !pieces.is_done() {
         let mut piece = MemBuffer::default();
-        pieces.write(packet, &mut piece).unwrap();
-        made.push(piece.bytes().to_vec());
+        let more = &mut || Some(MemBuffer::default());
+        pieces.write(packet, &mut piece, more).unwrap();
+        made.push(piece.to_vec());
     }
     made
 }
@@ -112,12 +113,23 @@ fn options_are_copied_by_their_flag() {
 }
 
 #[test]
-fn a_small_buffer_makes_small_pieces() {
-    let frame = samples::ipv4_fragment(17, 0, &samples::udp(&[3; 4000]));
+fn a_piece_longer_than_a_buffer_goes_on_in_others() {
+    let frame = samples::ipv4_fragment(17, 0, &samples::udp(&[3; 6000]));
     let pieces = cut(&frame, 3000);
     let lens: Vec<usize> = pieces.iter().map(|piece| piece.len() - 34).collect();
-    // Of the 2048 bytes of a buffer, what headers leave, in eights.
-    assert_eq!(lens, [2008, 2000]);
+    assert_eq!(lens, [2976, 2976, 56]);
+    let whole = parse(&frame).unwrap();
+    let payload = &frame[whole.l4.into()..whole.end.into()];
+    assert_eq!(join(&pieces), (payload.to_vec(), false));
+}
+
+#[test]
+fn without_further_buffers_there_is_no_piece() {
+    let frame = samples::ipv4_fragment(17, 0, &samples::udp(&[3; 4000]));
+    let (packet, meta) = (MemBuffer::from_frame(&frame), parse(&frame).unwrap());
+    let mut pieces = Pieces::ipv4(&packet, &meta, 3000).unwrap();
+    let written = pieces.write(&packet, &mut MemBuffer::default(), &mut || None);
+    assert!(matches!(written, Err(Error::NoRoom { .. })), "{written:?}");
 }
 
 /// RFC 8200 §4.5, the fields written out by hand.
@@ -137,6 +149,23 @@ fn an_outer_ipv6_packet_is_cut_by_its_sender() {
     assert_eq!(made[1][18..21], [0, 8 + 24, 44]);
     assert_eq!(made[1][54..62], [17, 0, 0, 24, 0xde, 0xad, 0xbe, 0xef]);
     assert_eq!(join(&made), (payload, false));
+}
+
+/// As what was an IPv4 fragment may be (RFC 7915 §4.1): the pieces are of the same datagram.
+#[test]
+fn an_ipv6_fragment_is_cut_again() {
+    let payload = [5; 48];
+    let header = samples::fragment_header(17, 64 | 1);
+    let frame = samples::ipv6(44, &[&header[..], &payload].concat());
+    let packet = MemBuffer::from_frame(&frame);
+    let meta = parse(&frame).unwrap();
+    let pieces = Pieces::ipv6(&packet, &meta, 48 + 30, 1).unwrap();
+    let made = write_all(pieces, &packet);
+    assert_eq!(made.len(), 2);
+    assert_eq!(made[0][18..21], [0, 8 + 24, 44]);
+    assert_eq!(made[0][54..62], [17, 0, 0, 64 | 1, 0xde, 0xad, 0xbe, 0xef]);
+    assert_eq!(made[1][54..62], [17, 0, 0, 88 | 1, 0xde, 0xad, 0xbe, 0xef]);
+    assert_eq!(made[1][62..], payload[24..]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! one-byte options, would otherwise buy hundreds of steps for the price of one frame.
 
 use super::parse_fragment;
+use crate::fragment::IPV6_HEADER_LEN;
 use crate::protocol::{
     AUTHENTICATION, DESTINATION_OPTIONS, FRAGMENT, HIP, HOP_BY_HOP, MOBILITY, ROUTING, SHIM6,
 };
@@ -13,6 +14,8 @@ use crate::{Error, Fragment, Meta, Network, ipv6};
 pub const MAX_EXTENSION_HEADERS: usize = 8;
 /// Options a packet may have in all its extension headers, not counting padding (RFC 8504 §5.3).
 pub const MAX_OPTIONS: usize = 8;
+/// Where an IPv6 header says what follows it.
+const NEXT_HEADER: usize = 6;
 /// Padding that may stand together, in bytes: enough to align anything to eight (RFC 8504 §5.3).
 const MAX_PADDING: usize = 7;
 
@@ -75,7 +78,7 @@ pub(super) fn walk<'a>(
 /// Length in bytes of the extension header that begins with `fixed` (RFC 8200 §4, RFC 4302 §2.2).
 fn len_of(kind: u8, fixed: &[u8; 8]) -> usize {
     match kind {
-        FRAGMENT => 8,
+        FRAGMENT => IPV6_HEADER_LEN,
         AUTHENTICATION => (usize::from(fixed[1]) + 2) * 4,
         _ => (usize::from(fixed[1]) + 1) * 8,
     }
@@ -91,15 +94,24 @@ pub fn fragment_payload(frame: &[u8], meta: &Meta) -> Option<usize> {
     if meta.network != Network::Ipv6 || meta.fragment != Fragment::First {
         return Some(meta.l4.into());
     }
-    let (header, _) = ipv6::Header::split(frame.get(meta.l3.into()..)?).ok()?;
+    let (_, at) = fragment_header(frame, meta)?;
+    Some(at + IPV6_HEADER_LEN)
+}
+
+/// Offsets of the next header field that announces an IPv6 packet's fragment header, and of that
+/// header. `None` if there is none, or `frame` is not what `meta` was made from.
+pub(crate) fn fragment_header(frame: &[u8], meta: &Meta) -> Option<(usize, usize)> {
+    let l3 = usize::from(meta.l3);
+    let (header, _) = ipv6::Header::split(frame.get(l3..)?).ok()?;
     let mut kind = header.next_header();
-    let mut at = usize::from(meta.l3) + ipv6::LEN;
+    let (mut announced, mut at) = (l3 + NEXT_HEADER, l3 + ipv6::LEN);
     for _ in 0..MAX_EXTENSION_HEADERS {
-        let fixed = frame.get(at..)?.first_chunk()?;
-        at += len_of(kind, fixed);
         if kind == FRAGMENT {
-            return Some(at);
+            return Some((announced, at));
         }
+        let fixed = frame.get(at..)?.first_chunk()?;
+        announced = at;
+        at += len_of(kind, fixed);
         kind = fixed[0];
     }
     None

@@ -143,6 +143,20 @@ fn udp_checksum_is_right_at_every_length_or_zero() {
     }
 }
 
+#[test]
+fn packet_in_pieces_gets_the_same_headers() {
+    let bytes: alloc::vec::Vec<u8> = (0..201).collect();
+    for (outer, encap) in tunnels() {
+        let header = TunnelHeader::new(&outer, encap).unwrap();
+        let whole = push_header(&header, &bytes, &class(7, 2));
+        for lens in [&[0, 1, 0, 7, 8, 64][..], &[200], &[33, 33, 1]] {
+            let mut packet = MemBuffer::chained(&bytes, lens);
+            header.push(&mut packet, B, &class(7, 2)).unwrap();
+            assert_eq!(packet.to_vec(), whole.bytes());
+        }
+    }
+}
+
 // RFC 768: what comes out as zero is sent as FFFF. Two bytes of payload make it do so.
 #[test]
 fn udp_checksum_is_never_zero_by_chance() {

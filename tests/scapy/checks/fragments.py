@@ -146,7 +146,11 @@ def impossible_fragments():
         yield refused("fragment_len", *odd, *beyond, *(empty if family == 4 else []))
 
 
-@check("F8", "7348 §4.3", "outer fragments of tunnel packets are dropped, and never read half")
+@check(
+    "F8",
+    "791 §3.2, 8200 §4.5, 7348 §4.3",
+    "outer fragments of tunnel packets are put together, in any order, and those of VXLAN dropped; none is read half",
+)
 def outer_fragments():
     for encap in ("vxlan", "mpls_udp", "mpls_gre"):
         inner = ipv4(RED_C, RED_A, UDP(sport=1, dport=2) / pattern(970))
@@ -155,9 +159,43 @@ def outer_fragments():
         data = raw(whole)[34:]
         first = fragment_of(whole, data[:size], flags="MF")
         last = fragment_of(whole, data[size:], flags=0, frag=size // 8)
-        by_ports = encap != "mpls_gre"
-        drops = {("up0", "tunnel_fragment"): 1, ("up0", "no_host"): 1} if by_ports else {("up0", "tunnel_fragment"): 2}
-        yield Case(node(encap), [("up0", first), ("up0", last)], drops=drops)
+        for both in ([first, last], [last, first]):
+            inputs = [("up0", fragment) for fragment in both]
+            if encap == "vxlan":
+                yield Case(node(encap), inputs, drops={("up0", "tunnel_fragment"): 2})
+            else:
+                yield Case(node(encap), inputs, [("red_a", delivered(RED_A, inner))], consumed=1)
+        yield Case(node(encap), [("up0", first)], drops={("up0", "tunnel_fragment" if encap == "vxlan" else "reassembly_timeout"): 1})
+
+
+@check(
+    "F8a",
+    "5722, 8200 §4.5",
+    "outer fragments that overlap spoil their packet, in IPv4 too; a duplicate does not; incomplete ones are let go within 60 s",
+)
+def outer_fragments_that_do_not_fit():
+    for encap in ("mpls_udp", "mpls_gre"):
+        inner = ipv4(RED_C, RED_A, UDP(sport=1, dport=2) / pattern(970))
+        whole = arrives(encap, 4, inner)
+        data = raw(whole)[34:]
+        first = fragment_of(whole, data[:504], flags="MF")
+        over = fragment_of(whole, data[496:], flags=0, frag=496 // 8)
+        last = fragment_of(whole, data[504:], flags=0, frag=504 // 8)
+        for both in ([first, over], [over, first]):
+            yield Case(node(encap), [("up0", fragment) for fragment in both], drops={("up0", "fragment_overlap"): 2})
+        yield Case(
+            node(encap),
+            [("up0", fragment) for fragment in (first, first, last)],
+            [("red_a", delivered(RED_A, inner))],
+            drops={("up0", "fragment_duplicate"): 1},
+            consumed=1,
+        )
+        yield Case(
+            node(encap),
+            [("up0", first, 0.0), ("up0", whole, 60.0), ("up0", last, 60.1)],
+            [("red_a", delivered(RED_A, inner))],
+            drops={("up0", "reassembly_timeout"): 2},
+        )
 
 
 def fragment_of(whole, data, **fields):

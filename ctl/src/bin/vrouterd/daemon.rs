@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ctl::config::{BOOT_OWNER, NodeConfig};
-use ctl::ipfix::Exporter;
+use ctl::ipfix::{Exporter, Rules};
 use ctl::proto::Outcome;
 use ctl::server::{self, ControlSocket};
 use dataplane::Tables;
@@ -149,6 +149,7 @@ fn start_engine(config: &NodeConfig, memory: &DpdkMemory) -> Result<Engine<Mbuf>
         seed: random_seed()?,
         timeouts: Timeouts::default(),
         fragments: config.fragments,
+        reassembly: config.reassembly,
         icmp_errors_per_second: config.icmp_errors_per_second,
         idle: if config.busy_poll {
             Idle::Busy
@@ -223,7 +224,7 @@ fn start_exporter(engine: &Engine<Mbuf>, config: &NodeConfig) -> Result<Option<E
     let now_ms = since.map_or(0, |since| since.as_millis() as u64);
     let at_ms = now_ms.saturating_sub(engine.now().0.into());
     info!("ipfix: records of flows go to {}", settings.collector);
-    let rules = Box::new(|_: &_| Default::default());
+    let rules = Rules::new(engine.watcher());
     let exporter = Exporter::start(settings, from, at_ms, rules);
     exporter
         .map(Some)

@@ -29,7 +29,7 @@ A node file, all keys optional:
   socket: /run/vrouter/ctl.sock          # where vrctl finds it
   idle: adaptive                         # or busy: poll without pause
   icmp_errors_per_second: 100            # to one source; 0: none
-  fragments: {held_packets: 512}         # and datagrams, held_bytes, timeout_ms
+  fragments: {held_packets: 512}         # and datagrams, held_bytes, timeout_ms, reassembly
   eal: [\"--no-huge\"]                     # further DPDK EAL arguments
   objects:                               # applied at boot, as by `vrctl apply`
     vifs:

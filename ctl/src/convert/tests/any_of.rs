@@ -219,7 +219,7 @@ fn service() -> impl Strategy<Value = Service> {
             1u16..,
         ),
         backends,
-        (option::of(1u32..=86_400), size, any::<[bool; 2]>()),
+        (option::of(1u32..=864_000), size, any::<[bool; 2]>()),
         option::of(health()),
     )
         .prop_map(

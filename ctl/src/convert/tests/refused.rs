@@ -368,7 +368,7 @@ fn every_problem_of_a_service_is_found() {
             "backends[0].port: 65536 is out of range; a backend's port is 1 to 65535",
             "backends[0].weight: 0 is out of range; a weight is 1 to 65535",
             "backends[0].state: -1 is no state",
-            "affinity_timeout_s: 0 is out of range; a timeout in seconds is 1 to 86400",
+            "affinity_timeout_s: 0 is out of range; a timeout in seconds is 1 to 864000",
             "on_down: 5 is no choice",
             "backend_vrf: `back vrf` is not a name; use letters, digits and . _ - : @, beginning with a letter or digit",
         ]
@@ -418,14 +418,14 @@ fn direct_return_keeps_the_port() {
 #[test]
 fn a_table_is_a_prime_and_has_room() {
     let said = |size| said_of_service(|service| service.table_size = Some(size));
-    for prime in [2, 3, 251, 65_537, 5_000_011] {
+    for prime in [3, 251, 65_537, 5_000_011] {
         assert_eq!(said(prime), FINE, "{prime}");
     }
-    for beyond in [0, 1, 5_000_012] {
+    for beyond in [0, 2, 5_000_012] {
         assert_eq!(
             said(beyond),
             [format!(
-                "table_size: {beyond} is out of range; the size of a Maglev table is 2 to 5000011"
+                "table_size: {beyond} is out of range; the size of a Maglev table is 3 to 5000011"
             )]
         );
     }
@@ -438,8 +438,8 @@ fn a_table_is_a_prime_and_has_room() {
         ["table_size: 5000000 is not a prime; write 5000011"]
     );
     let crowded = said_of_service(|service| {
-        service.table_size = Some(2);
-        let backends = (1..4).map(|last| proto::Backend {
+        service.table_size = Some(3);
+        let backends = (1..5).map(|last| proto::Backend {
             address: format!("10.1.0.{last}"),
             ..Default::default()
         });
@@ -447,7 +447,7 @@ fn a_table_is_a_prime_and_has_room() {
     });
     assert_eq!(
         crowded,
-        ["table_size: 2 are fewer entries than the 3 backends; write a larger prime"]
+        ["table_size: 3 are fewer entries than the 4 backends; write a larger prime"]
     );
 }
 
@@ -492,7 +492,7 @@ fn a_health_check_asks_what_can_be_answered() {
         said,
         [
             "health.http.path: `ready` is not a path; it begins with /",
-            "health.http.host: `shop\\r\\nX-Evil: 1` does not do; at most 1024 bytes of printable ASCII without spaces",
+            "health.http.host: `shop\\r\\nX-Evil: 1` does not do; at most 255 bytes of printable ASCII without spaces",
             "health.http.status_min: 99 is out of range; an HTTP status is 100 to 599",
             "health.http.status_max: 600 is out of range; an HTTP status is 100 to 599",
             "health.port: 0 is out of range; a port to ask is 1 to 65535",

@@ -1,15 +1,19 @@
-//! Fragments that wait for the first of their datagram, in a fixed number of
-//! places; each datagram's form a chain in order of arrival.
+//! Fragments that wait for others of their datagram, in a fixed number of places;
+//! each datagram's form a chain in order of arrival.
+
+use std::sync::Arc;
 
 use encap::Buffer;
 
 use super::Limits;
-use super::shares::{Room, Shares};
-use crate::stage::Lane;
-use crate::tables::{VifId, VrfId};
+use super::shares::{Owner, Room, Shares};
+use crate::io::BATCH;
+use crate::reason::DropReason;
+use crate::stage::{Burst, Lane};
+use crate::tables::{Tables, Vif, VifId};
 
 /// The places, of a packet and its lane each.
-pub(super) struct Held<B> {
+pub(crate) struct Held<B> {
     places: Box<[Place<B>]>,
     /// The first free place; each leads to the next.
     free: u32,
@@ -20,11 +24,13 @@ pub(super) struct Held<B> {
 }
 
 /// A packet with what was known of it when it came.
-pub(super) struct Waiter<B> {
-    pub(super) packet: B,
-    pub(super) lane: Lane,
+pub(crate) struct Waiter<B> {
+    pub(crate) packet: B,
+    pub(crate) lane: Lane,
     /// Where it came from.
-    pub(super) vif: VifId,
+    pub(crate) vif: VifId,
+    /// Whose share it is of.
+    owner: Owner,
     /// The datagram it waits for; [`END`] if it waits no longer.
     datagram: u32,
     turn: u64,
@@ -37,7 +43,7 @@ struct Place<B> {
 
 /// Places one after the other. Not `Copy`: a chain has one owner.
 #[derive(Debug)]
-pub(super) struct Chain {
+pub(crate) struct Chain {
     head: u32,
     tail: u32,
 }
@@ -46,19 +52,19 @@ pub(super) struct Chain {
 const END: u32 = u32::MAX;
 
 impl Chain {
-    pub(super) const EMPTY: Chain = Chain {
+    pub(crate) const EMPTY: Chain = Chain {
         head: END,
         tail: END,
     };
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.head == END
     }
 }
 
 impl<B: Buffer> Held<B> {
     /// Holds nothing, and will never allocate.
-    pub(super) fn new(limits: &Limits) -> Held<B> {
+    pub(crate) fn new(limits: &Limits) -> Held<B> {
         let count = limits.held_packets;
         let places = (0..count).map(|index| Place {
             waiter: None,
@@ -73,20 +79,22 @@ impl<B: Buffer> Held<B> {
         }
     }
 
-    /// Whether `vrf` may hold one more packet of `len` bytes.
-    pub(super) fn room(&self, vrf: VrfId, len: usize) -> Room {
-        match self.packets.room(vrf, 1) {
-            Room::Enough => self.bytes.room(vrf, u32::try_from(len).unwrap_or(u32::MAX)),
+    /// Whether `owner` may hold one more packet of `len` bytes.
+    pub(crate) fn room(&self, owner: Owner, len: usize) -> Room {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        match self.packets.room(owner, 1) {
+            Room::Enough => self.bytes.room(owner, len),
             other => other,
         }
     }
 
     /// Puts a packet at the end of its datagram's chain; hands it back if there
     /// is no place, which [`Self::room`] tells before.
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         chain: &mut Chain,
         datagram: u32,
+        owner: Owner,
         packet: B,
         lane: Lane,
         vif: VifId,
@@ -96,14 +104,15 @@ impl<B: Buffer> Held<B> {
             return Err(packet);
         };
         self.free = place.next;
-        self.packets.take(lane.vrf, 1);
-        self.bytes.take(lane.vrf, packet.len() as u32);
+        self.packets.take(owner, 1);
+        self.bytes.take(owner, packet.len() as u32);
         self.turn += 1;
         place.next = END;
         place.waiter = Some(Waiter {
             packet,
             lane,
             vif,
+            owner,
             datagram,
             turn: self.turn,
         });
@@ -118,26 +127,26 @@ impl<B: Buffer> Held<B> {
     }
 
     /// Takes the first of a chain out.
-    pub(super) fn pop(&mut self, chain: &mut Chain) -> Option<Waiter<B>> {
+    pub(crate) fn pop(&mut self, chain: &mut Chain) -> Option<Waiter<B>> {
         let index = chain.head;
         let place = self.places.get_mut(index as usize)?;
         chain.head = place.next;
         place.next = self.free;
         self.free = index;
         let waiter = place.waiter.take()?;
-        self.packets.give_back(waiter.lane.vrf, 1);
+        self.packets.give_back(waiter.owner, 1);
         let len = waiter.packet.len() as u32;
-        self.bytes.give_back(waiter.lane.vrf, len);
+        self.bytes.give_back(waiter.owner, len);
         Some(waiter)
     }
 
     /// The first of a chain.
-    pub(super) fn first(&self, chain: &Chain) -> Option<&Waiter<B>> {
+    pub(crate) fn first(&self, chain: &Chain) -> Option<&Waiter<B>> {
         self.places.get(chain.head as usize)?.waiter.as_ref()
     }
 
     /// Puts one chain behind another.
-    pub(super) fn append(&mut self, chain: &mut Chain, more: Chain) {
+    pub(crate) fn append(&mut self, chain: &mut Chain, more: Chain) {
         if chain.is_empty() {
             *chain = more;
         } else if !more.is_empty()
@@ -149,7 +158,7 @@ impl<B: Buffer> Held<B> {
     }
 
     /// Lets a chain belong to no datagram any more, and changes its lanes.
-    pub(super) fn let_go(&mut self, chain: &Chain, mut change: impl FnMut(&mut Lane)) {
+    pub(crate) fn let_go(&mut self, chain: &Chain, mut change: impl FnMut(&mut Lane)) {
         let mut index = chain.head;
         while let Some(place) = self.places.get_mut(index as usize) {
             if let Some(waiter) = &mut place.waiter {
@@ -160,16 +169,59 @@ impl<B: Buffer> Held<B> {
         }
     }
 
-    /// The datagram of the packet of `vrf` that waits longest. Looks at every
-    /// place: for the moment a vrf's share has to shrink.
-    pub(super) fn oldest_of(&self, vrf: VrfId) -> Option<u32> {
-        let own = self.waiting().filter(|waiter| waiter.lane.vrf == vrf);
+    /// Fills an empty batch from a chain, with packets that all came from the vif that is returned;
+    /// `None` when the chain is empty.
+    pub(crate) fn fill<'t>(
+        &mut self,
+        chain: &mut Chain,
+        tables: &'t Tables,
+        burst: &mut Burst<B>,
+    ) -> Option<&'t Arc<Vif>> {
+        burst.lanes.clear();
+        while let Some(vif) = self.first(chain).map(|first| first.vif) {
+            let same = |first: Option<&Waiter<B>>| first.is_some_and(|first| first.vif == vif);
+            while burst.lanes.len() < BATCH && same(self.first(chain)) {
+                if let Some(waiter) = self.pop(chain) {
+                    burst.lanes.push(waiter.lane);
+                    burst.packets.push(waiter.packet);
+                }
+            }
+            let vif = tables.vif(vif);
+            if vif.is_some() {
+                return vif;
+            }
+            // It is gone, and its counters with it.
+            burst.packets.clear();
+            burst.lanes.clear();
+        }
+        None
+    }
+
+    /// Drops what is in a chain, and counts it.
+    pub(crate) fn drop_all(
+        &mut self,
+        mut chain: Chain,
+        reason: DropReason,
+        tables: &Tables,
+        worker: usize,
+    ) {
+        while let Some(waiter) = self.pop(&mut chain) {
+            if let Some(vif) = tables.vif(waiter.vif) {
+                vif.counters.block(worker).dropped(reason, 1);
+            }
+        }
+    }
+
+    /// The datagram of the packet of `owner` that waits longest. Looks at every
+    /// place: for the moment an owner's share has to shrink.
+    pub(crate) fn oldest_of(&self, owner: Owner) -> Option<u32> {
+        let own = self.waiting().filter(|waiter| waiter.owner == owner);
         own.min_by_key(|waiter| waiter.turn)
             .map(|waiter| waiter.datagram)
     }
 
     /// A datagram of which a packet from `vif` waits. Looks at every place.
-    pub(super) fn any_from(&self, vif: VifId) -> Option<u32> {
+    pub(crate) fn any_from(&self, vif: VifId) -> Option<u32> {
         let mut own = self.waiting().filter(|waiter| waiter.vif == vif);
         own.next().map(|waiter| waiter.datagram)
     }
@@ -180,12 +232,12 @@ impl<B: Buffer> Held<B> {
     }
 
     /// Packets held.
-    pub(super) fn packets(&self) -> u32 {
+    pub(crate) fn packets(&self) -> u32 {
         self.packets.total()
     }
 
     /// Their bytes.
-    pub(super) fn bytes(&self) -> u32 {
+    pub(crate) fn bytes(&self) -> u32 {
         self.bytes.total()
     }
 }

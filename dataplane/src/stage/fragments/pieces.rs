@@ -6,12 +6,12 @@ use encap::Meta;
 
 /// Pieces one datagram may come in. 64 carry 65,535 bytes over any link of the
 /// 1280 bytes that IPv6 asks for (RFC 8200 §5).
-pub(super) const MAX_PIECES: usize = 64;
+pub(crate) const MAX_PIECES: usize = 64;
 
 /// One fragment's part of its datagram, in bytes from the beginning of what was
 /// cut into pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(crate) struct Piece {
     start: u16,
     /// One past the last byte.
     end: u16,
@@ -20,7 +20,7 @@ pub(super) struct Piece {
 
 /// The pieces seen, none of which overlap.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     /// By their start: `(start, end)`.
     seen: ArrayVec<(u16, u16), MAX_PIECES>,
     bytes: u16,
@@ -30,7 +30,7 @@ pub(super) struct Pieces {
 
 /// How a piece fits those seen before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fit {
+pub(crate) enum Fit {
     /// None of its bytes was seen.
     New,
     /// Exactly this piece was seen.
@@ -44,7 +44,7 @@ pub(super) enum Fit {
 impl Piece {
     /// The part that the fragment with this `meta` carries; its bytes begin at
     /// `payload`. `None` if that is not within the packet.
-    pub(super) fn new(meta: &Meta, payload: usize) -> Option<Piece> {
+    pub(crate) fn new(meta: &Meta, payload: usize) -> Option<Piece> {
         let len = usize::from(meta.end).checked_sub(payload)?;
         let start = meta.fragment_offset;
         Some(Piece {
@@ -57,7 +57,7 @@ impl Piece {
 
 impl Pieces {
     /// Takes note of a piece, if it is new.
-    pub(super) fn add(&mut self, piece: Piece) -> Fit {
+    pub(crate) fn add(&mut self, piece: Piece) -> Fit {
         let Piece { start, end, .. } = piece;
         let after = self.seen.partition_point(|seen| seen.0 < start);
         if self.seen.get(after) == Some(&(start, end)) {
@@ -88,7 +88,7 @@ impl Pieces {
     }
 
     /// Whether every byte of the datagram was seen.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.len == Some(self.bytes)
     }
 }

@@ -3,79 +3,106 @@
 //! who have less, and gets nothing more. So nobody's share has to be set aside,
 //! and nobody can use up another's.
 
-use crate::tables::{MAX_VRFS, VrfId};
+use crate::tables::{MAX_VRFS, PeerId, VrfId};
 
-/// How much of one bounded thing each vrf uses. Four bytes for every vrf there
+/// Whose share it is: of tenants' fragments a vrf's, of tunnel packets' a peer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner(u32);
+
+/// So many owners are told apart.
+pub(crate) const OWNERS: usize = MAX_VRFS as usize;
+
+impl From<VrfId> for Owner {
+    fn from(vrf: VrfId) -> Owner {
+        Owner(vrf.0)
+    }
+}
+
+impl From<PeerId> for Owner {
+    /// Where there are more peers, several have one share.
+    fn from(peer: PeerId) -> Owner {
+        Owner(peer.0 % OWNERS as u32)
+    }
+}
+
+impl Owner {
+    /// Its place among [`OWNERS`], if it is one of them.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// How much of one bounded thing each owner uses. Four bytes for every owner there
 /// may be.
-pub(super) struct Shares {
+pub(crate) struct Shares {
     used: Box<[u32]>,
-    /// One past the highest vrf that ever used any.
-    vrfs: usize,
+    /// One past the highest owner that ever used any.
+    owners: usize,
     total: u32,
     limit: u32,
 }
 
-/// What a vrf that wants more is told.
+/// What an owner that wants more is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(crate) enum Room {
     /// There is enough.
     Enough,
-    /// After this vrf has given some back.
-    From(VrfId),
-    /// Nobody has more than the vrf that asks.
+    /// After this owner has given some back.
+    From(Owner),
+    /// Nobody has more than the one that asks.
     None,
 }
 
 impl Shares {
     /// Nobody uses any of `limit`.
-    pub(super) fn new(limit: u32) -> Shares {
+    pub(crate) fn new(limit: u32) -> Shares {
         Shares {
-            used: vec![0; MAX_VRFS as usize].into(),
-            vrfs: 0,
+            used: vec![0; OWNERS].into(),
+            owners: 0,
             total: 0,
             limit,
         }
     }
 
-    /// Whether `vrf` may have `amount` more.
-    pub(super) fn room(&self, vrf: VrfId, amount: u32) -> Room {
+    /// Whether `owner` may have `amount` more.
+    pub(crate) fn room(&self, owner: Owner, amount: u32) -> Room {
         if self.total.saturating_add(amount) <= self.limit {
             return Room::Enough;
         }
-        let most = (0..self.vrfs).max_by_key(|index| self.used[*index]);
-        match most.map(|index| VrfId(index as u32)) {
-            Some(most) if self.used(most) > self.used(vrf).saturating_add(amount) => {
+        let most = (0..self.owners).max_by_key(|index| self.used[*index]);
+        match most.map(|index| Owner(index as u32)) {
+            Some(most) if self.used(most) > self.used(owner).saturating_add(amount) => {
                 Room::From(most)
             }
             _ => Room::None,
         }
     }
 
-    /// `vrf` uses `amount` more.
-    pub(super) fn take(&mut self, vrf: VrfId, amount: u32) {
-        if let Some(used) = self.used.get_mut(vrf.0 as usize) {
+    /// `owner` uses `amount` more.
+    pub(crate) fn take(&mut self, owner: Owner, amount: u32) {
+        if let Some(used) = self.used.get_mut(owner.index()) {
             *used += amount;
             self.total += amount;
-            self.vrfs = self.vrfs.max(vrf.0 as usize + 1);
+            self.owners = self.owners.max(owner.index() + 1);
         }
     }
 
-    /// `vrf` uses `amount` less.
-    pub(super) fn give_back(&mut self, vrf: VrfId, amount: u32) {
-        if let Some(used) = self.used.get_mut(vrf.0 as usize) {
+    /// `owner` uses `amount` less.
+    pub(crate) fn give_back(&mut self, owner: Owner, amount: u32) {
+        if let Some(used) = self.used.get_mut(owner.index()) {
             debug_assert!(*used >= amount, "only what was taken is given back");
             *used = used.saturating_sub(amount);
             self.total = self.total.saturating_sub(amount);
         }
     }
 
-    /// What `vrf` uses.
-    pub(super) fn used(&self, vrf: VrfId) -> u32 {
-        self.used.get(vrf.0 as usize).copied().unwrap_or_default()
+    /// What `owner` uses.
+    pub(crate) fn used(&self, owner: Owner) -> u32 {
+        self.used.get(owner.index()).copied().unwrap_or_default()
     }
 
     /// What all use together.
-    pub(super) fn total(&self) -> u32 {
+    pub(crate) fn total(&self) -> u32 {
         self.total
     }
 }
@@ -84,8 +111,8 @@ impl Shares {
 mod tests {
     use super::*;
 
-    const RED: VrfId = VrfId(1);
-    const BLUE: VrfId = VrfId(2);
+    const RED: Owner = Owner(1);
+    const BLUE: Owner = Owner(2);
 
     #[test]
     fn one_may_use_all_until_another_asks() {

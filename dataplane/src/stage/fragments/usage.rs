@@ -1,4 +1,5 @@
-//! How much a worker may keep of fragments, and how much it keeps.
+//! How much a worker may keep of fragments, tenants' or tunnel packets', and how
+//! much it keeps.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,7 +9,8 @@ pub struct Limits {
     /// Datagrams of which a fragment was seen; some 400 bytes each, taken at
     /// the start.
     pub datagrams: u32,
-    /// Packets that wait for a first fragment.
+    /// Packets that wait: of a tenant's for the first fragment, of a tunnel packet
+    /// for all others.
     pub held_packets: u32,
     /// Bytes of those packets.
     pub held_bytes: u32,
@@ -17,7 +19,19 @@ pub struct Limits {
     pub timeout_ms: u32,
 }
 
+impl Limits {
+    /// Of tunnel packets, unless configured. A peer that cuts every packet has a few
+    /// of them under way at a time.
+    pub const REASSEMBLY: Limits = Limits {
+        datagrams: 1_024,
+        held_packets: 1_024,
+        held_bytes: 2 << 20,
+        timeout_ms: 1_000,
+    };
+}
+
 impl Default for Limits {
+    /// Of tenants' fragments.
     fn default() -> Limits {
         Limits {
             datagrams: 4_096,
@@ -42,7 +56,7 @@ pub struct Gauge {
 pub struct Usage {
     /// Datagrams that are not complete.
     pub datagrams: u32,
-    /// Packets that wait for a first fragment.
+    /// Packets that wait for others.
     pub held_packets: u32,
     /// Their bytes.
     pub held_bytes: u32,
@@ -50,7 +64,7 @@ pub struct Usage {
 
 impl Gauge {
     /// Says what is used now; for one writer.
-    pub(super) fn write(&self, usage: Usage) {
+    pub(crate) fn write(&self, usage: Usage) {
         self.datagrams.store(usage.datagrams, Ordering::Relaxed);
         self.held_packets
             .store(usage.held_packets, Ordering::Relaxed);

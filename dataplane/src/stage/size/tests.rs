@@ -26,7 +26,7 @@ fn cut(frame: &[u8], mtu: usize, path: &PathMtu) -> Vec<Vec<u8>> {
     let mut made = Vec::new();
     while !pieces.is_done() {
         let mut piece = MemBuffer::default();
-        pieces.write(&packet, &mut piece).unwrap();
+        pieces.write(&packet, &mut piece, &mut || None).unwrap();
         made.push(piece.bytes().to_vec());
     }
     made

@@ -51,14 +51,13 @@ impl Draft {
                     self.arrival(&entry.to);
                     Arc::make_mut(&mut self.tables.labels).remove(&entry.label);
                 }
+                Object::AddressSet(_) | Object::Policy(_) => {}
                 Object::Service(service) => self.withdraw_service(service, gone),
-                Object::AddressSet(_)
-                | Object::Policy(_)
-                | Object::FloatingIp(_)
-                | Object::SnatPool(_) => {}
                 Object::Mirror(mirror) if gone => self.withdraw_mirror(&mirror.name),
                 Object::Meter(meter) if gone => self.withdraw_meter(&meter.name),
                 Object::Mirror(_) | Object::Meter(_) => {}
+                Object::FloatingIp(floating) => self.withdraw_floating(floating, gone),
+                Object::SnatPool(pool) => self.withdraw_pool(pool, gone),
             }
         }
     }
@@ -168,13 +167,12 @@ impl Draft {
                         Arc::make_mut(&mut self.tables.labels).insert(entry.label, entry_of);
                     }
                 }
+                Object::AddressSet(_) | Object::Policy(_) => {}
                 Object::Service(service) => self.install_service(service, refusals),
-                Object::AddressSet(_)
-                | Object::Policy(_)
-                | Object::FloatingIp(_)
-                | Object::SnatPool(_) => {}
                 Object::Mirror(mirror) => self.install_mirror(mirror, refusals),
                 Object::Meter(meter) => self.install_meter(meter),
+                Object::FloatingIp(floating) => self.install_floating(floating, refusals),
+                Object::SnatPool(pool) => self.install_pool(pool, refusals),
             }
         }
     }
