@@ -367,10 +367,13 @@ impl Draft {
         for (key, old, new) in steps.iter() {
             if let (Key::Vif(name), Some(Object::Vif(vif))) = (key, old.or(new)) {
                 uplinks |= vif.role == Role::Fabric;
-                changed.insert(name.clone());
+                // One that goes while it is used is refused for that.
+                if new.is_some() {
+                    changed.insert(name.clone());
+                }
             }
         }
-        if changed.is_empty()
+        if !uplinks && changed.is_empty()
             || self.tables.names.floatings.len() + self.tables.names.pools.len() == 0
         {
             return;
