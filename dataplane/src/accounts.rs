@@ -113,9 +113,8 @@ pub fn close(flows: &FlowTable, before: &Tables, changed: &Changed) {
                 found.push((flow.id, flow.version));
             }
         });
-        for (id, version) in found.drain(..) {
-            flows.worker(0).remove(id, version);
-        }
+        flows.worker(0).remove_all(&found);
+        found.clear();
     }
     if !gone.is_empty() {
         before.learned().forget(|vrf, place| {

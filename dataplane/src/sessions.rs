@@ -30,6 +30,7 @@ pub use transport::Transport;
 
 use crate::decide::sessions::{Asked, Binding, Bound};
 use crate::decide::{End, Note, Sessions};
+use crate::health::Wire;
 use crate::reason::DropReason;
 use crate::stage::Context;
 use crate::tables::nat::PoolId;
@@ -52,6 +53,7 @@ pub struct Shared {
     /// Numbers for datagrams that get another source.
     pub(crate) ids: ids::Ids,
     ledger: Ledger,
+    probes: Wire,
     /// Who has which backend.
     pub affinity: Affinity,
     rules: Arc<RuleCells>,
@@ -73,6 +75,7 @@ impl Shared {
             bindings: OnceLock::new(),
             serials: AtomicU32::new(0),
             ledger: Ledger::default(),
+            probes: Wire::default(),
             affinity: Affinity::new(secret[0]),
             ids: ids::Ids::default(),
         }
@@ -91,6 +94,11 @@ impl Shared {
     /// Where flows that ended come out.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Between the workers and whoever looks after backends.
+    pub fn probes(&self) -> &Wire {
+        &self.probes
     }
 
     /// What rules have counted.

@@ -10,7 +10,7 @@ use encap::Buffer;
 use flowtable::{AgeCursor, FlowTable, Ticks};
 
 use crate::counters::VifCounters;
-use crate::io::{Pool, RxQueue, TxQueue};
+use crate::io::{BATCH, Pool, RxQueue, TxQueue};
 use crate::reason::DropReason;
 use crate::resolver::{Asking, Rounds};
 use crate::sessions;
@@ -293,6 +293,7 @@ impl<B: Buffer> Worker<B> {
         self.learned.run(tables, self.index, now, elapsed, at_most);
         if self.index == 0 {
             self.bindings.run(tables, now, elapsed);
+            self.ask_backends(now);
             self.look_after_neighbours(now);
             if now.since(self.cared) >= CARE_MS {
                 self.cared = now;
@@ -308,6 +309,36 @@ impl<B: Buffer> Worker<B> {
         };
         let tables = self.tables.pin();
         announcer.run(tables, self.index, now, &mut *self.pool, &mut self.outbox);
+        self.outbox.flush(tables);
+    }
+
+    /// Sends what whoever looks after backends wants sent.
+    fn ask_backends(&mut self, now: Ticks) {
+        let tables = self.tables.pin();
+        for _ in 0..BATCH {
+            let Some(segment) = tables.sessions().probes().next() else {
+                break;
+            };
+            // Some vif is needed until the way is known; the worker's first is as good as any.
+            let Some(vif) = tables.vifs().next() else {
+                break;
+            };
+            let context = Context {
+                tables,
+                flows: &self.flows,
+                worker: self.index,
+                now,
+                vif,
+            };
+            let mut exits = Exits {
+                outbox: &mut self.outbox,
+                waiting: &mut self.waiting,
+                pool: &mut *self.pool,
+                errors: &mut self.errors,
+            };
+            // What finds no way is a check that fails.
+            _ = stage::probes::send(&context, &segment, &mut exits);
+        }
         self.outbox.flush(tables);
     }
 

@@ -25,9 +25,7 @@
 
 use crate::due::{BLOCK, GROUP, Opened, blocks_for, rounded};
 use crate::ending::Ending;
-use crate::entry::Entry;
-use crate::lifecycle::Leaving;
-use crate::simd::prefetch;
+use crate::removal::Gone;
 use crate::sync::{Acquire, Relaxed, SeqCst, fence};
 use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
@@ -164,23 +162,23 @@ impl Worker<'_> {
     fn look_at(self, slice: &mut Slice, now: Ticks, expired: &mut impl FnMut(&FlowView)) -> usize {
         let pairs = &slice.pairs;
         for pair in &pairs[..pairs.len().min(PAIRS_AHEAD)] {
-            self.prefetch_pair(*pair);
+            self.table.prefetch_pair(*pair);
         }
         let mut gone = Gone::new(self);
         let mut idle = ArrayVec::<Idle, PAIRS>::new();
         let mut next = 0;
         for (at, pair) in pairs.iter().enumerate() {
             if let Some(later) = pairs.get(at + PAIRS_AHEAD) {
-                self.prefetch_pair(*later);
+                self.table.prefetch_pair(*later);
             }
             idle.extend(self.idle(*pair, now));
             if idle.len() > next + HOMES_AHEAD {
-                gone.extend(self.expire(&idle[next], now, expired));
+                self.expire(&idle[next], now, &mut gone, expired);
                 next += 1;
             }
         }
         for idle in &idle[next..] {
-            gone.extend(self.expire(idle, now, expired));
+            self.expire(idle, now, &mut gone, expired);
         }
         let removed = gone.finish();
         for opened in slice.blocks.drain(..) {
@@ -188,12 +186,6 @@ impl Worker<'_> {
         }
         slice.pairs.clear();
         removed
-    }
-
-    fn prefetch_pair(self, pair: usize) {
-        let entries = self.table.entries_of(pair);
-        entries.into_iter().for_each(Entry::prefetch);
-        prefetch(&self.table.arrays().holdings[pair]);
     }
 
     /// What is needed to remove a pair that was due, if it is indeed idle; puts
@@ -223,10 +215,7 @@ impl Worker<'_> {
             return None;
         }
         // The keys of that version, or of a later one whose removal will fail.
-        let hashes = entries.map(|entry| table.hash(&entry.key(entry.stamp(Acquire))));
-        for hash in hashes {
-            table.prefetch_home(hash);
-        }
+        let hashes = table.foresee_clearing(pair);
         Some(Idle {
             pair,
             version,
@@ -241,8 +230,9 @@ impl Worker<'_> {
         self,
         idle: &Idle,
         now: Ticks,
+        gone: &mut Gone<'_>,
         expired: &mut impl FnMut(&FlowView),
-    ) -> Option<Expired> {
+    ) {
         let table = self.table;
         let &Idle {
             pair,
@@ -255,61 +245,18 @@ impl Worker<'_> {
             let idle = now.since(view.last_seen) >= timeout_ms;
             (view.version, view.class) == (version, class) && idle
         };
-        let mut view = table.view(pair).filter(same)?;
-        let stamp = table.claim(pair, version, |now| now == class)?;
-        let leaving = if stamp.is_writing() {
-            self.leave(pair, stamp);
-            None
-        } else {
-            table.count_last(&mut view);
-            Some(self.take_out(pair, hashes, class))
+        let Some(mut view) = table.view(pair).filter(same) else {
+            return;
         };
+        let Some(stamp) = table.claim(pair, version, |now| now == class) else {
+            return;
+        };
+        table.count_last(&mut view);
         if let Some(endings) = &table.endings {
             endings.ended(self.shard, &view, Ending::Idle);
         }
+        gone.bury(pair, stamp, hashes);
         expired(&view);
-        Some(Expired(leaving))
-    }
-}
-
-/// A pair that was removed; if it is to be given back.
-struct Expired(Option<Leaving>);
-
-/// Pairs that were removed, some of which are yet to be given back.
-struct Gone<'t> {
-    worker: Worker<'t>,
-    leaving: ArrayVec<Leaving, TOGETHER>,
-    removed: usize,
-}
-
-impl<'t> Gone<'t> {
-    fn new(worker: Worker<'t>) -> Gone<'t> {
-        Gone {
-            worker,
-            leaving: ArrayVec::new(),
-            removed: 0,
-        }
-    }
-
-    fn extend(&mut self, expired: Option<Expired>) {
-        let Some(Expired(leaving)) = expired else {
-            return;
-        };
-        self.removed += 1;
-        self.leaving.extend(leaving);
-        if self.leaving.is_full() {
-            self.give_back();
-        }
-    }
-
-    fn give_back(&mut self) {
-        self.worker.give_back(&self.leaving);
-        self.leaving.clear();
-    }
-
-    fn finish(mut self) -> usize {
-        self.give_back();
-        self.removed
     }
 }
 
@@ -324,10 +271,6 @@ const PAIRS_AHEAD: usize = 12;
 /// So many pairs are looked at before one that is idle is removed, whose two
 /// buckets are on their way.
 const HOMES_AHEAD: usize = 8;
-
-/// Pairs that are given back at once, for less than which others may be
-/// refused in between.
-const TOGETHER: usize = 16;
 
 /// Pairs in a slice, at most.
 const PAIRS: usize = 2 * BLOCK;

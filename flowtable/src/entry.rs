@@ -22,8 +22,8 @@
 //!
 //! # Why a reader never sees two flows in one, or half an action
 //! Key and start are written while the pair belongs to nobody else and under a
-//! stamp that no longer is the former flow's; a reader checks the stamp after
-//! copying. The action has two copies, and the stamp says which one to read. To
+//! stamp that no longer is the former flow's, and so is the link of a free pair,
+//! in the place of a key; a reader checks the stamp after copying. The action has two copies, and the stamp says which one to read. To
 //! replace it, the writer writes the copy nobody reads, switches, writes the
 //! other, and switches back. A reader that was overtaken sees the stamp changed
 //! and starts again, so it never waits for a writer.
@@ -85,6 +85,11 @@ pub(crate) struct Line([AtomicU64; LINE]);
 const LINE: usize = 8;
 
 impl Line {
+    /// Of a forward entry's front: where a free pair is linked to the next one.
+    pub(crate) fn link(&self) -> &AtomicU64 {
+        &self.0[TUPLE]
+    }
+
     /// Of a front: the packed action, if it is live with nothing unusual about
     /// it and the key is its own, and nobody changed it meanwhile. What nearly
     /// every hit is.

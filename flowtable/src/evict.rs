@@ -33,11 +33,26 @@
 
 use crate::account::{Accounts, Kind, Limit, Owner};
 use crate::ending::Ending;
-use crate::holding::Holding;
 use crate::insert::NewFlow;
-use crate::sync::{Acquire, AtomicU32, Relaxed, Release};
+use crate::sync::{AcqRel, Acquire, AtomicU32, Relaxed, Release};
 use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
+
+/// In a pair's word of owners: it is half open, as far as is known.
+pub(crate) const HALF_OPEN: u64 = 1;
+
+/// Whom a pair counts for: vif 32 | vrf 31 | half open 1.
+///
+/// Higher vrfs than that count as the highest: they share the last account.
+pub(crate) fn owners_word(vif: u32, vrf: u32, class: Class) -> u64 {
+    let vrf = vrf.min(u32::MAX >> 1);
+    u64::from(vif) << 32 | u64::from(vrf) << 33 >> 32 | u64::from(class.is_half_open())
+}
+
+/// Vif and vrf of an [`owners_word`].
+pub(crate) fn owners_from(word: u64) -> (u32, u32) {
+    ((word >> 32) as u32, word as u32 >> 1)
+}
 
 /// Pairs looked at before the best of them is taken.
 const LOOK: usize = 64;
@@ -192,13 +207,13 @@ impl Worker<'_> {
         let [forward, _] = table.entries_of(pair);
         let stamp = forward.stamp(Acquire);
         // Read after the stamp: if that can be exchanged, they are this flow's.
-        let word = &table.arrays().holdings[pair];
-        let holding = Holding(word.load(Relaxed));
-        let (vif, vrf) = holding.owners();
+        let owners = &table.arrays().owners[pair];
+        let word = owners.load(Relaxed);
+        let (vif, vrf) = owners_from(word);
         let half_open = stamp.class().is_half_open();
-        if holding.is_half_open() != half_open {
+        if (word & HALF_OPEN != 0) != half_open {
             // A worker's note of a change came after that of a later one.
-            Holding::note(word, half_open);
+            let _ = owners.compare_exchange(word, word ^ HALF_OPEN, AcqRel, Relaxed);
         }
         if need.candidate(pair, vif, vrf, half_open).is_none() {
             return false;
@@ -237,14 +252,10 @@ impl Need<'_> {
             if arrays.due[pair].load(Relaxed) == 0 {
                 continue;
             }
-            let word = arrays.holdings[pair].load(Relaxed);
-            let holding = Holding(word);
-            if holding.is_free() {
-                continue;
-            }
+            let word = arrays.owners[pair].load(Relaxed);
             if last.0 != word {
-                let (vif, vrf) = holding.owners();
-                last = (word, self.candidate(pair, vif, vrf, holding.is_half_open()));
+                let (vif, vrf) = owners_from(word);
+                last = (word, self.candidate(pair, vif, vrf, word & HALF_OPEN != 0));
             }
             let candidate = last.1.map(|like| Candidate { pair, ..like });
             best = best.max(candidate);

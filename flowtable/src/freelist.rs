@@ -11,9 +11,9 @@
 //! that stayed. Pairs never used are handed out in order, so the memory of a
 //! table larger than its traffic is never touched.
 
-use crate::holding::Holding;
+use crate::entry::Line;
 use crate::memory::Arrays;
-use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Hint, Relaxed, Release};
+use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Hint, Relaxed, Release, fence};
 
 /// What one worker holds in store.
 #[cfg_attr(
@@ -47,8 +47,9 @@ const RANGE: u32 = 64;
 #[derive(Clone, Copy)]
 pub(crate) struct FreeList<'a> {
     shards: &'a [Shard],
-    /// Per pair, and of a free one the pair below it in its stack.
-    holdings: &'a [AtomicU64],
+    /// Two per pair. The first of a free one links it to the pair below it in
+    /// its stack: whoever takes it will write that line, whoever frees it has.
+    fronts: &'a [Line],
     /// Pairs that have come into some shard's store; no others were ever used.
     used: &'a AtomicU32,
 }
@@ -57,7 +58,7 @@ impl<'a> FreeList<'a> {
     pub(crate) fn of(arrays: &Arrays<'a>, used: &'a AtomicU32) -> FreeList<'a> {
         FreeList {
             shards: arrays.shards,
-            holdings: arrays.holdings,
+            fronts: arrays.fronts,
             used,
         }
     }
@@ -91,10 +92,11 @@ impl<'a> FreeList<'a> {
         for _ in 0..2 {
             let next = match takes {
                 0 => top(own.head.load(Relaxed)),
-                1..AHEAD => self.holding(pair).below(),
+                1..AHEAD => top(self.link(pair).load(Relaxed)),
                 _ => break,
             };
-            let Some(next) = next else {
+            // Another worker may have taken the pair and filled it.
+            let Some(next) = next.filter(|next| *next < self.pairs()) else {
                 break;
             };
             pair = next;
@@ -134,15 +136,23 @@ impl<'a> FreeList<'a> {
         from
     }
 
-    fn holding(self, pair: usize) -> Holding {
-        Holding(self.holdings[pair].load(Relaxed))
+    fn pairs(self) -> usize {
+        self.fronts.len() / 2
+    }
+
+    /// In a free pair, one more than the pair below, 0 for none.
+    fn link(self, pair: usize) -> &'a AtomicU64 {
+        self.fronts[2 * pair].link()
     }
 
     /// Puts pairs on a stack, linked to each other, in one exchange.
     fn push(self, shard: &Shard, pairs: impl IntoIterator<Item = usize>) {
-        let link = |pair: usize, below| {
-            self.holdings[pair].store(Holding::free(below).0, Relaxed);
+        let link = |pair, below: Option<usize>| {
+            let below = below.map_or(0, |below| below as u64 + 1);
+            self.link(pair).store(below, Relaxed);
         };
+        // Whoever reads a link in place of a key sees that the flow is gone.
+        fence(Release);
         let mut pairs = pairs.into_iter();
         let Some(lowest) = pairs.next() else {
             return;
@@ -168,7 +178,7 @@ impl<'a> FreeList<'a> {
             let pair = top(head)?;
             // Nonsense if another worker took the pair meanwhile; then the head
             // has changed and the exchange fails.
-            let new = bump(head, self.holding(pair).below());
+            let new = bump(head, top(self.link(pair).load(Relaxed)));
             match shard.head.compare_exchange_weak(head, new, AcqRel, Acquire) {
                 Ok(_) => return Some(pair),
                 Err(now) => head = now,
@@ -178,7 +188,7 @@ impl<'a> FreeList<'a> {
 
     /// Takes a range of pairs never used into a shard's store, and one of them.
     fn take_unused(self, own: &Shard) -> Option<usize> {
-        let pairs = self.holdings.len() as u32;
+        let pairs = self.pairs() as u32;
         let range = |used: u32| {
             let left = pairs.checked_sub(used)?;
             // The last ones singly: no other worker is to find none while this
@@ -226,9 +236,9 @@ fn bounds(range: u64) -> (u32, u32) {
     ((range >> 32) as u32, range as u32)
 }
 
-/// The pair on top of a stack with this head.
-fn top(head: u64) -> Option<usize> {
-    (head as u32).checked_sub(1).map(|pair| pair as usize)
+/// The pair that a head or a link names.
+fn top(link: u64) -> Option<usize> {
+    (link as u32).checked_sub(1).map(|pair| pair as usize)
 }
 
 /// The head after one more change, with another pair on top.
@@ -243,7 +253,7 @@ mod tests {
 
     struct Lists {
         shards: Vec<Shard>,
-        holdings: Vec<AtomicU64>,
+        fronts: Vec<Line>,
         used: AtomicU32,
     }
 
@@ -251,7 +261,7 @@ mod tests {
         fn new(shards: usize, pairs: usize) -> Lists {
             Lists {
                 shards: (0..shards).map(|_| Shard::default()).collect(),
-                holdings: (0..pairs).map(|_| AtomicU64::default()).collect(),
+                fronts: (0..2 * pairs).map(|_| Line::default()).collect(),
                 used: AtomicU32::default(),
             }
         }
@@ -259,7 +269,7 @@ mod tests {
         fn list(&self) -> FreeList<'_> {
             FreeList {
                 shards: &self.shards,
-                holdings: &self.holdings,
+                fronts: &self.fronts,
                 used: &self.used,
             }
         }

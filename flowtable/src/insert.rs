@@ -29,11 +29,12 @@ use crate::action::Action;
 use crate::bucket::Place;
 use crate::due::rounded;
 use crate::entry::{Contents, Entry};
-use crate::holding::Holding;
+use crate::evict::owners_word;
 use crate::key::Key;
-use crate::lifecycle::{bury, follow};
+use crate::lifecycle::follow;
 use crate::lookup::{FlowId, Hit};
 use crate::note::Note;
+use crate::removal::bury;
 use crate::simd::{prefetch, prefetch_to_write};
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, SeqCst, fence};
@@ -137,8 +138,8 @@ impl<'t> Worker<'t> {
         for (entry, contents) in entries.into_iter().zip(contents) {
             entry.fill(version, contents, flow.now);
         }
-        let holding = Holding::taken(flow.vif, flow.vrf, flow.class);
-        table.arrays().holdings[pair].store(holding.0, Relaxed);
+        let owners = owners_word(flow.vif, flow.vrf, flow.class);
+        table.arrays().owners[pair].store(owners, Relaxed);
         table.set_note(pair, flow.note);
         Ok(Held {
             pair,
@@ -266,7 +267,7 @@ impl<'t> Worker<'t> {
             let entries = self.table.entries_of(next);
             entries.into_iter().for_each(Entry::prefetch);
             prefetch(&arrays.due[next]);
-            prefetch(&arrays.holdings[next]);
+            prefetch(&arrays.owners[next]);
             prefetch(&arrays.notes[2 * next]);
         });
     }

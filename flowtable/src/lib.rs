@@ -25,13 +25,13 @@
 //!   reach happens about once in 10^20 places of a full one.)
 //! - The hash is keyed, so tenants cannot choose keys that collide.
 //!
-//! What it costs: the size is fixed at the start, about 154 bytes a direction in
+//! What it costs: the size is fixed at the start, about 152 bytes a direction in
 //! one piece of memory; counters of a direction are exact only while one worker
 //! at a time handles it; a flow goes up to a thirty-second of its timeout late.
 //!
 //! The arguments are in the modules they concern: `entry` for readers against
 //! writers, `bucket` for the index, `insert` for insertion, `lifecycle` for
-//! update and removal, `ageing` and `due` for the clock hand, `account` and
+//! update, `removal`, `ageing` and `due` for the clock hand, `account` and
 //! `evict` for quotas. `tests/loom.rs` checks them with a model checker.
 //!
 //! ```
@@ -82,13 +82,13 @@ mod ending;
 mod entry;
 mod evict;
 mod freelist;
-mod holding;
 mod insert;
 mod key;
 mod lifecycle;
 mod lookup;
 mod memory;
 mod note;
+mod removal;
 mod simd;
 mod stamp;
 mod sync;

@@ -36,8 +36,8 @@ pub(crate) struct Arrays<'a> {
     pub(crate) due: &'a [AtomicU32],
     /// Per block of pairs, the earliest of these.
     pub(crate) soonest: &'a [AtomicU32],
-    /// Per pair, a [`crate::holding::Holding`].
-    pub(crate) holdings: &'a [AtomicU64],
+    /// Per pair, whom it counts for; see `account`.
+    pub(crate) owners: &'a [AtomicU64],
     /// Two per pair, its note; see `note`.
     pub(crate) notes: &'a [AtomicU64],
     pub(crate) shards: &'a [Shard],
@@ -148,7 +148,7 @@ mod arrays {
                 buckets: take(rest, shape.buckets),
                 due: take(rest, shape.pairs),
                 soonest: take(rest, shape.blocks),
-                holdings: take(rest, shape.pairs),
+                owners: take(rest, shape.pairs),
                 notes: take(rest, 2 * shape.pairs),
                 shards: take(rest, shape.shards),
                 accounts: take(rest, shape.accounts),
@@ -238,7 +238,7 @@ mod arrays {
         buckets: Box<[Bucket]>,
         due: Box<[AtomicU32]>,
         soonest: Box<[AtomicU32]>,
-        holdings: Box<[AtomicU64]>,
+        owners: Box<[AtomicU64]>,
         notes: Box<[AtomicU64]>,
         shards: Box<[Shard]>,
         accounts: Box<[Account]>,
@@ -257,7 +257,7 @@ mod arrays {
                 buckets: array(shape.buckets),
                 due: array(shape.pairs),
                 soonest: array(shape.blocks),
-                holdings: array(shape.pairs),
+                owners: array(shape.pairs),
                 notes: array(2 * shape.pairs),
                 shards: array(shape.shards),
                 accounts: array(shape.accounts),
@@ -269,7 +269,7 @@ mod arrays {
                 buckets: &owned.buckets,
                 due: &owned.due,
                 soonest: &owned.soonest,
-                holdings: &owned.holdings,
+                owners: &owned.owners,
                 notes: &owned.notes,
                 shards: &owned.shards,
                 accounts: &owned.accounts,

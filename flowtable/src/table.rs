@@ -99,7 +99,7 @@ impl Config {
 
 /// A fixed-size table of flow pairs, shared by all workers.
 ///
-/// Costs about 146 bytes per direction, 32 bytes per owner and worker, and
+/// Costs about 152 bytes per direction, 32 bytes per owner and worker, and
 /// writes to words that all workers read only some dozens of flows at a time.
 pub struct FlowTable {
     region: Region,

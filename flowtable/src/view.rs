@@ -2,7 +2,7 @@
 
 use crate::action::Action;
 use crate::entry::{Counters, Entry};
-use crate::holding::Holding;
+use crate::evict::owners_from;
 use crate::key::Key;
 use crate::lookup::{FlowId, Hit};
 use crate::note::Note;
@@ -107,7 +107,7 @@ impl FlowTable {
                 return None;
             }
             let reverse_stamp = reverse.stamp(Acquire);
-            let (vif, vrf) = Holding(self.arrays().holdings[pair].load(Relaxed)).owners();
+            let (vif, vrf) = owners_from(self.arrays().owners[pair].load(Relaxed));
             let view = FlowView {
                 id: FlowId::new(pair, true),
                 version,

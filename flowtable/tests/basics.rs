@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::*;
 use std::sync::{Arc, Mutex};
 
+use common::*;
 use flowtable::*;
 
 #[test]
@@ -270,6 +270,30 @@ fn a_walk_of_an_empty_table_ends() {
     let mut cursor = WalkCursor::default();
     table(1).walk(&mut cursor, 1, |_| panic!("no flows"));
     assert!(cursor.is_done());
+}
+
+#[test]
+fn of_flows_removed_together_those_still_there_are_counted() {
+    let table = table(100);
+    let flows: Vec<_> = (0..60)
+        .map(
+            |n| match insert(&table, &ipv4(n), n, Class::Udp, Ticks(0)) {
+                Insert::Inserted(hit) => (hit.id, hit.version()),
+                other => panic!("{other:?}"),
+            },
+        )
+        .collect();
+    let worker = table.worker(0);
+    assert!(worker.remove(flows[7].0, flows[7].1));
+    assert_eq!(worker.remove_all(&flows[..50]), 49);
+    assert_eq!(table.len(), 10);
+    assert_eq!(worker.remove_all(&flows), 10);
+    assert_eq!((table.len(), worker.remove_all(&[])), (0, 0));
+    // All their places can be used again.
+    for n in 0..100 {
+        let again = insert(&table, &ipv4(n), n, Class::Udp, Ticks(1));
+        assert!(matches!(again, Insert::Inserted(_)), "{again:?}");
+    }
 }
 
 /// What a table said of the flows that ended.

@@ -100,14 +100,11 @@ pub(super) fn by_nexthop<B: Buffer>(
         Nexthop::Host => {
             let host = context.tables.underlay().host;
             let vif = host.and_then(|host| context.tables.vif(host));
-            to_vif(
-                context,
-                lane,
-                vif.ok_or(DropReason::NoHost)?,
-                layer,
-                packet,
-                exits,
-            )
+            let vif = vif.ok_or(DropReason::NoHost)?;
+            if usize::from(lane.meta.end.saturating_sub(lane.meta.l3)) > usize::from(vif.mtu) {
+                return Err(DropReason::TooBig);
+            }
+            to_vif(context, lane, vif, layer, packet, exits)
         }
         Nexthop::Neighbour(neighbour) => plain(context, lane, (id, neighbour), packet, exits),
         Nexthop::Unreachable => Err(DropReason::NoUnderlayRoute),
@@ -121,6 +118,7 @@ pub(super) fn by_nexthop<B: Buffer>(
     }
 }
 
+/// Delivers a packet whose datagram was found to be no longer than the vif takes.
 fn to_vif<B: Buffer>(
     context: &Context,
     lane: &Lane,
@@ -129,9 +127,6 @@ fn to_vif<B: Buffer>(
     mut packet: B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
-    if usize::from(lane.meta.end.saturating_sub(lane.meta.l3)) > usize::from(vif.mtu) {
-        return Err(DropReason::TooBig);
-    }
     // What stands behind the datagram may be longer still, and is nobody's.
     packet.truncate(usize::from(lane.meta.l3) + usize::from(vif.mtu));
     if layer == Layer::Routed {

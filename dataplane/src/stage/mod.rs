@@ -20,6 +20,7 @@ pub mod overlay;
 pub mod parse;
 pub mod path_mtu;
 mod policy;
+pub mod probes;
 pub mod public;
 pub mod reassembly;
 pub mod related;

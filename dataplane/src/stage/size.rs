@@ -87,8 +87,11 @@ pub fn emit_outer<B: Buffer>(
     packet: B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
+    if tunnel.fragment == FragmentMode::Inner {
+        return emit(context.tables, egress, packet, exits);
+    }
     let mtu = usize::from(outer_mtu(tunnel, context.now));
-    if tunnel.fragment == FragmentMode::Inner || packet.len() <= ethernet::LEN + mtu {
+    if packet.len() <= ethernet::LEN + mtu {
         return emit(context.tables, egress, packet, exits);
     }
     cut_outer(context, (tunnel, egress), packet, mtu, exits)

@@ -89,6 +89,8 @@ type FastMap<K, V> = HashMap<K, V, ahash::RandomState>;
 #[derive(Clone)]
 pub struct Tables {
     generation: u64,
+    /// Counts commits and what checks find out: where epochs come from.
+    revision: u32,
     workers: usize,
     objects: imbl::OrdMap<Key, Arc<Stored>>,
     /// How many objects mention this one.
@@ -309,6 +311,7 @@ impl Tables {
         let sessions = Arc::<Shared>::default();
         let mut tables = Tables {
             generation: 0,
+            revision: 0,
             workers,
             objects: imbl::OrdMap::new(),
             mentions: imbl::HashMap::new(),
