@@ -384,9 +384,9 @@ impl Draft {
                 }
             }
         }
-        if !uplinks && changed.is_empty()
-            || self.tables.names.floatings.len() + self.tables.names.pools.len() == 0
-        {
+        let names = &self.tables.names;
+        let has_none = names.floatings.is_empty() && names.pools.is_empty();
+        if has_none || (!uplinks && changed.is_empty()) {
             return;
         }
         let objects = self.tables.objects.clone();
