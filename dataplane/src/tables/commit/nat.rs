@@ -378,12 +378,15 @@ impl Draft {
         for (key, old, new) in steps.iter() {
             if let (Key::Vif(name), Some(Object::Vif(vif))) = (key, old.or(new)) {
                 uplinks |= vif.role == Role::Fabric;
-                changed.insert(name.clone());
+                // One that goes while it is used is refused for that.
+                if new.is_some() {
+                    changed.insert(name.clone());
+                }
             }
         }
-        if changed.is_empty()
-            || self.tables.names.floatings.len() + self.tables.names.pools.len() == 0
-        {
+        let names = &self.tables.names;
+        let has_none = names.floatings.is_empty() && names.pools.is_empty();
+        if has_none || (!uplinks && changed.is_empty()) {
             return;
         }
         let objects = self.tables.objects.clone();
