@@ -127,7 +127,7 @@ impl World {
     }
 
     /// The tuples over and over.
-    fn turns(&self) -> impl FnMut() -> &Tuple {
+    fn turns<'a>(&'a self) -> impl FnMut() -> &'a Tuple {
         let mut turns = self.tuples.iter().cycle();
         move || turns.next().expect("it never ends")
     }

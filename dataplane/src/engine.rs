@@ -382,8 +382,8 @@ impl<B: Buffer + Send + 'static> Engine<B> {
                 memory: self.flow_memory,
             },
             fragments: self.fragments,
-            reassembly: self.reassembly,
             pools: pool_stats(&tables),
+            reassembly: self.reassembly,
         }
     }
 

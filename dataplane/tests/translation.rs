@@ -523,6 +523,58 @@ fn errors_within_a_network_need_no_flow() {
     assert_eq!(flows(&node), before + 1);
 }
 
+/// RFC 8900 §6.5: errors of allowed flows pass a policy that allows nothing, others pass none.
+#[test]
+fn errors_pass_policies_with_their_flows_only() {
+    let b = ("10.1.0.11", 7);
+    let guarded = |policy: &str| match tenant("b", "red", B, &["10.1.0.11"]) {
+        Object::Vif(mut vif) => {
+            vif.guards.ingress_policies = vec![policy.into()];
+            Object::Vif(vif)
+        }
+        other => other,
+    };
+    let any = Rule {
+        id: 1,
+        action: RuleAction::Allow,
+        protocol: Some(1),
+        sources: vec![],
+        source_sets: vec![],
+        destinations: vec![],
+        destination_sets: vec![],
+        source_ports: vec![],
+        destination_ports: vec![],
+        icmp: vec![],
+        log: false,
+        mirror: None,
+        dscp: None,
+    };
+    let policy = |name: &str, rules| {
+        Object::Policy(Policy {
+            name: name.into(),
+            rules,
+        })
+    };
+    let quoted = packet((B, ROUTER), (b, INSIDE), 1, b"hello")[14..].to_vec();
+    let unreachable = error(TO_ROUTER, INSIDE.0, b.0, PORT_UNREACHABLE, &quoted);
+    for (name, reason) in [
+        ("none", DropReason::PolicyDenied),
+        ("icmp", DropReason::ErrorUnrelated),
+    ] {
+        let mut node = node();
+        let objects = [
+            policy("none", vec![]),
+            policy("icmp", vec![any.clone()]),
+            guarded(name),
+        ];
+        let changes = objects.into_iter().map(Change::Upsert).collect();
+        node.apply(changes).expect("policies");
+        assert_eq!(node.refused("a", unreachable.clone()), reason);
+        node.exchange("b", packet((B, ROUTER), (b, INSIDE), 64, b"hello"), "a");
+        node.exchange("a", unreachable.clone(), "b");
+    }
+}
+
 /// RFC 4787 REQ-13: about the packet as it was sent, in sizes of the sender's family.
 #[test]
 fn what_is_too_big_once_translated_is_told_inside() {

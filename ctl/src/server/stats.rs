@@ -24,10 +24,10 @@ impl From<Stats> for proto::StatsResponse {
             vifs: stats.vifs.into_iter().map(vif).collect(),
             vrfs: stats.vrfs.into_iter().map(vrf).collect(),
             flow_table: Some(flow_table(&stats.flows)),
+            snat_pools: stats.pools.into_iter().map(snat_pool).collect(),
             // Read apart, if they are asked for.
             rules: Vec::new(),
             services: stats.services.into_iter().map(service).collect(),
-            snat_pools: stats.pools.into_iter().map(snat_pool).collect(),
         }
     }
 }

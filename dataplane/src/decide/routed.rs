@@ -115,6 +115,11 @@ impl Walk<'_> {
             UNDERLAY => (underlay::way(tables, nexthop, self.spread())?, 0),
             _ => group::member(self, nexthop, sessions)?,
         };
+        let is_neighbour = matches!(tables.nexthop(nexthop), Some(Nexthop::Neighbour(_)));
+        if is_neighbour && self.vrf.id != UNDERLAY {
+            // The fabric's neighbours are the underlay's, and tenants' vrfs lead there by themselves.
+            return Err(DropReason::NoRoute.into());
+        }
         bridge::check_horizon(tables, nexthop, ingress)?;
         let mut flags = policy::egress(self, sessions)?;
         flags |= policy::ingress(self, nexthop, sessions)?;

@@ -290,6 +290,11 @@ fn ask(
 ) -> Result<Decision, DropReason> {
     let mut sessions = context.tables.sessions().live(context);
     let decided = decide(context.tables, &mut sessions, headers, ingress);
+    let decided = decided.and_then(|decision| {
+        let alone = related::may_stand_alone(headers, &decision);
+        alone.inspect_err(|_| release(context, &decision))?;
+        Ok(decision)
+    });
     match &decided {
         Err(refused) => policy::refused(context, lane, headers, refused),
         Ok(decision) if headers.kept.is_none() => {
@@ -297,14 +302,7 @@ fn ask(
         }
         Ok(_) => {}
     }
-    let decision = decided.map_err(|refused| refused.reason)?;
-    match related::may_stand_alone(headers, &decision) {
-        Ok(()) => Ok(decision),
-        Err(reason) => {
-            release(context, &decision);
-            Err(reason)
-        }
-    }
+    decided.map_err(|refused| refused.reason)
 }
 
 /// What to decide about a packet that stands for itself, and where it came from.

@@ -242,7 +242,7 @@ impl<B: Buffer> Reassembly<B> {
         };
         let entered = self
             .datagrams
-            .insert((hash, 0), name, owner, context.now, waiting);
+            .insert(hash, name, owner, context.now, waiting);
         entered.ok_or(DropReason::ReassemblyLimit)
     }
 

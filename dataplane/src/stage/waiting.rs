@@ -192,7 +192,10 @@ impl<B: Buffer> Waiting<B> {
                     continue;
                 }
                 None => {
-                    self.given_up.push_back(held);
+                    // What was translated is not what its sender sent.
+                    if let Way::Tunnel(_) = held.way {
+                        self.given_up.push_back(held);
+                    }
                     Err(DropReason::NeighbourUnresolved)
                 }
             };

@@ -56,9 +56,25 @@ shown_by(
     ("dataplane/tests/nat.rs", "machines_behind_a_pool_meet_by_its_address"),
     ("dataplane/tests/nat.rs", "both_may_open_at_once_whatever_is_filtered"),
 )
-to_come("N8", "4787 R12, 5382 R10", "no ICMP message ends a mapping")
-to_come("N9", "4787 R13", "an inside packet with DF that is too big: type 3 code 4 to the inside")
-to_come("N10", "4787 R14", "fragments are translated in any order")
+shown_by(
+    "N8",
+    "4787 R12, 5382 R10",
+    "no ICMP message ends a mapping",
+    ("dataplane/tests/translation.rs", "an_error_from_outside_is_about_what_the_machine_sent"),
+    ("flowtable/tests/ageing.rs", "a_packet_that_is_only_counted_keeps_nothing"),
+)
+shown_by(
+    "N9",
+    "4787 R13",
+    "an inside packet with DF that is too big: type 3 code 4 to the inside",
+    ("dataplane/tests/translation.rs", "what_is_too_big_once_translated_is_told_inside"),
+)
+shown_by(
+    "N10",
+    "4787 R14",
+    "fragments are translated in any order",
+    ("dataplane/tests/translation.rs", "fragments_are_translated_in_any_order"),
+)
 shown_by(
     "N11",
     "5382 R2",
@@ -83,8 +99,21 @@ shown_by(
     "a matching RST is translated, and the state kept for 4 min or until data",
     ("dataplane/tests/nat.rs", "a_reset_passes_and_what_it_was_about_stays_a_while"),
 )
-to_come("N15", "5508 R3", "an ICMP error with a wrong checksum, its own or of the quoted IP header, is dropped")
-to_come("N16", "5508 R4, R5", "an error about a translated flow is translated inside and out, in both directions")
+shown_by(
+    "N15",
+    "5508 R3",
+    "an ICMP error with a wrong checksum, its own or of the quoted IP header, is dropped",
+    ("dataplane/tests/translation.rs", "a_damaged_error_is_dropped"),
+    ("encap/src/translate/tests/errors.rs", "an_error_from_outside_is_about_the_inside_packet"),
+)
+shown_by(
+    "N16",
+    "5508 R4, R5",
+    "an error about a translated flow is translated inside and out, in both directions",
+    ("dataplane/tests/translation.rs", "an_error_from_outside_is_about_what_the_machine_sent"),
+    ("dataplane/tests/translation.rs", "an_error_from_inside_is_about_what_came_from_outside"),
+    ("dataplane/tests/translation.rs", "an_error_about_no_flow_is_not_translated"),
+)
 to_come("N17", "5508 R7", "and about a hairpinned one")
 shown_by(
     "N18",
@@ -126,4 +155,9 @@ shown_by(
     ("encap/src/checksum/tests.rs", "ipv6_update_equals_a_full_recompute"),
     ("encap/src/checksum/tests.rs", "udp_without_checksum_stays_so_and_a_computed_zero_is_ffff"),
 )
-to_come("N24", "6864 §5.3.1", "fragments of two inside hosts behind one address never share an id")
+shown_by(
+    "N24",
+    "6864 §5.3.1",
+    "fragments of two inside hosts behind one address never share an id",
+    ("dataplane/tests/translation.rs", "fragments_are_translated_in_any_order"),
+)

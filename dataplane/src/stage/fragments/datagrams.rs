@@ -26,8 +26,6 @@ pub(crate) struct Name {
 pub(crate) struct Datagram<S> {
     name: Name,
     owner: Owner,
-    /// Its identification, if it needs another one.
-    pub(crate) id: u16,
     /// When the first one came.
     pub(crate) since: Ticks,
     pub(crate) pieces: Pieces,
@@ -45,8 +43,9 @@ pub(crate) struct Datagram<S> {
 pub(crate) enum State {
     /// Its first fragment has not come; these wait for it.
     Unknown(Chain),
-    /// Its first fragment came.
-    Known(Ports),
+    /// Its first fragment came, with these ports; and the identification of all fragments if they
+    /// get another source (RFC 6864 §5.3.1).
+    Known(Ports, u16),
     /// The rest of it is dropped for this reason.
     Refused(DropReason),
 }
@@ -116,7 +115,7 @@ impl State {
     pub(crate) fn into_chain(self) -> Chain {
         match self {
             State::Unknown(chain) => chain,
-            State::Known(_) | State::Refused(_) => Chain::EMPTY,
+            State::Known(..) | State::Refused(_) => Chain::EMPTY,
         }
     }
 }
@@ -235,7 +234,7 @@ impl<S> Datagrams<S> {
     /// [`Self::in_the_way`] tells before.
     pub(crate) fn insert(
         &mut self,
-        (hash, id): (u64, u16),
+        hash: u64,
         name: Name,
         owner: Owner,
         now: Ticks,
@@ -250,7 +249,6 @@ impl<S> Datagrams<S> {
         self.entries[index as usize] = Some(Datagram {
             name,
             owner,
-            id,
             since: now,
             pieces: Pieces::default(),
             state,
@@ -324,7 +322,7 @@ mod tests {
 
     fn enter(table: &mut Datagrams<()>, id: u16, owner: Owner) -> u32 {
         let name = name(id);
-        let index = table.insert((hash(&name.key), 0), name, owner, Ticks(0), ());
+        let index = table.insert(hash(&name.key), name, owner, Ticks(0), ());
         index.expect("there is room")
     }
 

@@ -98,6 +98,8 @@ impl Draft {
 
     fn withdraw_vif(&mut self, spec: &spec::Vif, gone: bool) {
         self.underlay_changed |= spec.role != Role::Tenant;
+        // Any vrf may have a way to the kernel, and answers come from there.
+        self.all_touched |= spec.role == Role::Host;
         let device = device_name(&spec.device);
         self.tables.names.devices.remove(device);
         if spec.role == Role::Fabric {
@@ -226,6 +228,7 @@ impl Draft {
         let key = Key::Vif(spec.name.clone());
         check_vif(spec, old, &key, refusals);
         self.underlay_changed |= spec.role != Role::Tenant;
+        self.all_touched |= spec.role == Role::Host;
         let Some(vrf) = self.tables.names.vrfs.get(&spec.vrf).copied() else {
             return;
         };

@@ -55,6 +55,8 @@ impl Draft {
         };
         let (inside_vrf, targets) = match self.inside_of(spec) {
             Ok(inside) => inside,
+            // A vif that is not there was refused, which says it all.
+            Err(_) if self.misses_a_vif(spec) => return,
             Err((field, reason)) => {
                 refusals.push(Refusal::field(key, field, reason));
                 return;
@@ -136,6 +138,15 @@ impl Draft {
         {
             let holder = Key::SnatPool(pool.name.clone());
             refusals.push(taken(key, "address", public, Some(holder)));
+        }
+    }
+
+    fn misses_a_vif(&self, spec: &FloatingIp) -> bool {
+        match &spec.target {
+            FloatingTarget::Vifs { vifs, .. } => vifs
+                .iter()
+                .any(|name| self.tables.vif_named(name).is_none()),
+            FloatingTarget::Prefix { .. } => false,
         }
     }
 
