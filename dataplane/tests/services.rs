@@ -175,6 +175,48 @@ fn flows_are_shared_out_and_stay_where_they_are() {
     }
 }
 
+/// Both directions as they leave, checksums and all, as etherparse writes them.
+#[test]
+fn the_backend_hears_the_client_and_the_client_hears_the_service() {
+    let mut node = Node::new(objects());
+    change(&mut node, service("shop", VIP, &THREE[..1]));
+    let built = |macs: [MacAddr; 2], addrs: [[u8; 4]; 2], ports: [u16; 2], ttl: u8, data: &[u8]| {
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2(macs[0].0, macs[1].0)
+            .ipv4(addrs[0], addrs[1], ttl)
+            .udp(ports[0], ports[1])
+            .write(&mut frame, data)
+            .expect("it fits");
+        frame
+    };
+    let (client, first, shop) = ([10, 1, 0, 100], [10, 1, 0, 1], [10, 200, 0, 1]);
+    let b1 = backend_mac(1);
+    let out = node.exchange("client", called(VIP, 1_000), "b1");
+    assert_eq!(
+        out,
+        built([ROUTER, b1], [client, first], [1_000, 8_080], 63, b"hello")
+    );
+    let answer = built([b1, ROUTER], [first, client], [8_080, 1_000], 64, b"hi");
+    let out = node.exchange("b1", answer, "client");
+    assert_eq!(
+        out,
+        built([ROUTER, CLIENT], [shop, client], [80, 1_000], 63, b"hi")
+    );
+    // To itself: who calls seems to be the service.
+    change(&mut node, service("shop", VIP, &["10.1.0.100"]));
+    let out = node.exchange("client", called(VIP, 7), "client");
+    assert_eq!(
+        out,
+        built([ROUTER, CLIENT], [shop, client], [7, 8_080], 63, b"hello")
+    );
+    let answer = built([CLIENT, ROUTER], [client, shop], [8_080, 7], 64, b"hi");
+    let out = node.exchange("client", answer, "client");
+    assert_eq!(
+        out,
+        built([ROUTER, CLIENT], [shop, client], [80, 7], 63, b"hi")
+    );
+}
+
 #[test]
 fn a_backend_that_goes_takes_only_its_own_flows_along() {
     let mut node = Node::new(objects());
