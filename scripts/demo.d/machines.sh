@@ -4,6 +4,7 @@
 background() {
     # In place of the shell, which would keep this script's files open.
     (exec ip netns exec "$prefix$1" "${@:2}") </dev/null >>"$run_dir/$1.log" 2>&1 3>&- 4>&- &
+    disown # whoever is killed on purpose needs no obituary
 }
 
 # until_answered WHAT COMMAND…: waits for a program to be there.
