@@ -29,6 +29,7 @@ use crate::snapshot::{Publisher, Watcher};
 use crate::stage::fragments;
 use crate::tables::change::{Refusal, Request};
 use crate::tables::commit::{Changed, PortFacts};
+use crate::tables::service::{Backend, Service};
 use crate::tables::spec::{Key, Name, Object, Role};
 use crate::tables::{Tables, UNDERLAY, Vif, VifId, Vrf, nat};
 use crate::worker::Worker;
@@ -109,6 +110,8 @@ pub struct Stats {
     pub vifs: Vec<VifStats>,
     /// By vrf, in name order; without the underlay, which keeps no flows.
     pub vrfs: Vec<VrfStats>,
+    /// In name order.
+    pub services: Vec<ServiceStats>,
     /// By worker.
     pub workers: Vec<WorkerStats>,
     /// The flow table.
@@ -154,6 +157,19 @@ pub struct VrfStats {
     pub name: Name,
     /// The flows that count for it.
     pub flows: Usage,
+}
+
+/// A reading of one service.
+#[derive(Clone, Debug)]
+pub struct ServiceStats {
+    /// Its name.
+    pub name: Name,
+    /// By address and port.
+    pub backends: Vec<Backend>,
+    /// All that checks let take part had gone: those that were there last are kept.
+    pub is_starved: bool,
+    /// What its table takes.
+    pub table_bytes: usize,
 }
 
 /// A reading of one worker.
@@ -352,7 +368,10 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         let vrfs = tables.vrfs().filter(|vrf| vrf.id != UNDERLAY);
         let mut vrfs: Vec<VrfStats> = vrfs.map(|vrf| self.vrf_stats(vrf)).collect();
         vrfs.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut services: Vec<ServiceStats> = tables.services().map(ServiceStats::new).collect();
+        services.sort_by(|a, b| a.name.cmp(&b.name));
         Stats {
+            services,
             generation: tables.generation(),
             uptime: self.started.elapsed(),
             vifs,
@@ -519,6 +538,17 @@ impl<B> Engine<B> {
         self.health.shut_down();
         self.workers.drain(..).for_each(Handle::stop);
         self.ports.shut_down();
+    }
+}
+
+impl ServiceStats {
+    fn new(service: &Service) -> ServiceStats {
+        ServiceStats {
+            name: service.name.clone(),
+            backends: service.backends.to_vec(),
+            is_starved: service.is_starved,
+            table_bytes: service.table_memory(),
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! `Stats`: the engine's counters in the words of the protocol.
 
-use dataplane::engine::{FlowStats, PoolStats, Stats, VifStats, VrfStats, WorkerStats};
+use dataplane::engine::{
+    FlowStats, PoolStats, ServiceStats, Stats, VifStats, VrfStats, WorkerStats,
+};
 use dataplane::memory::Pages;
 use dataplane::sessions::Transport;
 use dataplane::stage::fragments::{self, Limits};
+use dataplane::tables::service::Backend;
 use flowtable::Usage;
 
 use crate::convert;
@@ -24,7 +27,24 @@ impl From<Stats> for proto::StatsResponse {
             snat_pools: stats.pools.into_iter().map(snat_pool).collect(),
             // Read apart, if they are asked for.
             rules: Vec::new(),
+            services: stats.services.into_iter().map(service).collect(),
         }
+    }
+}
+
+fn service(stats: ServiceStats) -> proto::ServiceStats {
+    let backend = |backend: &Backend| proto::BackendStats {
+        address: backend.end.addr.to_string(),
+        port: backend.end.port.into(),
+        state: convert::service::backend_state(backend.state).into(),
+        healthy: backend.is_healthy,
+        takes_flows: backend.takes_flows,
+    };
+    proto::ServiceStats {
+        name: stats.name.to_string(),
+        backends: stats.backends.iter().map(backend).collect(),
+        starved: stats.is_starved,
+        table_bytes: stats.table_bytes as u64,
     }
 }
 

@@ -21,12 +21,17 @@ pub struct News {
     pub is_healthy: bool,
 }
 
+/// A network, where a question went and our port.
+type Asked = (VrfId, End, u16);
+/// A service and a backend of it.
+type Checked = (Name, End);
+
 /// The state of all checks.
 #[derive(Default)]
 pub struct Prober {
-    checks: BTreeMap<(Name, End), Check>,
+    checks: BTreeMap<Checked, Check>,
     /// Questions under way, by network, where they went and our port.
-    probes: HashMap<(VrfId, End, u16), (Probe, (Name, End))>,
+    probes: HashMap<Asked, (Probe, Checked)>,
     /// Counts questions, for ports and sequence numbers.
     asked: u32,
     news: Vec<News>,
@@ -103,7 +108,7 @@ impl Prober {
         // Not all backends at once for ever: some come a little later, each time by its own amount.
         let interval = u64::from(check.terms.health.interval_ms);
         self.asked = self.asked.wrapping_add(1);
-        let jitter = u64::from(self.asked.wrapping_mul(0x9e37_79b9) >> 16) * interval / 16 >> 16;
+        let jitter = (u64::from(self.asked.wrapping_mul(0x9e37_79b9) >> 16) * interval / 16) >> 16;
         check.due = now + interval - interval / 32 + jitter;
         let terms = &check.terms;
         let count = PORTS.end() - PORTS.start() + 1;

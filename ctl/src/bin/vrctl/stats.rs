@@ -106,6 +106,7 @@ fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
     print_owners(stats, out)?;
     print_pools(stats, out)?;
     print_rules(stats, out)?;
+    print_services(stats, out)?;
     print_flow_table(&stats.flow_table.unwrap_or_default(), out)
 }
 
@@ -220,6 +221,40 @@ fn print_rules(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
             rule.packets.to_string(),
             rule.bytes.to_string(),
         ]);
+    }
+    table.flush(out)?;
+    writeln!(out)
+}
+
+/// The backends of services, and who gets flows.
+fn print_services(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<()> {
+    if stats.services.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        "SERVICE",
+        "BACKEND",
+        "PORT>",
+        "STATE",
+        "CHECKS",
+        "NEW FLOWS",
+    ]);
+    for service in &stats.services {
+        for backend in &service.backends {
+            table.row(vec![
+                service.name.clone(),
+                backend.address.clone(),
+                backend.port.to_string(),
+                files::short_name("BackendState", backend.state().as_str_name()),
+                if backend.healthy { "up" } else { "down" }.into(),
+                match (backend.takes_flows, service.starved) {
+                    (true, true) => "yes, all are down",
+                    (true, false) => "yes",
+                    (false, _) => "no",
+                }
+                .into(),
+            ]);
+        }
     }
     table.flush(out)?;
     writeln!(out)
