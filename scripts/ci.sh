@@ -62,11 +62,14 @@ scripts() {
     for script in .ci/run scripts/{setup,test,demo,ci.sh}; do
         bash -n "$script" && [[ -x $script ]] || return 1
     done
+    for script in scripts/demo.d/*.sh; do # read by the demo
+        bash -n "$script" || return 1
+    done
     if command -v shellcheck >/dev/null; then
-        shellcheck .ci/run scripts/{setup,test,demo,ci.sh}
+        shellcheck -x .ci/run scripts/{setup,test,demo,ci.sh}
     fi
     # Only the syntax; no compiled files beside the sources.
-    /usr/bin/python3 -B -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' tests/scapy/*.py tests/scapy/checks/*.py
+    /usr/bin/python3 -B -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' scripts/demo.d/*.py tests/scapy/*.py tests/scapy/checks/*.py
 }
 
 # Tests of the tests crate with the programs that the other crates' tests made:

@@ -1,9 +1,10 @@
 # What runs on the machines of a shop. Read by scripts/demo.
 
-# background PLACE COMMAND…: starts a program there and says its process id.
+# background PLACE COMMAND…: starts a program there.
 background() {
-    inside "$1" "${@:2}" </dev/null >>"$run_dir/$1.log" 2>&1 3>&- 4>&- &
-    echo $!
+    # In place of the shell, which would keep this script's files open.
+    (exec ip netns exec "$prefix$1" "${@:2}") </dev/null >>"$run_dir/$1.log" 2>&1 3>&- 4>&- &
+    disown # whoever is killed on purpose needs no obituary
 }
 
 # until_answered WHAT COMMAND…: waits for a program to be there.
@@ -33,10 +34,10 @@ start_shop() {
     local shop=$1 number
     start_redis "$shop-master"
     for number in 1 2; do
-        start_redis "$shop-slave-$number" --replicaof ${master%:*} ${master#*:}
+        start_redis "$shop-slave-$number" --replicaof "${master%:*}" "${master#*:}"
     done
     for number in 1 2 3; do
-        background "$shop-front-$number" /usr/bin/python3 "$config/front.py" 8000 $master $slaves >/dev/null
+        background "$shop-front-$number" /usr/bin/python3 "$config/front.py" 8000 $master $slaves
         start_nginx "$shop-front-$number"
     done
 }
@@ -45,7 +46,7 @@ start_redis() {
     local machine=$1 dir=$run_dir/$1
     mkdir -p "$dir"
     background "$machine" redis-server --bind 0.0.0.0 --protected-mode no --dir "$dir" \
-        --save '' --repl-diskless-sync-delay 0 "${@:2}" >/dev/null
+        --save '' --repl-diskless-sync-delay 0 "${@:2}"
     until_answered "redis on $machine" inside "$machine" redis-cli ping
 }
 
@@ -73,15 +74,16 @@ http {
     }
 }
 END
-    background "$machine" nginx -e "$dir/error.log" -c "$dir/nginx.conf" >/dev/null
+    background "$machine" nginx -e "$dir/error.log" -c "$dir/nginx.conf"
     until_answered "nginx on $machine" inside "$machine" curl -sf http://127.0.0.1/health
 }
 
-# Ends a machine's web server as a crash would.
+# Ends a machine's web server, its worker too, as a crash would.
 kill_nginx() {
-    local children
-    children=$(pgrep -P "$(<"$run_dir/$1/pid")")
-    kill -KILL "$(<"$run_dir/$1/pid")" $children
+    local parent workers
+    parent=$(<"$run_dir/$1/pid")
+    mapfile -t workers < <(pgrep -P "$parent")
+    kill -KILL "$parent" "${workers[@]}"
 }
 
 # requests MACHINE [PATTERN]: how many its web server has answered.

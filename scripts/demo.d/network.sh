@@ -24,22 +24,27 @@ processes() {
 }
 
 remove_everything() {
-    local all pids
+    local all place
     mapfile -t all < <(places)
-    pids=$(processes "${all[@]}")
-    [[ $pids ]] && kill -TERM $pids 2>/dev/null
+    end_processes TERM "${all[@]}"
     # vrouterd gives its ports back; whoever hangs is ended.
     for _ in {1..30}; do
-        pids=$(processes "${all[@]}")
-        [[ $pids ]] || break
+        [[ $(processes "${all[@]}") ]] || break
         sleep 0.1
     done
-    [[ $pids ]] && kill -KILL $pids 2>/dev/null
-    local place
+    end_processes KILL "${all[@]}"
     for place in "${all[@]}"; do
         ip netns del "$prefix$place" 2>/dev/null || true
     done
     rm -rf "$run_dir"
+}
+
+# end_processes SIGNAL PLACE…
+end_processes() {
+    local pid
+    for pid in $(processes "${@:2}"); do
+        kill -"$1" "$pid" 2>/dev/null || true
+    done
 }
 
 make_namespace() {

@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 
 use crate::command::run;
 
-/// Built before the first use: by cargo into the directory this test runs from,
-/// or by whoever set `VROUTER_PROGRAMS` to the directory they are in.
-fn directory() -> &'static Path {
+/// The directory they are in. Built before the first use: by cargo into the
+/// directory this test runs from, or by whoever set `VROUTER_PROGRAMS` to it.
+pub fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| match env::var_os("VROUTER_PROGRAMS") {
         Some(directory) => directory.into(),

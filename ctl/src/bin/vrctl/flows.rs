@@ -111,9 +111,35 @@ fn cells(flow: &Flow) -> Vec<String> {
         forward.bytes.to_string(),
         reverse.packets.to_string(),
         reverse.bytes.to_string(),
-        forward.action.clone(),
+        format!("{}{}", forward.action, translation(forward, reverse)),
         reverse.action.clone(),
     ]
+}
+
+/// How packets leave if that is not as they came, e.g. ` from 203.0.113.1:4096 to 10.1.0.9:80`: each
+/// end that is another one by the answers.
+fn translation(forward: &FlowSide, reverse: &FlowSide) -> String {
+    let ends = [
+        (
+            "from",
+            (&forward.src_addr, forward.src_port),
+            (&reverse.dst_addr, reverse.dst_port),
+        ),
+        (
+            "to",
+            (&forward.dst_addr, forward.dst_port),
+            (&reverse.src_addr, reverse.src_port),
+        ),
+    ];
+    // What is shown as the ports of ICMP is one identifier.
+    let has_ports = !forward.protocol.starts_with("icmp");
+    let others = ends
+        .iter()
+        .filter(|(_, (came, came_port), (leaves, leaves_port))| {
+            !leaves.is_empty() && (came != leaves || (has_ports && came_port != leaves_port))
+        });
+    let words = others.map(|(word, _, (addr, port))| format!(" {word} {}", endpoint(addr, *port)));
+    words.collect()
 }
 
 fn endpoint(addr: &str, port: u32) -> String {
@@ -164,6 +190,26 @@ mod tests {
         assert_eq!(request.protocol.as_deref(), Some("tcp"));
         assert_eq!(request.address.as_deref(), Some("10.1.0.0/24"));
         assert_eq!(request.port, Some(80));
+    }
+
+    #[test]
+    fn a_translated_flow_says_how_it_leaves() {
+        let side = |src_addr: &str, src_port, dst_addr: &str, dst_port| FlowSide {
+            protocol: "tcp".into(),
+            src_addr: src_addr.into(),
+            src_port,
+            dst_addr: dst_addr.into(),
+            dst_port,
+            ..FlowSide::default()
+        };
+        let came = side("10.1.0.5", 4000, "10.200.0.1", 80);
+        let plain = side("10.200.0.1", 80, "10.1.0.5", 4000);
+        assert_eq!(translation(&came, &plain), "");
+        let service = side("10.2.0.9", 8080, "10.1.0.5", 4000);
+        assert_eq!(translation(&came, &service), " to 10.2.0.9:8080");
+        let pool = side("10.200.0.1", 80, "203.0.113.1", 2000);
+        assert_eq!(translation(&came, &pool), " from 203.0.113.1:2000");
+        assert_eq!(translation(&came, &FlowSide::default()), "");
     }
 
     #[test]
