@@ -13,6 +13,7 @@ mod order;
 mod prefixes;
 mod rules;
 mod sets;
+mod stretches;
 mod table;
 
 use std::net::IpAddr;
