@@ -84,7 +84,7 @@ impl<N: Number> Stretches<N> {
     fn split(&mut self, at: N) {
         let sets = self.find(at).cloned().unwrap_or_default();
         let index = self.chunk_of(at).unwrap_or(0);
-        let (firsts, chunks) = self.to_write();
+        let (firsts, chunks) = self.writable();
         if chunks.is_empty() {
             firsts.push(at);
             chunks.push(Arc::default());
@@ -120,7 +120,7 @@ impl<N: Number> Stretches<N> {
         if before.map_or(&[][..], |sets| sets) != &*chunk.sets[place] {
             return;
         }
-        let (firsts, chunks) = self.to_write();
+        let (firsts, chunks) = self.writable();
         let chunk = Arc::make_mut(&mut chunks[index]);
         chunk.starts.remove(place);
         chunk.sets.remove(place);
@@ -143,7 +143,7 @@ impl<N: Number> Stretches<N> {
         }
     }
 
-    fn to_write(&mut self) -> (&mut Vec<N>, &mut Vec<Arc<Chunk<N>>>) {
+    fn writable(&mut self) -> (&mut Vec<N>, &mut Vec<Arc<Chunk<N>>>) {
         (
             Arc::make_mut(&mut self.firsts),
             Arc::make_mut(&mut self.chunks),
