@@ -15,8 +15,9 @@ pub struct Frame(Box<Store>);
 
 #[repr(align(64))]
 struct Store {
-    start: u16,
-    end: u16,
+    // Narrower ones the compiler would read together, of which one was written just before.
+    start: u32,
+    end: u32,
     bytes: [u8; SIZE],
 }
 
@@ -29,8 +30,8 @@ impl Pool {
     pub fn new(count: usize) -> Pool {
         let frame = || {
             Frame(Box::new(Store {
-                start: HEADROOM as u16,
-                end: HEADROOM as u16,
+                start: HEADROOM as u32,
+                end: HEADROOM as u32,
                 bytes: [0; SIZE],
             }))
         };
@@ -53,8 +54,8 @@ impl Frame {
     /// Makes the frame a copy of `bytes`, with the headroom of a received packet.
     #[inline]
     pub fn fill(&mut self, bytes: &[u8]) {
-        self.0.start = HEADROOM as u16;
-        self.0.end = (HEADROOM + bytes.len()) as u16;
+        self.0.start = HEADROOM as u32;
+        self.0.end = (HEADROOM + bytes.len()) as u32;
         self.0.bytes[HEADROOM..][..bytes.len()].copy_from_slice(bytes);
     }
 }
@@ -62,18 +63,18 @@ impl Frame {
 impl Buffer for Frame {
     #[inline]
     fn bytes(&self) -> &[u8] {
-        &self.0.bytes[self.0.start.into()..self.0.end.into()]
+        &self.0.bytes[self.0.start as usize..self.0.end as usize]
     }
 
     #[inline]
     fn bytes_mut(&mut self) -> &mut [u8] {
-        let (start, end) = (self.0.start.into(), self.0.end.into());
+        let (start, end) = (self.0.start as usize, self.0.end as usize);
         &mut self.0.bytes[start..end]
     }
 
     #[inline]
     fn len(&self) -> usize {
-        usize::from(self.0.end - self.0.start)
+        (self.0.end - self.0.start) as usize
     }
 
     #[inline]
@@ -83,20 +84,20 @@ impl Buffer for Frame {
 
     #[inline]
     fn headroom(&self) -> usize {
-        self.0.start.into()
+        self.0.start as usize
     }
 
     #[inline]
     fn tailroom(&self) -> usize {
-        SIZE - usize::from(self.0.end)
+        SIZE - self.0.end as usize
     }
 
     #[inline]
     fn prepend(&mut self, len: usize) -> Result<(), Error> {
-        match usize::from(self.0.start).checked_sub(len) {
-            Some(start) => self.0.start = start as u16,
+        match (self.0.start as usize).checked_sub(len) {
+            Some(start) => self.0.start = start as u32,
             None => {
-                return Err(Error::no_room(len, self.0.start.into()));
+                return Err(Error::no_room(len, self.0.start as usize));
             }
         }
         Ok(())
@@ -108,7 +109,7 @@ impl Buffer for Frame {
         if len > have {
             return Err(Error::truncated(len, have));
         }
-        self.0.start += len as u16;
+        self.0.start += len as u32;
         Ok(())
     }
 
@@ -118,15 +119,15 @@ impl Buffer for Frame {
         if len > have {
             return Err(Error::no_room(len, have));
         }
-        let end = usize::from(self.0.end);
+        let end = self.0.end as usize;
         self.0.bytes[end..end + len].fill(0);
-        self.0.end += len as u16;
+        self.0.end += len as u32;
         Ok(())
     }
 
     #[inline]
     fn truncate(&mut self, len: usize) {
         let len = len.min(self.len());
-        self.0.end = self.0.start + len as u16;
+        self.0.end = self.0.start + len as u32;
     }
 }

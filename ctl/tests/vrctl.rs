@@ -247,10 +247,10 @@ slow   100000000            -       1000             10  vrctl
     assert_eq!(
         daemon.vrctl(&["get", "policy", "web"]).out,
         "\
-ID  ACTION  PROTOCOL  FROM         TO                     AND
-10  allow   tcp       set lb       any port 80 8000-8100  -
-30  reject  icmp 8    any          any                    log
-20  allow   any       10.1.0.0/16  any                    mirror taps dscp 46
+ID  ACTION  PROTOCOL  FROM         TO                     AND                  PACKETS  BYTES
+10  allow   tcp       set lb       any port 80 8000-8100  -                          0      0
+30  reject  icmp 8    any          any                    log                        0      0
+20  allow   any       10.1.0.0/16  any                    mirror taps dscp 46        0      0
 "
     );
     let all = daemon.vrctl(&["get", "all"]).out;

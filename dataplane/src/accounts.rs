@@ -13,10 +13,10 @@ use std::collections::HashSet;
 
 use flowtable::{FlowTable, Owner, Timeouts, WalkCursor};
 
-use crate::decide::Decision;
+use crate::decide::{Decision, Way};
 use crate::tables::commit::Changed;
 use crate::tables::spec::{Key, Object};
-use crate::tables::{MAX_VIFS, MAX_VRFS, Tables, VifId, VrfId};
+use crate::tables::{MAX_VIFS, MAX_VRFS, Tables, UNDERLAY, VifId, VrfId};
 
 /// Owner of flows between no vifs of this node.
 const FABRIC: u32 = 0;
@@ -54,9 +54,22 @@ pub fn vrf(id: VrfId) -> Owner {
 
 /// The number of the vif that a flow counts for.
 pub fn vif_number(decision: &Decision) -> u32 {
-    let from = decision.forward.ingress.as_vif();
-    let to = || decision.reverse.ingress.as_vif();
-    from.or_else(to).map_or(FABRIC, number)
+    let [first, second] = ways(decision).map(|way| way.ingress.as_vif());
+    first.or(second).map_or(FABRIC, number)
+}
+
+/// The number of the vrf that a flow counts for.
+pub fn vrf_number(decision: &Decision) -> u32 {
+    let [first, _] = ways(decision);
+    first.vrf.0
+}
+
+/// Both directions, that of the tenant first: the underlay has no quotas.
+fn ways(decision: &Decision) -> [Way; 2] {
+    match decision.forward.vrf {
+        UNDERLAY => [decision.reverse, decision.forward],
+        _ => [decision.forward, decision.reverse],
+    }
 }
 
 /// A vif's index, beyond [`FABRIC`].

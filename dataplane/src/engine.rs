@@ -7,13 +7,14 @@
 //! the queues back. At no moment does a worker see a vif it cannot send to, nor
 //! a queue of a vif that is gone.
 
+mod health;
 mod ports;
 mod thread;
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use encap::Buffer;
@@ -23,13 +24,18 @@ use crate::accounts;
 use crate::counters::Totals;
 use crate::io::{DeviceError, Devices, Link, Pool, Port, PortControl, PortStats};
 use crate::memory::{self, MemoryError, Placement};
+use crate::sessions;
 use crate::snapshot::{Publisher, Watcher};
 use crate::stage::fragments;
 use crate::tables::change::{Refusal, Request};
 use crate::tables::commit::{Changed, PortFacts};
+use crate::tables::service::{Backend, Service};
 use crate::tables::spec::{Key, Name, Object, Role};
-use crate::tables::{Tables, UNDERLAY, Vif, VifId, Vrf};
+use crate::tables::{Tables, UNDERLAY, Vif, VifId, Vrf, nat};
 use crate::worker::Worker;
+pub use health::OnHealth;
+
+use health::Health;
 use ports::Ports;
 use thread::{Command, Handle};
 
@@ -59,6 +65,8 @@ pub struct Config<B> {
     pub idle: Idle,
     /// Buffers for packets the engine makes itself, one pool per worker.
     pub pools: Vec<Box<dyn Pool<B>>>,
+    /// Hears of backends that go up or down.
+    pub on_health: OnHealth,
     /// Called on each worker's thread before it polls; what it returns is kept
     /// until the thread ends.
     pub on_thread: Arc<dyn Fn() -> Box<dyn Any> + Send + Sync>,
@@ -74,6 +82,13 @@ pub enum Idle {
     /// Keeps polling: the core is always busy.
     Busy,
 }
+
+/// Bindings of pools are so many times fewer than flows: a machine's end has one, whatever it talks
+/// to, and most flows are not translated. Each takes some 110 bytes, once there is a pool.
+const FLOWS_PER_BINDING: usize = 4;
+
+/// See [`FLOWS_PER_BINDING`].
+const MIN_BINDINGS: usize = 4_096;
 
 /// What a commit did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +110,8 @@ pub struct Stats {
     pub vifs: Vec<VifStats>,
     /// By vrf, in name order; without the underlay, which keeps no flows.
     pub vrfs: Vec<VrfStats>,
+    /// In name order.
+    pub services: Vec<ServiceStats>,
     /// By worker.
     pub workers: Vec<WorkerStats>,
     /// The flow table.
@@ -103,6 +120,17 @@ pub struct Stats {
     pub fragments: fragments::Limits,
     /// What each worker may keep of tunnel packets' fragments.
     pub reassembly: fragments::Limits,
+    /// By pool, in name order.
+    pub pools: Vec<PoolStats>,
+}
+
+/// A reading of one pool.
+#[derive(Clone, Debug)]
+pub struct PoolStats {
+    /// Its name.
+    pub name: Name,
+    /// How much is given out.
+    pub usage: sessions::Usage,
 }
 
 /// A reading of one vif.
@@ -129,6 +157,19 @@ pub struct VrfStats {
     pub name: Name,
     /// The flows that count for it.
     pub flows: Usage,
+}
+
+/// A reading of one service.
+#[derive(Clone, Debug)]
+pub struct ServiceStats {
+    /// Its name.
+    pub name: Name,
+    /// By address and port.
+    pub backends: Vec<Backend>,
+    /// All that checks let take part had gone: those that were there last are kept.
+    pub is_starved: bool,
+    /// What its table takes.
+    pub table_bytes: usize,
 }
 
 /// A reading of one worker.
@@ -179,7 +220,9 @@ pub enum EngineError {
 
 /// The running engine.
 pub struct Engine<B> {
-    publisher: Publisher<Tables>,
+    /// Held while the next snapshot is made, by a commit or by what checks find out.
+    publisher: Arc<Mutex<Publisher<Tables>>>,
+    health: Health,
     flows: Arc<FlowTable>,
     flow_memory: Placement,
     workers: Vec<Handle<B>>,
@@ -209,7 +252,9 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         );
         let started = Instant::now();
         let ports = Ports::new()?;
-        let tables = Tables::new(config.cores.len()).with_secret(config.seed);
+        let tables = Tables::new(config.cores.len())
+            .with_secret(config.seed)
+            .with_bindings((config.flows / FLOWS_PER_BINDING).max(MIN_BINDINGS));
         let (flows, flow_memory) = flow_table(&config, &tables)?;
         let publisher = Publisher::new(tables);
         let mut workers = Vec::new();
@@ -227,8 +272,11 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             };
             workers.push(thread::spawn(worker, settings)?);
         }
+        let publisher = Arc::new(Mutex::new(publisher));
+        let health = Health::start(publisher.clone(), config.on_health)?;
         Ok(Engine {
             publisher,
+            health,
             flows,
             flow_memory,
             workers,
@@ -247,7 +295,9 @@ impl<B: Buffer + Send + 'static> Engine<B> {
     /// # Errors
     /// Everything that is wrong with the request.
     pub fn apply(&mut self, request: &Request, dry_run: bool) -> Result<Applied, Vec<Refusal>> {
-        let before = self.publisher.current();
+        let publisher = self.publisher.clone();
+        let mut publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = publisher.current();
         let draft = before.prepare(request)?;
         if dry_run || draft.changed().is_empty() {
             return Ok(Applied {
@@ -271,7 +321,8 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         let tables = Arc::new(tables);
         accounts::set_quotas(&self.flows, &tables, &changed);
         let receivers = self.attach_senders(&tables, opened);
-        self.publisher.publish(tables.clone());
+        publisher.publish(tables.clone());
+        drop(publisher);
         for (vif, queues) in receivers {
             self.attach_receivers(&vif, queues);
         }
@@ -284,12 +335,19 @@ impl<B: Buffer + Send + 'static> Engine<B> {
 
     /// A way to the configuration for whoever runs beside the engine.
     pub fn watcher(&self) -> Watcher<Tables> {
-        self.publisher.watcher()
+        self.publisher().watcher()
     }
 
     /// The configuration in force.
     pub fn tables(&self) -> Arc<Tables> {
-        self.publisher.current()
+        self.publisher().current()
+    }
+
+    fn publisher(&self) -> MutexGuard<'_, Publisher<Tables>> {
+        // Tables are replaced as a whole, whoever panics.
+        self.publisher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The flows of all workers.
@@ -310,7 +368,10 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         let vrfs = tables.vrfs().filter(|vrf| vrf.id != UNDERLAY);
         let mut vrfs: Vec<VrfStats> = vrfs.map(|vrf| self.vrf_stats(vrf)).collect();
         vrfs.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut services: Vec<ServiceStats> = tables.services().map(ServiceStats::new).collect();
+        services.sort_by(|a, b| a.name.cmp(&b.name));
         Stats {
+            services,
             generation: tables.generation(),
             uptime: self.started.elapsed(),
             vifs,
@@ -321,6 +382,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
                 memory: self.flow_memory,
             },
             fragments: self.fragments,
+            pools: pool_stats(&tables),
             reassembly: self.reassembly,
         }
     }
@@ -441,7 +503,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             .filter_map(|name| Some((name, before.vif_named(name)?.id)))
             .collect();
         let deadline = Instant::now() + SETTLE_LIMIT;
-        while !self.publisher.settled() && Instant::now() < deadline {
+        while !self.publisher().settled() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_micros(50));
         }
         let vrfs = changed.deleted.iter().filter_map(|key| match key {
@@ -473,8 +535,20 @@ impl<B: Buffer + Send + 'static> Engine<B> {
 
 impl<B> Engine<B> {
     fn shut_down(&mut self) {
+        self.health.shut_down();
         self.workers.drain(..).for_each(Handle::stop);
         self.ports.shut_down();
+    }
+}
+
+impl ServiceStats {
+    fn new(service: &Service) -> ServiceStats {
+        ServiceStats {
+            name: service.name.clone(),
+            backends: service.backends.to_vec(),
+            is_starved: service.is_starved,
+            table_bytes: service.table_memory(),
+        }
     }
 }
 
@@ -555,4 +629,14 @@ fn close<B>(port: Port<B>) {
     let Port { rx, tx, control } = port;
     drop((rx, tx));
     control.close();
+}
+/// Readings of all pools, in name order.
+pub fn pool_stats(tables: &Tables) -> Vec<PoolStats> {
+    let reading = |pool: &nat::Pool| PoolStats {
+        name: pool.name.clone(),
+        usage: pool.allotment.usage(),
+    };
+    let mut pools: Vec<PoolStats> = tables.pools().map(|(_, pool)| reading(pool)).collect();
+    pools.sort_by(|a, b| a.name.cmp(&b.name));
+    pools
 }

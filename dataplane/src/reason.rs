@@ -237,6 +237,10 @@ reasons! {
     VrfLoop = "vrf_loop",
     /// The meter had no room for the packet.
     Metered = "metered",
+    /// The packet cannot get other addresses as a whole: it has an IPv4 option that may hold one (RFC 1812 §5.3.13.1), or is part of an SCTP packet.
+    Untranslatable = "untranslatable",
+    /// The flow that says how the packet is translated went while the packet was on its way.
+    FlowGone = "flow_gone",
     /// The packet cannot be translated between IPv4 and IPv6 (RFC 7915).
     Nat64 = "nat64",
     /// An ICMP error about a flow that there is none of.
@@ -290,6 +294,8 @@ impl From<Error> for DropReason {
             Error::FragmentedOuter => DropReason::TunnelFragment,
             Error::AddressFamily => DropReason::NoUnderlayRoute,
             Error::EcnNotCapable => DropReason::EcnNotCapable,
+            Error::Untranslatable => DropReason::Untranslatable,
+            Error::NoCounterpart => DropReason::Nat64,
             Error::MalformedArp => DropReason::MalformedArp,
             Error::MalformedNd => DropReason::MalformedNd,
         }

@@ -4,17 +4,33 @@
 //! Like learned MACs it belongs to all snapshots: to use it is no commit.
 
 pub mod affinity;
+pub mod allotment;
+mod bindings;
+mod chains;
 mod ended;
+mod gauge;
+mod ids;
+mod permits;
+pub mod ports;
+mod slots;
+mod sweeper;
+mod transport;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use flowtable::{Endings, FlowView};
+use flowtable::{Endings, FlowView, Ticks};
 
+pub use bindings::Bindings;
 pub use ended::{Ended, Ledger};
+pub use gauge::Usage;
+pub use sweeper::Sweeper;
+pub use transport::Transport;
 
 use crate::decide::sessions::{Asked, Binding, Bound};
-use crate::decide::{End, Sessions};
+use crate::decide::{End, Note, Sessions};
+use crate::health::Wire;
 use crate::reason::DropReason;
 use crate::stage::Context;
 use crate::tables::nat::PoolId;
@@ -22,10 +38,22 @@ use crate::tables::policy::RuleCells;
 use crate::tables::service::ServiceId;
 use affinity::Affinity;
 
+/// Bindings that a node without a word about it has room for.
+pub const BINDINGS: usize = 1 << 16;
+
 /// The state itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shared {
+    secret: [u64; 4],
+    /// Of bindings.
+    room: AtomicUsize,
+    /// Made when there is a first pool.
+    bindings: OnceLock<Bindings>,
+    serials: AtomicU32,
+    /// Numbers for datagrams that get another source.
+    pub(crate) ids: ids::Ids,
     ledger: Ledger,
+    probes: Wire,
     /// Who has which backend.
     pub affinity: Affinity,
     rules: Arc<RuleCells>,
@@ -38,6 +66,26 @@ pub struct Live<'a> {
 }
 
 impl Shared {
+    /// Empty. The secret keys hashes and the choice of ports.
+    pub fn new(secret: [u64; 4]) -> Shared {
+        Shared {
+            secret,
+            room: AtomicUsize::new(BINDINGS),
+            rules: Arc::default(),
+            bindings: OnceLock::new(),
+            serials: AtomicU32::new(0),
+            ledger: Ledger::default(),
+            probes: Wire::default(),
+            affinity: Affinity::new(secret[0]),
+            ids: ids::Ids::default(),
+        }
+    }
+
+    /// Has room for so many bindings, once there is a pool.
+    pub(crate) fn set_room(&self, bindings: usize) {
+        self.room.store(bindings, Ordering::Relaxed);
+    }
+
     /// For the flow table: hears of the flows that end.
     pub fn endings(self: Arc<Self>) -> Box<dyn Endings> {
         Box::new(ended::Hook(self))
@@ -48,21 +96,14 @@ impl Shared {
         &self.ledger
     }
 
+    /// Between the workers and whoever looks after backends.
+    pub fn probes(&self) -> &Wire {
+        &self.probes
+    }
+
     /// What rules have counted.
     pub fn rules(&self) -> &Arc<RuleCells> {
         &self.rules
-    }
-
-    /// A flow is over: what it held is let go.
-    fn flow_ended(&self, _flow: &FlowView) {}
-
-    /// Empty; the secret keys its hashes.
-    pub fn new(secret: [u64; 4]) -> Shared {
-        Shared {
-            affinity: Affinity::new(secret[0]),
-            ledger: Ledger::default(),
-            rules: Arc::default(),
-        }
     }
 
     /// For a worker's packets of this batch.
@@ -72,18 +113,80 @@ impl Shared {
             context: *context,
         }
     }
+
+    /// Makes room for bindings, and a number for a new pool that no other ever has.
+    pub fn prepare(&self) -> u32 {
+        let [a, b, c, d] = self.secret;
+        let key = [a, b, c, d.rotate_left(17)];
+        self.bindings
+            .get_or_init(|| Bindings::new(self.room.load(Ordering::Relaxed), key));
+        self.serials.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The bindings of pools, once there was a pool.
+    pub fn bindings(&self) -> Option<&Bindings> {
+        self.bindings.get()
+    }
+
+    /// A flow is over: what it held is let go.
+    fn flow_ended(&self, flow: &FlowView) {
+        let note = Note::from_words(flow.note);
+        if note.binding != 0 {
+            self.let_go(note.binding, flow);
+        }
+    }
+
+    /// A flow holds another binding now, or holds the same once more.
+    pub fn let_go(&self, binding: u32, flow: &FlowView) {
+        let remote = match flow.reverse.dst_addr() == flow.forward.src_addr() {
+            false => (flow.reverse.src_addr(), flow.reverse.src_port()),
+            true => (flow.forward.src_addr(), flow.forward.src_port()),
+        };
+        let (addr, port) = remote;
+        if let Some(bindings) = self.bindings() {
+            bindings.end(binding, End { addr, port }, flow.last_seen);
+        }
+    }
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared::new([0; 4])
+    }
+}
+
+impl Live<'_> {
+    fn now(&self) -> Ticks {
+        self.context.now
+    }
 }
 
 impl Sessions for Live<'_> {
-    fn bind(&mut self, _asked: &Asked) -> Result<Binding, DropReason> {
-        Err(DropReason::SnatExhausted)
+    fn bind(&mut self, asked: &Asked) -> Result<Binding, DropReason> {
+        let pool = self.context.tables.pool(asked.pool);
+        let found = pool.zip(self.shared.bindings());
+        let (pool, bindings) = found.ok_or(DropReason::SnatExhausted)?;
+        bindings.bind(pool, asked, self.now())
     }
 
-    fn bound(&mut self, _: PoolId, _: u8, _: End, _: End) -> Result<Bound, DropReason> {
-        Err(DropReason::SnatUnknown)
+    fn bound(
+        &mut self,
+        pool: PoolId,
+        protocol: u8,
+        outside: End,
+        remote: End,
+    ) -> Result<Bound, DropReason> {
+        let pool = self.context.tables.pool(pool);
+        let found = pool.zip(self.shared.bindings());
+        let (pool, bindings) = found.ok_or(DropReason::SnatUnknown)?;
+        bindings.bound(pool, protocol, (outside, remote), self.now())
     }
 
-    fn release(&mut self, _id: u32) {}
+    fn release(&mut self, id: u32) {
+        if let Some(bindings) = self.shared.bindings() {
+            bindings.release(id);
+        }
+    }
 
     fn backend_of(&mut self, service: ServiceId, client: IpAddr) -> Option<End> {
         let now = self.context.now;

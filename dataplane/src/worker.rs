@@ -10,9 +10,10 @@ use encap::Buffer;
 use flowtable::{AgeCursor, FlowTable, Ticks};
 
 use crate::counters::VifCounters;
-use crate::io::{Pool, RxQueue, TxQueue};
+use crate::io::{BATCH, Pool, RxQueue, TxQueue};
 use crate::reason::DropReason;
 use crate::resolver::{Asking, Rounds};
+use crate::sessions;
 use crate::snapshot::Reader;
 use crate::stage::announce::Announcer;
 use crate::stage::error_rate::{self, ErrorRate};
@@ -41,6 +42,7 @@ pub struct Worker<B> {
     errors: ErrorRate,
     ageing: Ageing,
     learned: Sweeper,
+    bindings: sessions::Sweeper,
     announcer: Option<Announcer>,
     rounds: Rounds,
     /// When router advertisements and path MTUs were last looked after.
@@ -111,6 +113,7 @@ impl<B: Buffer> Worker<B> {
                 last: Ticks(0),
             },
             learned: Sweeper::default(),
+            bindings: sessions::Sweeper::default(),
             announcer: None,
             rounds: Rounds::default(),
             cared: Ticks(0),
@@ -289,6 +292,8 @@ impl<B: Buffer> Worker<B> {
         let tables = self.tables.pin();
         self.learned.run(tables, self.index, now, elapsed, at_most);
         if self.index == 0 {
+            self.bindings.run(tables, now, elapsed);
+            self.ask_backends(now);
             self.look_after_neighbours(now);
             if now.since(self.cared) >= CARE_MS {
                 self.cared = now;
@@ -304,6 +309,36 @@ impl<B: Buffer> Worker<B> {
         };
         let tables = self.tables.pin();
         announcer.run(tables, self.index, now, &mut *self.pool, &mut self.outbox);
+        self.outbox.flush(tables);
+    }
+
+    /// Sends what whoever looks after backends wants sent.
+    fn ask_backends(&mut self, now: Ticks) {
+        let tables = self.tables.pin();
+        for _ in 0..BATCH {
+            let Some(segment) = tables.sessions().probes().next() else {
+                break;
+            };
+            // Some vif is needed until the way is known; the worker's first is as good as any.
+            let Some(vif) = tables.vifs().next() else {
+                break;
+            };
+            let context = Context {
+                tables,
+                flows: &self.flows,
+                worker: self.index,
+                now,
+                vif,
+            };
+            let mut exits = Exits {
+                outbox: &mut self.outbox,
+                waiting: &mut self.waiting,
+                pool: &mut *self.pool,
+                errors: &mut self.errors,
+            };
+            // What finds no way is a check that fails.
+            _ = stage::probes::send(&context, &segment, &mut exits);
+        }
         self.outbox.flush(tables);
     }
 
@@ -365,12 +400,15 @@ impl<B: Buffer> Worker<B> {
         let mut cursor = AgeCursor::default();
         let flows = self.flows.worker(self.index);
         flows.age(&mut cursor, usize::MAX, now, |_| {});
-        learn::sweep_all(self.tables.pin(), self.index, now);
+        let tables = self.tables.pin();
+        learn::sweep_all(tables, self.index, now);
+        sessions::Sweeper::run_all(tables, now);
     }
 }
 
 /// The rest of a packet's way, for those that stage `fragments` let go as for all.
 fn onward<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits<B>) {
+    stage::related::run(context, burst);
     stage::flow::run(context, burst);
     stage::marks::run(context, burst, exits);
     stage::bridge::run(context, burst);

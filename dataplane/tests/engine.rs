@@ -32,6 +32,7 @@ fn start(devices: &memory::Devices) -> Engine<MemBuffer> {
         icmp_errors_per_second: 100,
         idle: Idle::Adaptive,
         pools: cores.iter().map(|_| Box::new(memory::Pool) as _).collect(),
+        on_health: Arc::new(|_, _| {}),
         on_thread: Arc::new(|| Box::new(())),
         cores,
     };

@@ -559,7 +559,14 @@ fn check_epochs(before: &Tables, after: &Tables, context: &dyn Fn() -> String) {
                 continue; // refusals are not remembered
             };
             match decide(after, &mut Stateless, &headers, ingress) {
-                Ok(now) => assert_eq!(ways(&was), ways(&now), "{headers:?}; {}", context()),
+                Ok(now) => assert_eq!(
+                    ways(&was),
+                    ways(&now),
+                    "{headers:?} by {}, then {}; {}",
+                    nexthop(before, was.forward.nexthop),
+                    nexthop(after, now.forward.nexthop),
+                    context()
+                ),
                 // Whether there is a way to a tunnel's end is seen packet by packet.
                 Err(Refused {
                     reason:

@@ -2,11 +2,12 @@
 //! entry of the crate and every accessor of every view.
 
 use crate::samples::{self, Random};
+use crate::translate::{Change, End, Ends};
 use crate::{
     ArpPacket, Buffer, Circuit, EthernetHeader, GreHeader, IcmpHeader, Icmpv6Header, Ipv4Header,
     Ipv6Header, LabelEntry, MacAddr, MemBuffer, Meta, Pieces, Quote, TcpHeader, UdpHeader, VlanTag,
     VxlanHeader, arp, checksum, decap, ecn, icmp, icmp_error, mss, nd, parameter, parse, parse_at,
-    parse_ip, parse_outer, rewrite, tcp_reset,
+    parse_ip, parse_outer, rewrite, tcp_reset, translate,
 };
 use core::hint::black_box;
 use core::net::{IpAddr, Ipv6Addr};
@@ -101,6 +102,7 @@ fn stages(frame: &[u8], meta: &Meta) {
     let _ = icmp::echo_reply(&mut packet, meta);
     let _ = rewrite::pop_vlan(&mut packet);
     errors(frame, meta);
+    translations(frame, meta);
     let _ = rewrite::push_vlan(&mut packet, crate::VlanId::new(1).unwrap());
     let asked = nd::Solicitation {
         src: core::net::Ipv6Addr::UNSPECIFIED,
@@ -109,6 +111,50 @@ fn stages(frame: &[u8], meta: &Meta) {
         src_mac: None,
     };
     let _ = nd::answer(&mut packet, meta, &asked, mac, nd::Flags::default());
+}
+
+/// Other ends, of either version; what was right stays right.
+fn translations(frame: &[u8], meta: &Meta) {
+    let end = |addr: &str, port| End {
+        addr: addr.parse().unwrap(),
+        port,
+    };
+    let pairs = [
+        (end("192.0.2.77", 1024), end("198.51.100.3", 0xffff)),
+        (end("2001:db8::77", 1024), end("64:ff9b::c633:6403", 0xffff)),
+    ];
+    let was_right = parse(frame) == Ok(*meta) && checksum::transport_is_right(frame, meta);
+    for (src, dst) in pairs {
+        let ends = Ends { src, dst };
+        let change = Change {
+            src: Some(src),
+            dst: Some(dst),
+        };
+        let (mut packet, mut there) = (MemBuffer::from_frame(frame), *meta);
+        let applied = translate::apply(packet.bytes_mut(), &mut there, &change);
+        translate::set_ipv4_id(packet.bytes_mut(), meta, 7);
+        assert!(applied.is_err() || !was_right || is_right(packet.bytes()));
+        let (mut packet, mut there) = (MemBuffer::from_frame(frame), *meta);
+        let converted = translate::convert(&mut packet, &mut there, &ends, 7);
+        assert!(
+            converted.is_err() || !was_right || is_right(packet.bytes()),
+            "{frame:02x?}"
+        );
+        let Ok(Some(quote)) = Quote::read(frame, meta) else {
+            continue;
+        };
+        let (mut packet, mut there) = (MemBuffer::from_frame(frame), *meta);
+        let applied = translate::apply_to_error(&mut packet, &mut there, &quote, &change, &change);
+        assert!(applied.is_err() || is_right(packet.bytes()));
+        let (mut packet, mut there) = (MemBuffer::from_frame(frame), *meta);
+        let addrs = (src.addr, dst.addr);
+        let converted = translate::convert_error(&mut packet, &mut there, &quote, addrs, &ends, 7);
+        assert!(converted.is_err() || is_right(packet.bytes()));
+    }
+}
+
+fn is_right(frame: &[u8]) -> bool {
+    parse(frame).is_ok_and(|meta| checksum::transport_is_right(frame, &meta))
 }
 
 /// What is owed about a packet, and what others say about ours.

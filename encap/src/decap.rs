@@ -27,16 +27,23 @@ pub enum Circuit {
 
 /// What a tunnel packet says before its payload. Addresses and traffic class of the outer header are
 /// in the outer [`Meta`].
+///
+/// In this order [`Circuit`] lies where an [`Error`] would in a result, so that both are moved by the
+/// same eight bytes. In another, results are written in one shape and read in another, which a
+/// processor cannot forward from its store buffer (13 cycles).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Decap {
-    /// Which network it belongs to.
-    pub circuit: Circuit,
     /// Offset of the payload from the packet's start.
     pub inner: u16,
     /// Whether the outer headers are IPv6 and UDP without a checksum, which MPLS over UDP may be from
     /// such peers only with which it was agreed (RFC 7510 §3.1).
     pub lacks_checksum: bool,
+    /// Which network it belongs to.
+    pub circuit: Circuit,
 }
+
+const _: () = assert!(size_of::<Decap>() == 12);
 
 /// Reads the tunnel headers of a parsed packet; `None` if it is no tunnel packet. The caller has
 /// found the destination address to be its own.

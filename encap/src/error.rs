@@ -118,6 +118,12 @@ pub enum Error {
     /// (RFC 6040 §4.2).
     EcnNotCapable,
 
+    /// Other ends would leave the packet half translated: it has an option that may hold an address,
+    /// or a checksum over bytes that are elsewhere.
+    Untranslatable,
+    /// The packet says something for which the other IP version has no word (RFC 7915).
+    NoCounterpart,
+
     /// Not an Ethernet/IPv4 ARP packet, or cut short (RFC 826).
     MalformedArp,
     /// A neighbour message that fails the checks of RFC 4861 §7.1, or was fragmented (RFC 6980 §5).
@@ -205,6 +211,8 @@ impl fmt::Display for Error {
             Self::FragmentedOuter => f.write_str("tunnel packet in fragments"),
             Self::AddressFamily => f.write_str("tunnel addresses of different IP versions"),
             Self::EcnNotCapable => f.write_str("congestion marked on a packet without ECN"),
+            Self::Untranslatable => f.write_str("packet that cannot be translated as a whole"),
+            Self::NoCounterpart => f.write_str("packet that the other IP version cannot express"),
             Self::MalformedArp => f.write_str("malformed ARP packet"),
             Self::NotSegmentable => f.write_str("large segment that cannot be cut"),
             Self::MalformedNd => f.write_str("malformed neighbour discovery message"),

@@ -68,18 +68,23 @@ impl Pieces {
         Self::new([first, later], meta, mtu, l4)
     }
 
-    /// Prepares to cut an IPv6 packet without extension headers, as this node's own outer ones are;
-    /// `id` tells its fragments from those of other packets.
+    /// Prepares to cut an IPv6 packet without extension headers but perhaps a fragment header, as
+    /// this node's own outer ones are and those that were IPv4 packets; `id` tells its fragments from
+    /// those of other packets, unless it is a fragment already.
     ///
     /// # Errors
     /// [`Error::NoRoom`] if `mtu` does not hold the headers and eight bytes;
-    /// [`Error::ExtensionHeaders`] if the packet has some, [`Error::IpVersion`] if it is not IPv6;
+    /// [`Error::ExtensionHeaders`] if the packet has others, [`Error::IpVersion`] if it is not IPv6;
     /// [`Error::Truncated`] with a `meta` of another packet.
     pub fn ipv6<B: Buffer>(packet: &B, meta: &Meta, mtu: usize, id: u32) -> Result<Self, Error> {
         if meta.network != Network::Ipv6 {
             return Err(Error::IpVersion(4));
         }
         let l4 = usize::from(meta.l3) + ipv6::LEN;
+        if meta.fragment_header && usize::from(meta.l4) == l4 + IPV6_HEADER_LEN {
+            let head = Head::new(packet.bytes(), meta.l4.into())?;
+            return Self::new([head, head], meta, mtu, meta.l4.into());
+        }
         if usize::from(meta.l4) != l4 {
             return Err(Error::ExtensionHeaders);
         }

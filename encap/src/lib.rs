@@ -45,6 +45,7 @@ pub mod reassembly;
 pub mod rewrite;
 pub mod tcp;
 pub mod tcp_reset;
+pub mod translate;
 pub mod tunnel;
 pub mod udp;
 pub mod vlan;

@@ -8,6 +8,8 @@ pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 /// UDP, RFC 768.
 pub const UDP: u8 = 17;
+/// DCCP, RFC 4340.
+pub const DCCP: u8 = 33;
 /// IPv6 routing header, RFC 8200 §4.4.
 pub const ROUTING: u8 = 43;
 /// IPv6 fragment header, RFC 8200 §4.5.
@@ -26,6 +28,8 @@ pub const DESTINATION_OPTIONS: u8 = 60;
 pub const SCTP: u8 = 132;
 /// Mobility header, RFC 6275.
 pub const MOBILITY: u8 = 135;
+/// UDP-Lite, RFC 3828.
+pub const UDP_LITE: u8 = 136;
 /// Host identity protocol, RFC 7401.
 pub const HIP: u8 = 139;
 /// Shim6, RFC 5533.

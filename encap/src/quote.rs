@@ -6,7 +6,8 @@
 
 use crate::checksum::{Sum, transport_is_right};
 use crate::protocol::{
-    AUTHENTICATION, DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, TCP, UDP,
+    AUTHENTICATION, DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, SCTP, TCP,
+    UDP,
 };
 use crate::{Error, Fragment, Meta, icmp, icmp_error, icmpv6, ipv4, ipv6};
 use core::net::IpAddr;
@@ -165,7 +166,7 @@ impl Quote {
             return;
         }
         match self.protocol {
-            TCP | UDP => {
+            TCP | UDP | SCTP => {
                 self.src_port = u16::from_be_bytes([a, b]);
                 self.dst_port = u16::from_be_bytes([c, d]);
             }

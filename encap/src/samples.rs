@@ -134,6 +134,13 @@ pub(crate) fn udp(payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The frame with the right transport checksum.
+fn filled(mut bytes: Vec<u8>) -> Vec<u8> {
+    let meta = crate::parse(&bytes).unwrap();
+    crate::checksum::fill_transport(&mut bytes, &meta);
+    bytes
+}
+
 /// The frame with a VLAN tag.
 pub(crate) fn tagged(bytes: &[u8], id: u16) -> Vec<u8> {
     let mut packet = MemBuffer::from_frame(bytes);
@@ -195,6 +202,15 @@ pub(crate) fn all() -> Vec<Vec<u8>> {
     ]
     .concat();
     frames.push(ipv6(0, &chain));
+    // Errors about the captured packets.
+    for (quoted, kind) in [(PING, 11), (SYN, 3), (LAST_FRAGMENT, 11)] {
+        let message = [&[kind, 1, 0, 0, 0, 0, 0, 0], &hex(quoted)[14..]].concat();
+        frames.push(filled(ipv4(1, &message)));
+    }
+    for (quoted, kind) in [(PING6, 3), (RST6, 1), (MPLS_UDP6, 2)] {
+        let message = [&[kind, 0, 0, 0, 0, 0, 5, 0], &hex(quoted)[14..]].concat();
+        frames.push(filled(ipv6(58, &message)));
+    }
     frames.push(ipv6(59, b"ignored"));
     frames.push(frame(0x88cc, b"a frame of link layer discovery"));
     frames

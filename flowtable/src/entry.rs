@@ -225,6 +225,11 @@ impl<'a> Entry<'a> {
         self.set(SEEN, stamped(version, now.0));
     }
 
+    /// [`touch`](Self::touch), but for when it was last seen.
+    pub(crate) fn count(self, version: u32, packets: u32, bytes: u32) {
+        self.touch(version, packets, bytes, self.last_seen(version));
+    }
+
     #[inline]
     pub(crate) fn counters(self, version: u32) -> Counters {
         Counters {

@@ -42,6 +42,15 @@ impl FlowTable {
         }
     }
 
+    /// Counts packets that belong to a flow and do not prolong it: ICMP errors about it (RFC 4787
+    /// REQ-12).
+    pub fn count(&self, hit: &Hit, packets: u32, bytes: u32) {
+        let entry = self.entry(hit.id);
+        if entry.stamp(Relaxed).version() == hit.version() {
+            entry.count(hit.version(), packets, bytes);
+        }
+    }
+
     /// The accounts a flow of these owners counts for: vif, vrf, table.
     #[inline]
     pub(crate) fn accounts_of(&self, vif: u32, vrf: u32) -> [AccountId; 3] {

@@ -58,6 +58,21 @@ fn either_direction_keeps_the_pair() {
     assert_eq!(gone, [ipv4(1)]);
 }
 
+/// RFC 4787 REQ-12: ICMP errors are counted, and keep nothing alive.
+#[test]
+fn a_packet_that_is_only_counted_keeps_nothing() {
+    let table = table(10);
+    insert(&table, &ipv4(1), 1, Class::Udp, Ticks(7));
+    let hit = table.lookup(&ipv4(1)).unwrap();
+    table.count(&hit, 2, 128);
+    let flow = table.flow(hit.id, hit.version()).unwrap();
+    let counted = flow.forward_counters;
+    assert_eq!((counted.packets, counted.bytes), (2, 128));
+    assert_eq!(flow.last_seen, Ticks(7));
+    assert_eq!(sweep(&table, latest(Ticks(7), 30_000)), [ipv4(1)]);
+    table.count(&hit, 1, 1);
+}
+
 #[test]
 fn a_shorter_class_takes_effect_from_the_last_packet() {
     let table = table(10);

@@ -10,7 +10,7 @@ mod meter;
 mod nat;
 mod policy;
 mod problems;
-mod service;
+pub(crate) mod service;
 mod text;
 mod written;
 

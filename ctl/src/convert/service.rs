@@ -245,13 +245,18 @@ impl From<&Service> for proto::Service {
     }
 }
 
+/// What a backend may get, as written.
+pub(crate) fn backend_state(state: BackendState) -> proto::BackendState {
+    match state {
+        BackendState::Active => proto::BackendState::Active,
+        BackendState::Draining => proto::BackendState::Draining,
+        BackendState::Down => proto::BackendState::Down,
+    }
+}
+
 impl From<&Backend> for proto::Backend {
     fn from(backend: &Backend) -> Self {
-        let state = match backend.state {
-            BackendState::Active => proto::BackendState::Active,
-            BackendState::Draining => proto::BackendState::Draining,
-            BackendState::Down => proto::BackendState::Down,
-        };
+        let state = backend_state(backend.state);
         let weight = u32::from(backend.weight.get());
         proto::Backend {
             address: backend.address.to_string(),

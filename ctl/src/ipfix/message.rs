@@ -230,7 +230,10 @@ impl Message {
 /// A name in as many bytes as the template says, cut between two characters if it is longer.
 fn padded(name: &str) -> [u8; NAME] {
     let mut bytes = [0; NAME];
-    let len = name.floor_char_boundary(NAME);
+    let len = (0..=NAME.min(name.len()))
+        .rev()
+        .find(|at| name.is_char_boundary(*at));
+    let len = len.unwrap_or(0);
     bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
     bytes
 }

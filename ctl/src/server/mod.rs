@@ -5,6 +5,7 @@
 //! threads; commits queue up there behind the engine's lock, one at a time.
 //! Reads of objects and flows hold that lock only to take a reference.
 
+mod alarms;
 mod apply;
 mod limits;
 mod rules;
@@ -92,6 +93,7 @@ where
     tokio::select! {
         result = server => result.map_err(io::Error::other)?,
         () = shutdown => {}
+        () = alarms::watch(engine.clone()) => {}
     }
     drop(socket);
     // Waits for a commit that has begun; later calls find no engine.

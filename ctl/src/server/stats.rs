@@ -1,8 +1,12 @@
 //! `Stats`: the engine's counters in the words of the protocol.
 
-use dataplane::engine::{FlowStats, Stats, VifStats, VrfStats, WorkerStats};
+use dataplane::engine::{
+    FlowStats, PoolStats, ServiceStats, Stats, VifStats, VrfStats, WorkerStats,
+};
 use dataplane::memory::Pages;
+use dataplane::sessions::Transport;
 use dataplane::stage::fragments::{self, Limits};
+use dataplane::tables::service::Backend;
 use flowtable::Usage;
 
 use crate::convert;
@@ -20,9 +24,27 @@ impl From<Stats> for proto::StatsResponse {
             vifs: stats.vifs.into_iter().map(vif).collect(),
             vrfs: stats.vrfs.into_iter().map(vrf).collect(),
             flow_table: Some(flow_table(&stats.flows)),
+            snat_pools: stats.pools.into_iter().map(snat_pool).collect(),
             // Read apart, if they are asked for.
             rules: Vec::new(),
+            services: stats.services.into_iter().map(service).collect(),
         }
+    }
+}
+
+fn service(stats: ServiceStats) -> proto::ServiceStats {
+    let backend = |backend: &Backend| proto::BackendStats {
+        address: backend.end.addr.to_string(),
+        port: backend.end.port.into(),
+        state: convert::service::backend_state(backend.state).into(),
+        healthy: backend.is_healthy,
+        takes_flows: backend.takes_flows,
+    };
+    proto::ServiceStats {
+        name: stats.name.to_string(),
+        backends: stats.backends.iter().map(backend).collect(),
+        starved: stats.is_starved,
+        table_bytes: stats.table_bytes as u64,
     }
 }
 
@@ -56,6 +78,23 @@ fn flows(usage: &Usage) -> proto::FlowUsage {
         high_water: usage.high_water.into(),
         refused: usage.refused,
         evicted: usage.evicted,
+    }
+}
+
+fn snat_pool(stats: PoolStats) -> proto::SnatPoolStats {
+    let usage = stats.usage;
+    let ports = |transport: Transport| proto::SnatPortUsage {
+        transport: transport.name().into(),
+        used: usage.used[transport as usize],
+        high_water: usage.high_water[transport as usize],
+    };
+    proto::SnatPoolStats {
+        name: stats.name.to_string(),
+        limit: usage.limit,
+        ports: Transport::ALL.map(ports).into(),
+        refused: usage.refused,
+        alarmed: usage.is_alarmed,
+        alarms: usage.alarms,
     }
 }
 

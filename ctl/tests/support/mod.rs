@@ -41,6 +41,7 @@ impl Daemon {
             icmp_errors_per_second: 100,
             idle: Idle::Adaptive,
             pools: vec![Box::new(memory::Pool)],
+            on_health: Arc::new(|_, _| {}),
             on_thread: Arc::new(|| Box::new(())),
         };
         let engine = Engine::start(config, Box::new(devices.clone())).unwrap();

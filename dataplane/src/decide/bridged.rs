@@ -3,7 +3,7 @@
 use super::{Decision, Headers, Note, Refused, Sessions, Way, ingress_of, policy};
 use crate::reason::DropReason;
 use crate::stage::{Ingress, bridge, learn};
-use crate::tables::{Tables, Vrf};
+use crate::tables::{Nexthop, Tables, Vrf};
 
 /// Both directions of a bridged flow.
 pub(super) fn decide(
@@ -16,6 +16,9 @@ pub(super) fn decide(
     bridge::check_source(tables, vrf, headers.src_mac, ingress)?;
     let forward = learn::find(tables, vrf, headers.dst_mac).ok_or(DropReason::NoMac)?;
     bridge::check_way(tables, forward, ingress)?;
+    if let Some(Nexthop::Neighbour(_)) = tables.nexthop(forward) {
+        return Err(DropReason::NoRoute.into()); // frames are not the fabric's
+    }
     let back = learn::find(tables, vrf, headers.src_mac).ok_or(DropReason::ReversePath)?;
     let mut note = Note::default();
     let flags = policy::bridged(tables, headers, (ingress, forward), &mut note, sessions)?;

@@ -14,6 +14,7 @@ mod policy;
 pub mod routed;
 mod service;
 pub mod sessions;
+mod underlay;
 
 use std::net::IpAddr;
 
@@ -22,6 +23,7 @@ use encap::MacAddr;
 use crate::reason::DropReason;
 use crate::stage::{Ingress, Layer, respond};
 use crate::tables::policy::RuleId;
+use crate::tables::spec::Role;
 use crate::tables::{Nexthop, NexthopId, Tables, Vrf, VrfId};
 pub use policy::stateless;
 pub use sessions::{End, Sessions, Stateless};
@@ -231,6 +233,9 @@ fn check_spoofed(
         return Ok(());
     };
     let vif = tables.vif(vif).ok_or(DropReason::VifGone)?;
+    if vif.role != Role::Tenant {
+        return Ok(()); // the fabric is everybody's
+    }
     let link_local = match headers.src_addr {
         IpAddr::V6(addr) if addr.is_unicast_link_local() => headers.layer == Layer::Bridged,
         _ => false,
@@ -251,7 +256,11 @@ fn ingress_of(tables: &Tables, nexthop: NexthopId) -> Result<Ingress, DropReason
     match tables.nexthop(nexthop) {
         Some(Nexthop::Vif(vif)) => Ok(Ingress::vif(*vif)),
         Some(Nexthop::Tunnel(tunnel)) => Ok(Ingress::peer(tunnel.peer)),
-        Some(Nexthop::Neighbour(neighbour)) => Ok(Ingress::vif(neighbour.vif)),
+        // Answers may come by another uplink.
+        Some(Nexthop::Neighbour(neighbour)) => {
+            let first = tables.underlay().fabrics.first();
+            Ok(Ingress::vif(*first.unwrap_or(&neighbour.vif)))
+        }
         Some(Nexthop::Host) => {
             let host = tables.underlay().host;
             host.map(Ingress::vif).ok_or(DropReason::NoHost)

@@ -8,6 +8,7 @@ use super::routed::{Outward, Walk};
 use super::sessions::{Asked, Step};
 use super::{End, Sessions};
 use crate::reason::DropReason;
+use crate::spread::SpreadKey;
 use crate::tables::Vrf;
 use crate::tables::nat::{FloatingId, PoolId};
 
@@ -20,10 +21,15 @@ pub(super) fn floating_inward(
     let floating = walk.tables.floating(id).ok_or(DropReason::NoRoute)?;
     let addr = walk.dst.addr;
     let translated = |(inside, _): &(IpNet, _)| transposed(addr, &floating.public, inside);
+    let all = floating.targets.iter().filter_map(translated);
     let had = walk.headers.kept.map(|kept| kept.destination.addr);
-    let mut all = floating.targets.iter().filter_map(translated);
     let kept = all.clone().find(|addr| Some(*addr) == had);
-    walk.dst.addr = kept.or_else(|| all.next()).ok_or(DropReason::NoRoute)?;
+    let drawn = || match floating.targets.len() {
+        1 => all.clone().next(),
+        // Of several, the highest draw: one that goes moves its own flows and no others.
+        _ => all.clone().max_by_key(|addr| draw(walk, *addr)),
+    };
+    walk.dst.addr = kept.or_else(drawn).ok_or(DropReason::NoRoute)?;
     sessions.step(Step::Floating(id, walk.dst));
     walk.enter(floating.inside_vrf)
 }
@@ -36,44 +42,59 @@ pub(super) fn pool_inward(
     sessions: &mut impl Sessions,
 ) -> Result<(), DropReason> {
     let pool = walk.tables.pool(id).ok_or(DropReason::NoRoute)?;
-    if let (IpAddr::V6(addr), Some(_)) = (walk.dst.addr, pool.nat64_prefix) {
+    if let (IpAddr::V6(addr), Some(prefix)) = (walk.dst.addr, pool.nat64_prefix) {
+        let source = walk.headers.src_addr;
+        let mut sources = pool.sources.iter();
+        if !pool.sources.is_empty() && !sources.any(|net| net.contains(&source)) {
+            return Err(DropReason::NoRoute);
+        }
+        // A packet that comes back to a machine inside must be one of its family again.
+        walk.embedding = Some(prefix);
         walk.seen_dst = Some(walk.dst);
         walk.dst.addr = Ipv4Addr::from_bits(addr.to_bits() as u32).into();
         walk.outward = Some(Outward::Pool(id));
         sessions.step(Step::Pool(id, walk.dst));
         return walk.enter(pool.outside_vrf);
     }
-    let remote = walk.headers.source();
+    // Of a hairpin the source first: it is by its address outside that it is let in (RFC 4787 REQ-9
+    // a), and what is sent to it from there is let in from now on, whatever becomes of this packet.
+    let remote = match walk.outward {
+        None => walk.headers.source(),
+        Some(Outward::Floating(addr)) => End {
+            addr,
+            ..walk.headers.source()
+        },
+        Some(Outward::Pool(own)) => bind(walk, own, sessions)?,
+    };
     let bound = sessions.bound(id, walk.headers.protocol, walk.dst, remote)?;
-    walk.hold(bound.id, sessions);
+    match walk.note.binding {
+        0 => walk.hold(bound.id, sessions),
+        _ => sessions.release(bound.id),
+    }
     walk.dst = bound.inside;
+    walk.through_pool = true;
+    if let Some(prefix) = pool.nat64_prefix {
+        walk.embedding = Some(prefix);
+        walk.seen_dst = None;
+    }
     sessions.step(Step::Pool(id, walk.dst));
     walk.enter(bound.vrf)
 }
 
 /// What the source has to become when the packet leaves its own network for `next`.
 pub(super) fn outward(walk: &Walk, next: &Vrf) -> Option<Outward> {
-    let (from, addr) = (walk.origin.id, walk.headers.src_addr);
-    let public = walk.tables.floatings().find_map(|(_, floating)| {
-        let is_ours = floating.vrf == next.id && floating.inside_vrf == from;
-        let mut targets = floating.targets.iter().filter(|_| is_ours);
-        targets.find_map(|(inside, _)| transposed(addr, inside, &floating.public))
-    });
-    if let Some(public) = public {
-        return Some(Outward::Floating(public));
+    let outwards = walk.tables.outwards(walk.origin.id, next.id)?;
+    let addr = walk.headers.src_addr;
+    if let Some(id) = outwards.floatings.lookup(addr)
+        && let Some(floating) = walk.tables.floating(id)
+    {
+        let mut targets = floating.targets.iter();
+        let public = targets.find_map(|(inside, _)| transposed(addr, inside, &floating.public));
+        if let Some(public) = public {
+            return Some(Outward::Floating(public));
+        }
     }
-    let pool = walk.tables.pools().find(|(_, pool)| {
-        let is_for_it = pool.vrf == from && pool.outside_vrf == next.id;
-        let is_same_family = pool.nat64_prefix.is_none()
-            && pool
-                .addresses
-                .iter()
-                .any(|net| net.addr().is_ipv4() == addr.is_ipv4());
-        let is_meant =
-            pool.sources.is_empty() || pool.sources.iter().any(|net| net.contains(&addr));
-        is_for_it && is_same_family && is_meant
-    });
-    pool.map(|(id, _)| Outward::Pool(id))
+    outwards.pools.lookup(addr).map(Outward::Pool)
 }
 
 /// The source that the pool gives.
@@ -91,8 +112,24 @@ pub(super) fn bind(
         remote: walk.dst,
     })?;
     walk.hold(binding.id, sessions);
+    walk.bound = Some(binding.outside);
     sessions.step(Step::Pool(pool, binding.outside));
     Ok(binding.outside)
+}
+
+/// An IPv4 address as IPv6 machines behind a NAT64 see it (RFC 6052 §2.2, 96 bits).
+pub(super) fn embedded(prefix: Ipv6Addr, addr: IpAddr) -> IpAddr {
+    match addr {
+        IpAddr::V4(addr) => {
+            Ipv6Addr::from_bits(prefix.to_bits() | u128::from(addr.to_bits())).into()
+        }
+        IpAddr::V6(_) => addr,
+    }
+}
+
+/// How strongly a flow is drawn to one of several machines that share an address.
+fn draw(walk: &Walk, addr: IpAddr) -> u64 {
+    SpreadKey::new(walk.spread()).end(End { addr, port: 0 })
 }
 
 /// The address at the same place in `to` as `addr` has in `from`; `None` if it has none there.

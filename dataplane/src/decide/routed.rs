@@ -2,17 +2,22 @@
 //! the vrouter, translated where it is a virtual address; then policies, the way back, and what the
 //! source becomes.
 //!
-//! Nothing is taken from [`Sessions`] before the policies have let the flow through.
+//! Nothing is taken from [`Sessions`] before the policies have let the flow through, but for what
+//! says where the destination is.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use super::service;
+use encap::protocol;
+
 use super::sessions::Step;
 use super::{Decision, End, Headers, Note, Refused, Sessions, Way, group, ingress_of, nat, policy};
+use super::{service, underlay};
 use crate::reason::DropReason;
+use crate::spread::Tuple;
 use crate::stage::{Ingress, bridge};
 use crate::tables::nat::PoolId;
-use crate::tables::{Nexthop, NexthopId, PeerId, Tables, Target, Vrf};
+use crate::tables::spec::{HashFields, Role};
+use crate::tables::{Nexthop, NexthopId, PeerId, Tables, Target, UNDERLAY, Vrf};
 
 /// Networks that a packet may be passed through on one node. Each step is a route that somebody
 /// configured; more than these are a loop.
@@ -35,6 +40,12 @@ pub(super) struct Walk<'a> {
     /// The destination that policies see, if that is another one: that of a packet to be translated
     /// between the families.
     pub(super) seen_dst: Option<End>,
+    /// The destination is whose a pool's address and port are.
+    pub(super) through_pool: bool,
+    /// What the source was given before the destination was looked up on: see [`nat::pool_inward`].
+    pub(super) bound: Option<End>,
+    /// What stands before IPv4 addresses where an IPv6 machine is to see them.
+    pub(super) embedding: Option<Ipv6Addr>,
     /// How the source is to be translated, by the first network it left its own for.
     pub(super) outward: Option<Outward>,
     /// The service that was called on the way.
@@ -76,6 +87,9 @@ pub(super) fn decide(
         vrf,
         dst: headers.destination(),
         seen_dst: None,
+        through_pool: false,
+        bound: None,
+        embedding: None,
         outward: None,
         called: None,
         via: None,
@@ -95,7 +109,17 @@ impl Walk<'_> {
             Some(nexthop) => nexthop,
             None => self.follow(sessions)?,
         };
-        let (nexthop, member) = group::member(self, nexthop, sessions)?;
+        let (nexthop, member) = match self.vrf.id {
+            // The fabric sees no tenant's own address, and is not routed to itself.
+            UNDERLAY if self.outward.is_none() => return Err(DropReason::NoRoute.into()),
+            UNDERLAY => (underlay::way(tables, nexthop, self.spread())?, 0),
+            _ => group::member(self, nexthop, sessions)?,
+        };
+        let is_neighbour = matches!(tables.nexthop(nexthop), Some(Nexthop::Neighbour(_)));
+        if is_neighbour && self.vrf.id != UNDERLAY {
+            // The fabric's neighbours are the underlay's, and tenants' vrfs lead there by themselves.
+            return Err(DropReason::NoRoute.into());
+        }
         bridge::check_horizon(tables, nexthop, ingress)?;
         let mut flags = policy::egress(self, sessions)?;
         flags |= policy::ingress(self, nexthop, sessions)?;
@@ -152,11 +176,20 @@ impl Walk<'_> {
                         return Err(DropReason::NoService);
                     }
                 }
-                Some(Target::Gateway) => return Err(DropReason::ToGateway),
+                Some(Target::Gateway) => match self.uplink_pool() {
+                    Some(id) => nat::pool_inward(self, id, sessions)?,
+                    None => return Err(DropReason::ToGateway),
+                },
                 Some(Target::Connected) | None => return Err(DropReason::NoRoute),
             }
         }
         Err(DropReason::VrfLoop)
+    }
+
+    /// The pool that has ports of this node's own address in the underlay.
+    fn uplink_pool(&self) -> Option<PoolId> {
+        let own = || self.tables.underlay().pool_at(self.dst.addr);
+        (self.vrf.id == UNDERLAY).then(own).flatten()
     }
 
     /// Passes into another network, where the source may have to be another one.
@@ -188,7 +221,10 @@ impl Walk<'_> {
         match (self.ingress.as_vif(), self.ingress.as_peer()) {
             (Some(vif), _) => {
                 let vif = self.tables.vif(vif).ok_or(DropReason::VifGone)?;
-                Ok((vif.nexthop, 0))
+                match vif.role {
+                    Role::Fabric => Ok((self.way_into_underlay(sessions)?, 0)),
+                    Role::Tenant | Role::Host => Ok((vif.nexthop, 0)),
+                }
             }
             (None, Some(peer)) => {
                 sessions.step(Step::ReversePath(self.headers.src_addr));
@@ -198,13 +234,51 @@ impl Walk<'_> {
         }
     }
 
+    /// The way back to whoever sent from the fabric.
+    fn way_into_underlay(&self, sessions: &mut impl Sessions) -> Result<NexthopId, DropReason> {
+        sessions.step(Step::ReversePath(self.headers.src_addr));
+        match self.origin.routes.lookup(self.headers.src_addr) {
+            Some(Target::Nexthop(nexthop)) => underlay::way(self.tables, nexthop, self.spread()),
+            _ => Err(DropReason::ReversePath),
+        }
+    }
+
+    /// Tells flows apart where there are several to choose from.
+    pub(super) fn spread(&self) -> u64 {
+        let tuple = Tuple {
+            src: self.headers.source(),
+            dst: self.headers.destination(),
+            protocol: self.headers.protocol,
+        };
+        let key = self.tables.spread_key();
+        key.flow(&tuple, HashFields::FiveTuple, false)
+    }
+
     /// The source as it leaves.
     fn source(&mut self, sessions: &mut impl Sessions) -> Result<End, DropReason> {
-        let source = self.headers.source();
-        match self.outward {
-            None => Ok(source),
-            Some(Outward::Floating(addr)) => Ok(End { addr, ..source }),
-            Some(Outward::Pool(pool)) => nat::bind(self, pool, sessions),
+        let own = self.headers.source();
+        let mut source = match (self.outward, self.bound) {
+            (None, _) => own,
+            (Some(Outward::Floating(addr)), _) => End { addr, ..own },
+            (Some(Outward::Pool(_)), Some(bound)) => bound,
+            (Some(Outward::Pool(pool)), None) => nat::bind(self, pool, sessions)?,
+        };
+        if matches!(self.headers.protocol, protocol::ICMP | protocol::ICMPV6) {
+            // The identifier of a query is one field, and both ends' port.
+            match self.outward {
+                Some(Outward::Pool(_)) if self.through_pool => {
+                    return Err(DropReason::SnatProtocol);
+                }
+                Some(Outward::Pool(_)) => self.dst.port = source.port,
+                _ => source.port = self.dst.port,
+            }
+        }
+        if let (IpAddr::V6(_), Some(prefix)) = (self.dst.addr, self.embedding) {
+            source.addr = nat::embedded(prefix, source.addr);
+        }
+        match source.addr.is_ipv4() == self.dst.addr.is_ipv4() {
+            true => Ok(source),
+            false => Err(DropReason::NoRoute),
         }
     }
 }

@@ -35,7 +35,7 @@ pub fn open<B: Buffer>(
     lane.vrf = match entry.to {
         Arrival::Vrf(vrf) => vrf,
         Arrival::Nexthop(nexthop) => {
-            lane.direct = Some(nexthop);
+            lane.named = nexthop;
             lane.ingress = lane.ingress.direct();
             let Some(Nexthop::Vif(vif)) = tables.nexthop(nexthop) else {
                 return Err(DropReason::NoRoute);
@@ -67,7 +67,7 @@ pub fn open<B: Buffer>(
         rewrite::limit_ttl(packet.bytes_mut(), &lane.meta, stack.ttl);
         lane.meta.ttl = lane.meta.ttl.min(stack.ttl);
     }
-    match lane.direct {
+    match lane.direct() {
         Some(nexthop) => straight(context, vrf, lane, packet, nexthop),
         None => Ok(overlay::classify(context, lane, packet)),
     }

@@ -50,6 +50,8 @@ pub fn tell<B: Buffer>(
             | DropReason::Reject
             | DropReason::PolicyRejected
             | DropReason::ToGateway
+            | DropReason::SnatExhausted
+            | DropReason::SnatPortLimit
             | DropReason::NoService
             | DropReason::NoBackend
             | DropReason::BackendDown
@@ -101,6 +103,8 @@ fn owed(reason: DropReason, meta: &Meta, frame: &[u8]) -> Option<Answer> {
             true => return Some(Answer::Reset),
             false => Kind::Prohibited,
         },
+        // RFC 5508 REQ-8, RFC 6888 REQ-11
+        DropReason::SnatExhausted | DropReason::SnatPortLimit => Kind::Prohibited,
         // A virtual address is a host that has not got this port open.
         DropReason::ToGateway | DropReason::NoService => return to_gateway(meta, frame),
         DropReason::NoBackend | DropReason::BackendDown => return unserved(meta, frame),

@@ -1,11 +1,11 @@
-//! Frames from the fabric: tunnel packets for this node are opened, neighbours
-//! are heard and answered, everything else is the kernel's.
+//! Frames from the fabric: tunnel packets for this node are opened, those to addresses that machines
+//! have there are routed to them, neighbours are heard and answered, everything else is the kernel's.
 
 use encap::{ArpPacket, Buffer, EthernetHeader, MacAddr, Network, protocol};
 use encap::{arp, icmp, nd, rewrite};
 use std::net::IpAddr;
 
-use super::{Burst, Context, Lane, Next, decap, host, path_mtu};
+use super::{Burst, Context, Lane, Next, decap, host, path_mtu, public};
 use crate::reason::DropReason;
 
 /// Says for every packet whose it is.
@@ -30,6 +30,9 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
     let Some(dst) = meta.dst_addr(packet.bytes()) else {
         return Err(DropReason::Truncated);
     };
+    if public::is_virtual(context, dst) {
+        return Ok(public::route(context, lane, packet));
+    }
     if !context.tables.underlay().is_local(dst) {
         if meta.protocol == protocol::ICMPV6
             && let Some(next) = neighbour_discovery(context, lane, packet)?
@@ -46,6 +49,9 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
     }
     if let Some(heard) = path_mtu::hear(context, meta, packet.bytes()) {
         return heard;
+    }
+    if public::is_bound(context, meta, packet.bytes(), dst) {
+        return Ok(public::route(context, lane, packet));
     }
     if meta.protocol == protocol::ICMPV6
         && let Some(next) = neighbour_discovery(context, lane, packet)?
@@ -67,7 +73,9 @@ fn ip<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<N
 fn arp<B: Buffer>(context: &Context, lane: &mut Lane, packet: &mut B) -> Result<Next, DropReason> {
     let (arp, _) = ArpPacket::split(&packet.bytes()[lane.meta.l3.into()..])?;
     let learned = learn(context, arp.sender_ip().into(), arp.sender_mac());
-    if arp.is_request() && context.vif.has_address(arp.target_ip().into()) {
+    let target = arp.target_ip().into();
+    let is_ours = context.vif.has_address(target) || public::is_virtual(context, target);
+    if arp.is_request() && is_ours {
         arp::reply(packet.bytes_mut(), 0, context.vif.mac);
         return Ok(Next::Emit(context.vif.id));
     }
@@ -105,7 +113,8 @@ fn neighbour_discovery<B: Buffer>(
     if let Some(mac) = asked.src_mac {
         learn(context, asked.src.into(), mac);
     }
-    if !context.vif.has_address(asked.target.into()) {
+    let target = asked.target.into();
+    if !context.vif.has_address(target) && !public::is_virtual(context, target) {
         return Ok(None);
     }
     let flags = nd::Flags {

@@ -19,7 +19,7 @@ use flowtable::{
 };
 
 use super::state::{self, Step};
-use super::{Burst, Context, Ingress, Lane, Layer, Next, policy};
+use super::{Burst, Context, Ingress, Lane, Layer, Next, policy, related};
 use crate::accounts;
 use crate::decide::routed::way_back;
 use crate::decide::{Decision, End, Headers, Kept, Note, Way, decide};
@@ -63,6 +63,10 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
         lane.entropy = (hashes[slot] >> 16) as u32;
         let found = enter(context, lane, &keys[slot], hits[slot], packet.bytes());
         lane.next = match found {
+            // Of a query whose identifier is 0, as that of an error seems to be.
+            Ok(hit) if hit.is_translated() && related::is_error(&lane.meta) => {
+                Next::Drop(DropReason::ErrorUnrelated)
+            }
             Ok(hit) => {
                 let len = packet.len() as u32;
                 context.flows.touch(&hit, 1, len, context.now);
@@ -139,7 +143,7 @@ pub fn vrf_of(zone: Zone) -> (VrfId, Layer) {
     (VrfId(zone.value() >> 1), layer)
 }
 
-fn is_fresh(context: &Context, lane: &Lane, hit: &Hit) -> bool {
+pub(super) fn is_fresh(context: &Context, lane: &Lane, hit: &Hit) -> bool {
     let vrf = context.tables.vrf(lane.vrf);
     comes_from_there(lane, hit)
         && vrf.is_some_and(|vrf| !hit.is_stale(vrf.epoch))
@@ -149,7 +153,7 @@ fn is_fresh(context: &Context, lane: &Lane, hit: &Hit) -> bool {
 
 /// Whether a packet of a flow whose other direction goes to a group came by another member of it than
 /// before: the other end may send by any.
-fn comes_by_other_member(
+pub(super) fn comes_by_other_member(
     context: &Context,
     lane: &Lane,
     key: &Key,
@@ -164,17 +168,17 @@ fn comes_by_other_member(
         return false;
     };
     back.group_choice != 0
-        && lane.direct.is_none()
+        && lane.direct().is_none()
         && way_back(context.tables, vrf, key.src_addr(), peer).is_ok()
 }
 
 /// Whether the packet came from where this direction of its flow comes from.
 fn comes_from_there(lane: &Lane, hit: &Hit) -> bool {
     let is_there = |nexthop: NexthopId| hit.nexthop() == nexthop.0;
-    hit.ingress() == lane.ingress.to_bits() && lane.direct.is_none_or(is_there)
+    hit.ingress() == lane.ingress.to_bits() && lane.direct().is_none_or(is_there)
 }
 
-fn follow(hit: &Hit) -> Next {
+pub(super) fn follow(hit: &Hit) -> Next {
     match hit.verdict() {
         Verdict::Forward => Next::Forward(NexthopId(hit.nexthop()), Layer::Routed),
         Verdict::Bridge => Next::Bridge,
@@ -259,6 +263,10 @@ fn again(
     match worker.update_pair(&hit, forward, reverse) {
         Some(hit) => {
             worker.annotate(&hit, decision.note.to_words());
+            let held = Note::from_words(flow.note).binding;
+            if held != 0 {
+                context.tables.sessions().let_go(held, &flow);
+            }
             Ok(hit)
         }
         None => miss(context, lane, key, frame),
@@ -282,6 +290,11 @@ fn ask(
 ) -> Result<Decision, DropReason> {
     let mut sessions = context.tables.sessions().live(context);
     let decided = decide(context.tables, &mut sessions, headers, ingress);
+    let decided = decided.and_then(|decision| {
+        let alone = related::may_stand_alone(headers, &decision);
+        alone.inspect_err(|_| release(context, &decision))?;
+        Ok(decision)
+    });
     match &decided {
         Err(refused) => policy::refused(context, lane, headers, refused),
         Ok(decision) if headers.kept.is_none() => {
@@ -308,7 +321,7 @@ fn as_first(lane: &Lane, key: &Key, frame: &[u8]) -> Result<(Headers, Ingress), 
         src_port: key.src_port(),
         dst_port: key.dst_port(),
         icmp: is_icmp.then_some((lane.meta.l4_flags, lane.meta.icmp_code)),
-        direct: lane.direct,
+        direct: lane.direct(),
         kept: None,
     };
     Ok((headers, lane.ingress))
@@ -343,7 +356,7 @@ fn as_before(
             (false, None) => None,
         },
         direct: match is_forward {
-            true => lane.direct,
+            true => lane.direct(),
             false => ingress.is_direct().then_some(nexthop),
         },
         src_mac: match is_forward {
@@ -376,7 +389,7 @@ fn insert(
         reverse_action: &reverse,
         class,
         vif: accounts::vif_number(decision),
-        vrf: decision.forward.vrf.0,
+        vrf: accounts::vrf_number(decision),
         note: decision.note.to_words(),
         now: context.now,
     });

@@ -6,12 +6,13 @@ use encap::{Buffer, Inner};
 
 use super::error_rate::ErrorRate;
 use super::outbox::Outbox;
-use super::waiting::Waiting;
+use super::waiting::{Waiting, Way};
 use super::{Burst, Context, Lane, Layer, Next, errors, guard, offload, replicate, size};
 use crate::io::Pool;
 use crate::reason::DropReason;
+use crate::tables::neighbour::Neighbour;
 use crate::tables::spec::{FragmentMode, Payload};
-use crate::tables::{Nexthop, NexthopId, Tables, Tunnel, Vif, VifId};
+use crate::tables::{Nexthop, NexthopId, Tables, Tunnel, UNDERLAY, Vif, VifId};
 
 /// A worker's ways out.
 pub struct Exits<'a, B> {
@@ -57,6 +58,7 @@ pub(super) fn send<B: Buffer>(
             errors::tell(context, lane, reason, packet, exits);
             Err(reason)
         }
+        Next::TooBig(mtu) => Err(size::tell(context, lane, mtu, packet, exits)),
         Next::Flow(_) | Next::Bridge => {
             unreachable!("stages `flow` and `bridge` leave none behind")
         }
@@ -104,8 +106,7 @@ pub(super) fn by_nexthop<B: Buffer>(
             }
             to_vif(context, lane, vif, layer, packet, exits)
         }
-        // Tenant networks reach the fabric through tunnels only.
-        Nexthop::Neighbour(_) => Err(DropReason::NoRoute),
+        Nexthop::Neighbour(neighbour) => plain(context, lane, (id, neighbour), packet, exits),
         Nexthop::Unreachable => Err(DropReason::NoUnderlayRoute),
         Nexthop::Discard => Err(DropReason::Discard),
         Nexthop::Replicate(group) => replicate::run(context, lane, group, packet, exits),
@@ -178,9 +179,47 @@ fn through_tunnel<B: Buffer>(
         }
         // What waits is not cut when its time comes.
         None if is_too_big => Err(DropReason::NeighbourUnresolved),
-        None => exits
-            .waiting
-            .hold(context, lane, (id, tunnel), layer, inner, packet),
+        None => exits.waiting.hold(
+            context,
+            lane,
+            (id, Way::Tunnel(tunnel.clone())),
+            layer,
+            inner,
+            packet,
+        ),
+    }
+}
+
+/// Into the fabric as it is: only what was translated to an address there, or from one, comes so far.
+fn plain<B: Buffer>(
+    context: &Context,
+    lane: &Lane,
+    (id, neighbour): (NexthopId, &Arc<Neighbour>),
+    mut packet: B,
+    exits: &mut Exits<B>,
+) -> Result<(), DropReason> {
+    if lane.exit_vrf() != UNDERLAY {
+        return Err(DropReason::NoRoute);
+    }
+    let uplink = context.tables.vif(neighbour.vif);
+    let uplink = uplink.ok_or(DropReason::VifGone)?;
+    packet.truncate(lane.meta.end.into());
+    match neighbour.mac() {
+        Some(mac) => {
+            encap::rewrite::set_macs(packet.bytes_mut(), 0, mac, uplink.mac);
+            emit(context.tables, uplink.id, packet, exits)
+        }
+        None => {
+            let inner = Inner {
+                entropy: lane.entropy,
+                traffic_class: lane.meta.traffic_class,
+                ttl: lane.meta.ttl,
+            };
+            let way = Way::Plain(neighbour.clone());
+            exits
+                .waiting
+                .hold(context, lane, (id, way), Layer::Routed, inner, packet)
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) mod pieces;
 pub(super) mod shares;
 mod usage;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use encap::{Buffer, Fragment, Network, parse::fragment_payload};
@@ -179,6 +180,7 @@ impl<B: Buffer> Fragments<B> {
             return Err(DropReason::Truncated);
         };
         let hash = context.flows.hash(&name.key);
+        let dst = name.key.dst_addr();
         let mut found = self.datagrams.find(hash, &name);
         if let Some(index) = found
             && (self.is_over(index, context.now) || self.begins_anew(index, lane, context.now))
@@ -197,7 +199,7 @@ impl<B: Buffer> Fragments<B> {
                 self.enter(context, hash, name, lane.vrf)?
             }
         };
-        self.add(context, index, lane, piece)
+        self.add(context, index, lane, (piece, dst))
     }
 
     /// Enters a datagram of which nothing is known; another may have to go.
@@ -226,7 +228,7 @@ impl<B: Buffer> Fragments<B> {
         context: &Context,
         index: u32,
         lane: &mut Lane,
-        piece: Piece,
+        (piece, dst): (Piece, IpAddr),
     ) -> Result<Place, DropReason> {
         let Some(datagram) = self.datagrams.get_mut(index) else {
             unreachable!("it was found or entered a moment ago");
@@ -237,7 +239,7 @@ impl<B: Buffer> Fragments<B> {
             (_, Fit::Overlap, _) => Some(DropReason::FragmentOverlap),
             (_, Fit::TooMany, _) => Some(DropReason::FragmentPieces),
             // Two beginnings of one datagram.
-            (State::Known(ports), _, Some(first)) if first != *ports => {
+            (State::Known(ports, _), _, Some(first)) if first != *ports => {
                 Some(DropReason::FragmentOverlap)
             }
             _ => None,
@@ -250,16 +252,20 @@ impl<B: Buffer> Fragments<B> {
             return Err(reason);
         }
         if let (State::Unknown(_), Some(ports)) = (&datagram.state, first) {
-            let state = std::mem::replace(&mut datagram.state, State::Known(ports));
+            let id = context.tables.sessions().ids.next(context.flows, dst);
+            let state = std::mem::replace(&mut datagram.state, State::Known(ports, id));
             let chain = state.into_chain();
-            self.held
-                .let_go(&chain, |lane| ports.give_to(&mut lane.meta));
+            self.held.let_go(&chain, |lane| {
+                ports.give_to(&mut lane.meta);
+                lane.meta.fragment_id = id.into();
+            });
             self.held.append(&mut self.released, chain);
         }
-        let State::Known(ports) = datagram.state else {
+        let State::Known(ports, id) = datagram.state else {
             return Ok(Place::Wait(index));
         };
         ports.give_to(&mut lane.meta);
+        lane.meta.fragment_id = id.into();
         if datagram.pieces.is_complete() {
             self.datagrams.remove(index);
         }
@@ -308,7 +314,7 @@ impl<B: Buffer> Fragments<B> {
         };
         let limit = match datagram.state {
             State::Unknown(_) => self.timeout_ms,
-            State::Known(_) | State::Refused(_) => LIFETIME_MS,
+            State::Known(..) | State::Refused(_) => LIFETIME_MS,
         };
         now.since(datagram.since) >= limit
     }

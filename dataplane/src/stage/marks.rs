@@ -30,10 +30,9 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits
         let rules = [note.egress_rule, note.ingress_rule];
         let rules = rules.map(|id| context.tables.rule(id?));
         let [first, second] = rules.map(|rule| mirror(context.tables, rule?));
-        for mirror in [first, second.filter(|_| second != first)] {
-            if let Some(mirror) = mirror {
-                guard::copy(context, lane, mirror, packet, exits);
-            }
+        let second = second.filter(|_| second != first);
+        for mirror in [first, second].into_iter().flatten() {
+            guard::copy(context, lane, mirror, packet, exits);
         }
         if let Some(dscp) = rules.into_iter().flatten().find_map(|rule| rule.dscp) {
             let class = dscp << 2 | lane.meta.traffic_class & ECN;

@@ -20,7 +20,10 @@ pub mod overlay;
 pub mod parse;
 pub mod path_mtu;
 mod policy;
+pub mod probes;
+pub mod public;
 pub mod reassembly;
+pub mod related;
 pub mod replicate;
 pub mod respond;
 pub mod rewrite;
@@ -28,6 +31,7 @@ pub mod router;
 pub mod size;
 pub mod state;
 pub mod tenant;
+pub mod translate;
 pub mod waiting;
 
 use arrayvec::ArrayVec;
@@ -74,14 +78,16 @@ pub struct Lane {
     pub exit: u16,
     /// Its flow is to be looked at again, in `Burst::hits`.
     pub is_special: bool,
+    /// Whether its addresses are those of the other side already.
+    pub translated: Translated,
     /// It is a mirror's copy, of which there is no other.
     pub is_copy: bool,
     /// Where it came from.
     pub ingress: Ingress,
     /// Tells flows apart: tunnel source ports and flow labels come from it.
     pub entropy: u32,
-    /// Where it goes whatever routes and bridge entries say, if a label or VNI said so.
-    pub direct: Option<NexthopId>,
+    /// The nexthop that a label or VNI named; only of `ingress` one can say whether one did.
+    pub named: NexthopId,
     /// What becomes of it, as far as decided.
     pub next: Next,
 }
@@ -95,6 +101,12 @@ impl Lane {
     /// The network it came in is the one it leaves by.
     pub const SAME: u16 = u16::MAX;
 
+    /// Where it goes whatever routes and bridge entries say, if a label or VNI said so.
+    #[inline]
+    pub fn direct(&self) -> Option<NexthopId> {
+        self.ingress.is_direct().then_some(self.named)
+    }
+
     /// The network it leaves by.
     #[inline]
     pub fn exit_vrf(&self) -> VrfId {
@@ -103,6 +115,17 @@ impl Lane {
             exit => VrfId(exit.into()),
         }
     }
+}
+
+/// Whether a packet's addresses have been translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Translated {
+    /// They are as they came.
+    No,
+    /// They have, and its sender has been told if the packet is too big.
+    Yes,
+    /// From IPv4 to IPv6, and the packet may be cut as it could be before (RFC 7915 §4).
+    MayBeCut,
 }
 
 /// What becomes of a packet.
@@ -118,6 +141,8 @@ pub enum Next {
     Emit(VifId),
     /// Nowhere.
     Drop(DropReason),
+    /// Nowhere, and its sender is told the size that would have passed, in bytes of an IP packet.
+    TooBig(u16),
     /// It was for the vrouter itself, and needs no answer.
     Consumed,
 }

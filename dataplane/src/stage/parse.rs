@@ -2,8 +2,9 @@
 
 use encap::{Buffer, Meta, Offload};
 
-use super::{Burst, Context, Ingress, Lane, Next, offload};
+use super::{Burst, Context, Ingress, Lane, Next, Translated, offload};
 use crate::reason::DropReason;
+use crate::tables::NexthopId;
 use crate::tables::spec::Role;
 
 /// Makes a lane for every packet; malformed ones are dropped with the reason.
@@ -26,10 +27,11 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
             vrf: context.vif.vrf,
             exit: Lane::SAME,
             is_special: false,
+            translated: Translated::No,
             is_copy: false,
             ingress: Ingress::vif(context.vif.id),
             entropy: 0,
-            direct: None,
+            named: NexthopId(0),
             next,
         });
     }

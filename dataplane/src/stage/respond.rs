@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use encap::{ArpPacket, Buffer, EthernetHeader, MacAddr, Network, arp, icmp, nd, rewrite};
 
-use super::{Context, Ingress, Lane, Layer, Next, learn, router};
+use super::{Context, Ingress, Lane, Layer, Next, learn, probes, router};
 use crate::decide::routed::way_back;
 use crate::reason::DropReason;
 use crate::tables::service::Service;
@@ -25,6 +25,9 @@ pub fn answer<B: Buffer>(
     lane: &mut Lane,
     packet: &mut B,
 ) -> Option<Next> {
+    if let Some(next) = probes::answer(context, vrf, lane, packet) {
+        return Some(next);
+    }
     let next = match lane.meta.network {
         Network::Arp => answer_arp(context, vrf, lane, packet),
         Network::Ipv4 | Network::Ipv6 if icmp::is_echo_request(&lane.meta) => {
@@ -233,7 +236,7 @@ fn resolve(
             Ok(Answer {
                 mac: vrf.mac,
                 is_router: true,
-                is_proxy: true,
+                is_proxy: false,
             })
         }
         _ => Err(DropReason::NeighbourUnanswered),

@@ -11,7 +11,7 @@ use encap::{Buffer, Error, Ipv4Header, L4Checksum, Meta, Network, Pieces, ethern
 use flowtable::Ticks;
 
 use super::forward::{Exits, by_nexthop, emit};
-use super::{Context, Lane, Layer, errors};
+use super::{Context, Lane, Layer, Translated, errors};
 use crate::reason::DropReason;
 use crate::tables::path_mtu::PathMtu;
 use crate::tables::spec::FragmentMode;
@@ -31,13 +31,19 @@ pub struct TooBig {
 #[inline]
 pub fn exceeded(context: &Context, nexthop: &Nexthop, meta: &Meta) -> Option<usize> {
     let len = usize::from(meta.end.saturating_sub(meta.l3));
+    let mtu = limit(context, nexthop)?;
+    (len > mtu).then_some(mtu)
+}
+
+/// What a packet to the nexthop must not exceed, in bytes of an IP packet.
+#[inline]
+pub fn limit(context: &Context, nexthop: &Nexthop) -> Option<usize> {
     if let Nexthop::Tunnel(tunnel) = nexthop
         && tunnel.fragment == FragmentMode::Outer
     {
         return None; // the outer packet is cut, once it is there
     }
-    let mtu = mtu(context, nexthop)?;
-    (len > mtu).then_some(mtu)
+    mtu(context, nexthop)
 }
 
 /// What the nexthop takes, in bytes of an IP packet, if that is known here.
@@ -46,6 +52,7 @@ pub fn mtu(context: &Context, nexthop: &Nexthop) -> Option<usize> {
     match nexthop {
         Nexthop::Vif(id) => Some(usize::from(context.tables.vif(*id)?.mtu)),
         Nexthop::Tunnel(tunnel) => Some(inner_mtu(tunnel, context.now)),
+        Nexthop::Neighbour(neighbour) => Some(usize::from(context.tables.vif(neighbour.vif)?.mtu)),
         _ => None,
     }
 }
@@ -142,24 +149,45 @@ pub fn handle<B: Buffer>(
     mut packet: B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
-    if may_cut(&lane.meta, packet.bytes()) {
+    if may_cut(lane, packet.bytes()) {
         if packet.offload().l4_checksum == L4Checksum::Partial {
             // It covers all pieces, so nobody can compute it later.
             encap::checksum::fill_packet(&mut packet, &lane.meta);
         }
         return cut(context, lane, too_big, &packet, exits);
     }
+    if lane.translated != Translated::No {
+        return Err(DropReason::TooBig); // it fitted a moment ago, when its sender could be told
+    }
     if too_big.layer == Layer::Routed {
         // The error quotes the packet as it came.
         encap::rewrite::increment_ttl(packet.bytes_mut(), &lane.meta);
     }
     let mtu = u16::try_from(too_big.mtu).unwrap_or(u16::MAX);
-    let kind = icmp_error::Kind::TooBig { mtu };
-    errors::tell_icmp(context, lane, kind, packet, exits);
-    Err(DropReason::TooBig)
+    Err(tell(context, lane, mtu, packet, exits))
 }
 
-fn may_cut(meta: &Meta, frame: &[u8]) -> bool {
+/// Tells the sender of a packet, which is as it came, what would have passed. Returns the reason it
+/// is counted as dropped for.
+#[cold]
+pub fn tell<B: Buffer>(
+    context: &Context,
+    lane: &Lane,
+    mtu: u16,
+    packet: B,
+    exits: &mut Exits<B>,
+) -> DropReason {
+    let kind = icmp_error::Kind::TooBig { mtu };
+    errors::tell_icmp(context, lane, kind, packet, exits);
+    DropReason::TooBig
+}
+
+fn may_cut(lane: &Lane, frame: &[u8]) -> bool {
+    lane.translated == Translated::MayBeCut || may_cut_ipv4(&lane.meta, frame)
+}
+
+/// Whether this is an IPv4 packet that does not ask not to be cut.
+pub fn may_cut_ipv4(meta: &Meta, frame: &[u8]) -> bool {
     let packet = frame.get(usize::from(meta.l3)..).unwrap_or_default();
     meta.network == Network::Ipv4
         && Ipv4Header::split(packet).is_ok_and(|(header, _)| !header.dont_fragment())
@@ -174,7 +202,13 @@ fn cut<B: Buffer>(
     packet: &B,
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
-    let Ok(mut pieces) = Pieces::ipv4(packet, &lane.meta, too_big.mtu) else {
+    let (meta, mtu) = (&lane.meta, too_big.mtu);
+    let pieces = match meta.network {
+        // The number that it had as an IPv4 packet (RFC 7915 §4.1).
+        Network::Ipv6 => Pieces::ipv6(packet, meta, mtu, meta.fragment_id),
+        _ => Pieces::ipv4(packet, meta, mtu),
+    };
+    let Ok(mut pieces) = pieces else {
         return Err(DropReason::TooBig);
     };
     let counters = context.vif.counters.block(context.worker);

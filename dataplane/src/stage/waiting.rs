@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use encap::{Buffer, EthernetHeader, Inner};
+use encap::{Buffer, EthernetHeader, Inner, MacAddr};
 use flowtable::Ticks;
 
 use super::outbox::Outbox;
@@ -41,13 +41,22 @@ struct Held<B> {
     /// The vif it came from, and that vif's counters, whoever has its number by now.
     vif: VifId,
     counters: Arc<VifCounters>,
-    tunnel: Arc<Tunnel>,
+    way: Way,
     decided: Decided,
     inner: Inner,
     since: Ticks,
 }
 
-/// Why it takes that tunnel; asked again after a commit.
+/// How a packet goes on once the neighbour is known.
+#[derive(Clone)]
+pub enum Way {
+    /// Through a tunnel.
+    Tunnel(Arc<Tunnel>),
+    /// As it is, to this neighbour.
+    Plain(Arc<Neighbour>),
+}
+
+/// Why it takes that way; asked again after a commit.
 struct Decided {
     nexthop: NexthopId,
     layer: Layer,
@@ -77,7 +86,7 @@ impl<B: Buffer> Waiting<B> {
         &mut self,
         context: &Context,
         lane: &Lane,
-        (nexthop, tunnel): (NexthopId, &Arc<Tunnel>),
+        (nexthop, way): (NexthopId, Way),
         layer: Layer,
         inner: Inner,
         packet: B,
@@ -86,11 +95,13 @@ impl<B: Buffer> Waiting<B> {
         if self.packets.is_empty() {
             self.generation = context.tables.generation();
         }
-        let vrf = context
-            .tables
-            .vrf(lane.exit_vrf())
-            .ok_or(DropReason::VifGone)?;
-        let neighbour = &tunnel.paths.choose(lane.entropy).neighbour;
+        let vrf = match way {
+            Way::Tunnel(_) => lane.exit_vrf(),
+            // All tenants leave by the underlay: each has room of its own.
+            Way::Plain(_) => lane.vrf,
+        };
+        let vrf = context.tables.vrf(vrf).ok_or(DropReason::VifGone)?;
+        let neighbour = way.neighbour(lane.entropy);
         let alike = |held: &&Held<B>| {
             held.decided.vrf == vrf.id && Arc::ptr_eq(held.neighbour(), neighbour)
         };
@@ -105,7 +116,7 @@ impl<B: Buffer> Waiting<B> {
             lane: *lane,
             vif: context.vif.id,
             counters: context.vif.counters.clone(),
-            tunnel: tunnel.clone(),
+            way,
             decided: Decided {
                 nexthop,
                 layer,
@@ -166,28 +177,25 @@ impl<B: Buffer> Waiting<B> {
             let Some(mut held) = self.packets.pop_front() else {
                 return;
             };
-            let path = held.tunnel.paths.choose(held.inner.entropy);
-            let Some(uplink) = tables.vif(path.egress) else {
+            let neighbour = held.neighbour();
+            let Some(uplink) = tables.vif(neighbour.vif) else {
                 held.drop_where_it_came_from(DropReason::VifGone, worker);
                 continue;
             };
-            let outcome = match path.neighbour.mac() {
-                Some(mac) => {
-                    let (lane, layer) = (&held.lane, held.decided.layer);
-                    let packet = &mut held.packet;
-                    forward::to_payload(tables, lane, &held.tunnel, layer, packet)
-                        .and_then(|()| Ok(path.header.push(packet, mac, &held.inner)?))
-                        .and_then(|()| {
-                            let pushed = outbox.push(tables, uplink.id, held.packet);
-                            pushed.map_err(|_packet| DropReason::VifGone)
-                        })
-                }
+            let outcome = match neighbour.mac() {
+                Some(mac) => held.finish(tables, mac, uplink.mac).and_then(|()| {
+                    let pushed = outbox.push(tables, uplink.id, held.packet);
+                    pushed.map_err(|_packet| DropReason::VifGone)
+                }),
                 None if now.since(held.since) < MAX_WAIT_MS => {
                     self.packets.push_back(held);
                     continue;
                 }
                 None => {
-                    self.given_up.push_back(held);
+                    // What was translated is not what its sender sent.
+                    if let Way::Tunnel(_) = held.way {
+                        self.given_up.push_back(held);
+                    }
                     Err(DropReason::NeighbourUnresolved)
                 }
             };
@@ -213,7 +221,7 @@ impl<B: Buffer> Waiting<B> {
         None
     }
 
-    /// After a commit: gives every packet its tunnel as it is now, and drops
+    /// After a commit: gives every packet its way as it is now, and drops
     /// those that would go elsewhere or nowhere.
     fn decide_again(&mut self, tables: &Tables, worker: usize) {
         self.generation = tables.generation();
@@ -221,9 +229,9 @@ impl<B: Buffer> Waiting<B> {
             let Some(mut held) = self.packets.pop_front() else {
                 return;
             };
-            match held.tunnel_now(tables) {
-                Ok(tunnel) => {
-                    held.tunnel = tunnel.clone();
+            match held.way_now(tables) {
+                Ok(way) => {
+                    held.way = way;
                     self.packets.push_back(held);
                 }
                 Err(reason) => held.drop_where_it_came_from(reason, worker),
@@ -234,23 +242,50 @@ impl<B: Buffer> Waiting<B> {
 
 impl<B: Buffer> Held<B> {
     fn neighbour(&self) -> &Arc<Neighbour> {
-        &self.tunnel.paths.choose(self.inner.entropy).neighbour
+        self.way.neighbour(self.inner.entropy)
     }
 
-    /// The tunnel that the network's routes or bridge entries lead to now, if it
+    /// Puts on what depends on the neighbour.
+    fn finish(&mut self, tables: &Tables, mac: MacAddr, own: MacAddr) -> Result<(), DropReason> {
+        match &self.way {
+            Way::Tunnel(tunnel) => {
+                let (lane, layer) = (&self.lane, self.decided.layer);
+                forward::to_payload(tables, lane, tunnel, layer, &mut self.packet)?;
+                let path = tunnel.paths.choose(self.inner.entropy);
+                path.header.push(&mut self.packet, mac, &self.inner)?;
+            }
+            Way::Plain(_) => encap::rewrite::set_macs(self.packet.bytes_mut(), 0, mac, own),
+        }
+        Ok(())
+    }
+
+    /// The way that the network's routes or bridge entries lead to now, if it
     /// is still the same tunnel: its headers are as if it were, inside too.
-    fn tunnel_now<'a>(&self, tables: &'a Tables) -> Result<&'a Arc<Tunnel>, DropReason> {
+    fn way_now(&self, tables: &Tables) -> Result<Way, DropReason> {
         let vrf = tables
             .vrf(self.decided.vrf)
             .filter(|vrf| vrf.name == self.decided.vrf_name)
             .ok_or(DropReason::NexthopChanged)?;
-        let nexthop = match vrf.epoch == self.decided.epoch {
-            true => Some(self.decided.nexthop),
-            false => self.leads_to(vrf),
+        let same = (vrf.epoch == self.decided.epoch).then_some(self.decided.nexthop);
+        let nexthop = match (same, &self.way) {
+            (Some(same), _) => Some(same),
+            (None, Way::Tunnel(_)) => self.leads_to(vrf),
+            // Translated for what may be another network now.
+            (None, Way::Plain(_)) => None,
         };
-        match nexthop.and_then(|nexthop| tables.nexthop(nexthop)) {
-            Some(Nexthop::Tunnel(tunnel)) if tunnel.spec == self.tunnel.spec => Ok(tunnel),
-            Some(Nexthop::Unreachable) => Err(DropReason::NoUnderlayRoute),
+        match (
+            nexthop.and_then(|nexthop| tables.nexthop(nexthop)),
+            &self.way,
+        ) {
+            (Some(Nexthop::Tunnel(now)), Way::Tunnel(tunnel)) if now.spec == tunnel.spec => {
+                Ok(Way::Tunnel(now.clone()))
+            }
+            (Some(Nexthop::Neighbour(now)), Way::Plain(neighbour))
+                if (now.vif, now.addr) == (neighbour.vif, neighbour.addr) =>
+            {
+                Ok(Way::Plain(now.clone()))
+            }
+            (Some(Nexthop::Unreachable), Way::Tunnel(_)) => Err(DropReason::NoUnderlayRoute),
             _ => Err(DropReason::NexthopChanged),
         }
     }
@@ -274,6 +309,16 @@ impl<B: Buffer> Held<B> {
 
     fn drop_where_it_came_from(self, reason: DropReason, worker: usize) {
         self.counters.block(worker).dropped(reason, 1);
+    }
+}
+
+impl Way {
+    /// Who takes packets with this entropy.
+    fn neighbour(&self, entropy: u32) -> &Arc<Neighbour> {
+        match self {
+            Way::Tunnel(tunnel) => &tunnel.paths.choose(entropy).neighbour,
+            Way::Plain(neighbour) => neighbour,
+        }
     }
 }
 

@@ -12,7 +12,9 @@ mod claims;
 mod effects;
 mod groups;
 mod guards;
+mod health;
 mod leads;
+mod nat;
 mod policies;
 mod services;
 mod uses;
@@ -96,6 +98,7 @@ impl Tables {
         draft.unlead(&steps);
         draft.withdraw(&steps);
         draft.install(&steps, &mut refusals);
+        draft.refresh_nat(&steps, &mut refusals);
         draft.install_policies(&steps, &mut refusals);
         draft.lead(&steps);
         draft.resolve_guards(&steps);
@@ -266,13 +269,19 @@ impl Draft {
             self.touched.extend((0..tables.vrfs.bound()).map(VrfId));
         }
         self.touch_connected();
+        self.renew_epochs();
+        (self.tables, self.changed)
+    }
+
+    /// Has the flows of touched vrfs decided again.
+    fn renew_epochs(&mut self) {
         let tables = &mut self.tables;
+        tables.revision = tables.revision.wrapping_add(1);
         for id in &self.touched {
             if let Some(vrf) = tables.vrfs.get_mut(id.0) {
-                vrf.epoch = tables.generation as u32;
+                vrf.epoch = tables.revision;
             }
         }
-        (self.tables, self.changed)
     }
 
     fn fill_in(&mut self, spec: &spec::Vif, facts: Option<PortFacts>) {

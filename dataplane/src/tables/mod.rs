@@ -46,7 +46,7 @@ use learned::Learned;
 use link::LinkState;
 use lpm::Lpm;
 use meter::{Guarding, Meter, MeterId, Mirror, MirrorId};
-use nat::{Floating, FloatingId, Pool, PoolId};
+use nat::{Floating, FloatingId, Outwards, Pool, PoolId};
 use neighbour::Neighbour;
 use policy::{Policies, PolicyLists};
 use replicate::Group;
@@ -89,6 +89,8 @@ type FastMap<K, V> = HashMap<K, V, ahash::RandomState>;
 #[derive(Clone)]
 pub struct Tables {
     generation: u64,
+    /// Counts commits and what checks find out: where epochs come from.
+    revision: u32,
     workers: usize,
     objects: imbl::OrdMap<Key, Arc<Stored>>,
     /// How many objects mention this one.
@@ -110,6 +112,8 @@ pub struct Tables {
     gateways: imbl::HashMap<NexthopId, spec::NexthopAction>,
     /// How many objects lead from a network into another.
     leads: imbl::HashMap<(VrfId, VrfId), u32>,
+    /// By the network that packets leave and the one they enter.
+    outwards: imbl::HashMap<(VrfId, VrfId), Arc<Outwards>>,
     /// How many fabric vifs have this address, or are on this link.
     uplink_prefixes: imbl::HashMap<IpNet, u32>,
     underlay: Arc<Underlay>,
@@ -271,6 +275,8 @@ pub struct Underlay {
     hosts: Vec<(VifId, VifId)>,
     /// Addresses of the fabric vifs.
     pub addresses: Vec<(IpAddr, VifId)>,
+    /// Addresses of fabric vifs that pools have ports of.
+    pub pools: Vec<(IpAddr, PoolId)>,
     /// In order, so that what is done to all of them is done in the same order in every run.
     neighbours: BTreeMap<(VifId, IpAddr), Arc<Neighbour>>,
     /// What is known of the ways that tunnels take.
@@ -290,6 +296,8 @@ struct Names {
     vrfs: imbl::HashMap<Name, VrfId>,
     vifs: imbl::HashMap<Name, VifId>,
     nexthops: imbl::HashMap<Name, NexthopId>,
+    floatings: imbl::HashMap<Name, FloatingId>,
+    pools: imbl::HashMap<Name, PoolId>,
     meters: imbl::HashMap<Name, MeterId>,
     mirrors: imbl::HashMap<Name, MirrorId>,
     services: imbl::HashMap<Name, ServiceId>,
@@ -303,6 +311,7 @@ impl Tables {
         let sessions = Arc::<Shared>::default();
         let mut tables = Tables {
             generation: 0,
+            revision: 0,
             workers,
             objects: imbl::OrdMap::new(),
             mentions: imbl::HashMap::new(),
@@ -319,6 +328,7 @@ impl Tables {
             services: Slab::new(),
             gateways: imbl::HashMap::new(),
             leads: imbl::HashMap::new(),
+            outwards: imbl::HashMap::new(),
             uplink_prefixes: imbl::HashMap::new(),
             vnis: Arc::default(),
             labels: Arc::default(),
@@ -343,6 +353,13 @@ impl Tables {
             sessions,
             ..self
         }
+    }
+
+    /// The same with room for so many bindings of pools; to be said before the first pool.
+    #[must_use]
+    pub fn with_bindings(self, room: usize) -> Tables {
+        self.sessions.set_room(room);
+        self
     }
 
     /// The same with this key for spreading flows over backends and members.
@@ -425,6 +442,11 @@ impl Tables {
     /// All pools, by index.
     pub fn pools(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
         self.pools.iter().map(|(id, pool)| (PoolId(id), &**pool))
+    }
+
+    /// What sources become on their way from a network into another.
+    pub fn outwards(&self, from: VrfId, to: VrfId) -> Option<&Outwards> {
+        self.outwards.get(&(from, to)).map(|outwards| &**outwards)
     }
 
     /// The meter with this index.
@@ -520,6 +542,18 @@ impl Tables {
             .map(|(name, _)| name.clone())
     }
 
+    /// The members of a group that routes of the underlay lead to.
+    pub fn gateway_members(&self, group: NexthopId) -> impl Iterator<Item = NexthopId> {
+        let members = match self.gateways.get(&group) {
+            Some(spec::NexthopAction::Group(group)) => &group.members[..],
+            _ => &[],
+        };
+        let ids = members
+            .iter()
+            .map(|member| self.names.nexthops.get(&member.nexthop));
+        ids.flatten().copied()
+    }
+
     /// The fabric side.
     #[inline]
     pub fn underlay(&self) -> &Underlay {
@@ -568,6 +602,13 @@ impl Underlay {
     /// True if whether this neighbour answers decides which path flows take.
     pub fn is_watched(&self, neighbour: &Neighbour) -> bool {
         self.watched.contains(&(neighbour.vif, neighbour.addr))
+    }
+
+    /// The pool that has ports of this address of a fabric vif.
+    #[inline]
+    pub fn pool_at(&self, addr: IpAddr) -> Option<PoolId> {
+        let mut pools = self.pools.iter();
+        pools.find(|(own, _)| *own == addr).map(|(_, pool)| *pool)
     }
 
     /// True if a fabric vif has this address.

@@ -1,13 +1,14 @@
 //! Floating addresses and pools, resolved.
 
 use std::net::Ipv6Addr;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::lpm::Lpm;
 use super::spec::{Filtering, Name};
 use super::{VifId, VrfId};
+use crate::sessions::allotment::Allotment;
 
 /// Index of a floating address in a snapshot; stays the same while the object lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +17,22 @@ pub struct FloatingId(pub u32);
 /// Index of a pool in a snapshot; stays the same while the object lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PoolId(pub u32);
+
+/// What sources become on their way from one network into another.
+#[derive(Clone, Debug, Default)]
+pub struct Outwards {
+    /// By the address or prefix inside: one for one.
+    pub floatings: Lpm<FloatingId>,
+    /// By the prefix inside: shared.
+    pub pools: Lpm<PoolId>,
+}
+
+impl Outwards {
+    /// True if they become nothing else.
+    pub fn is_empty(&self) -> bool {
+        self.floatings.is_empty() && self.pools.is_empty()
+    }
+}
 
 /// A floating address, resolved.
 #[derive(Clone, Debug)]
@@ -46,14 +63,20 @@ pub struct Pool {
     pub outside_vrf: VrfId,
     /// The addresses.
     pub addresses: Arc<[IpNet]>,
-    /// The ports and ICMP identifiers that are given out.
-    pub ports: RangeInclusive<u16>,
-    /// Consecutive ports that a vif has to itself; 0: all share all.
-    pub block_size: u16,
-    /// Most ports one vif may have at once.
-    pub ports_per_vif: u32,
     /// Who may answer.
     pub filtering: Filtering,
+    /// What it has to give.
+    pub allotment: Arc<Allotment>,
     /// The first 96 bits of destinations that are translated to IPv4.
     pub nat64_prefix: Option<Ipv6Addr>,
+}
+
+#[cfg(test)]
+impl super::Tables {
+    /// Tables with nothing in them but a pool.
+    pub(crate) fn with_pool(pool: Pool) -> super::Tables {
+        let mut tables = super::Tables::new(1);
+        tables.pools.insert(pool);
+        tables
+    }
 }

@@ -43,6 +43,8 @@ pub struct Service {
     pub on_down: OnDown,
     /// Backends get packets with the address that was called.
     pub direct_return: bool,
+    /// How backends are looked after; `None`: not at all.
+    pub health: Option<Arc<spec::HealthCheck>>,
     /// All that checks let take part had gone: those that were there last are kept.
     pub is_starved: bool,
     table_size: u32,
@@ -89,6 +91,7 @@ impl Service {
             affinity_ms: spec.affinity_timeout_s.map(|s| s.saturating_mul(1_000)),
             on_down: spec.on_down,
             direct_return: spec.direct_return,
+            health: spec.health.clone().map(Arc::new),
             is_starved: false,
             table_size: spec.table_size,
         };

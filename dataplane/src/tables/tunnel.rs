@@ -225,6 +225,7 @@ impl Tables {
             host: hosts.first().copied(),
             hosts: self.pair_hosts(&fabrics, &hosts),
             addresses,
+            pools: self.uplink_pools(),
             fabrics,
             ..Underlay::default()
         }

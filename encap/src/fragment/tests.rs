@@ -151,6 +151,23 @@ fn an_outer_ipv6_packet_is_cut_by_its_sender() {
     assert_eq!(join(&made), (payload, false));
 }
 
+/// As what was an IPv4 fragment may be (RFC 7915 §4.1): the pieces are of the same datagram.
+#[test]
+fn an_ipv6_fragment_is_cut_again() {
+    let payload = [5; 48];
+    let header = samples::fragment_header(17, 64 | 1);
+    let frame = samples::ipv6(44, &[&header[..], &payload].concat());
+    let packet = MemBuffer::from_frame(&frame);
+    let meta = parse(&frame).unwrap();
+    let pieces = Pieces::ipv6(&packet, &meta, 48 + 30, 1).unwrap();
+    let made = write_all(pieces, &packet);
+    assert_eq!(made.len(), 2);
+    assert_eq!(made[0][18..21], [0, 8 + 24, 44]);
+    assert_eq!(made[0][54..62], [17, 0, 0, 64 | 1, 0xde, 0xad, 0xbe, 0xef]);
+    assert_eq!(made[1][54..62], [17, 0, 0, 88 | 1, 0xde, 0xad, 0xbe, 0xef]);
+    assert_eq!(made[1][62..], payload[24..]);
+}
+
 #[test]
 fn what_cannot_be_cut_is_refused() {
     let frame = samples::ipv4(17, &samples::udp(b"12345678"));

@@ -104,7 +104,9 @@ fn print_stats(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
     writeln!(out)?;
     print_oddities(stats, out)?;
     print_owners(stats, out)?;
+    print_pools(stats, out)?;
     print_rules(stats, out)?;
+    print_services(stats, out)?;
     print_flow_table(&stats.flow_table.unwrap_or_default(), out)
 }
 
@@ -169,6 +171,38 @@ fn print_owners(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result
     writeln!(out)
 }
 
+fn print_pools(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<()> {
+    if stats.snat_pools.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        "PORTS OF",
+        "TRANSPORT",
+        "USED>",
+        "LIMIT>",
+        "AT MOST>",
+        "REFUSED>",
+        "ALARM",
+    ]);
+    for pool in &stats.snat_pools {
+        for (line, ports) in pool.ports.iter().enumerate() {
+            // What is the pool's, not the transport's, stands in its first line.
+            let once = |text: String| if line == 0 { text } else { String::new() };
+            table.row(vec![
+                once(format!("snat_pool {}", pool.name)),
+                ports.transport.clone(),
+                ports.used.to_string(),
+                pool.limit.to_string(),
+                ports.high_water.to_string(),
+                once(pool.refused.to_string()),
+                once(if pool.alarmed { "yes" } else { "no" }.into()),
+            ]);
+        }
+    }
+    table.flush(out)?;
+    writeln!(out)
+}
+
 /// Rules that have matched something, if they were asked for.
 fn print_rules(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<()> {
     let mut rules = stats
@@ -187,6 +221,40 @@ fn print_rules(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<
             rule.packets.to_string(),
             rule.bytes.to_string(),
         ]);
+    }
+    table.flush(out)?;
+    writeln!(out)
+}
+
+/// The backends of services, and who gets flows.
+fn print_services(stats: &proto::StatsResponse, out: &mut dyn Write) -> io::Result<()> {
+    if stats.services.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        "SERVICE",
+        "BACKEND",
+        "PORT>",
+        "STATE",
+        "CHECKS",
+        "NEW FLOWS",
+    ]);
+    for service in &stats.services {
+        for backend in &service.backends {
+            table.row(vec![
+                service.name.clone(),
+                backend.address.clone(),
+                backend.port.to_string(),
+                files::short_name("BackendState", backend.state().as_str_name()),
+                if backend.healthy { "up" } else { "down" }.into(),
+                match (backend.takes_flows, service.starved) {
+                    (true, true) => "yes, all are down",
+                    (true, false) => "yes",
+                    (false, _) => "no",
+                }
+                .into(),
+            ]);
+        }
     }
     table.flush(out)?;
     writeln!(out)

@@ -11,7 +11,9 @@ use ctl::config::{BOOT_OWNER, NodeConfig};
 use ctl::ipfix::{Exporter, Rules};
 use ctl::proto::Outcome;
 use ctl::server::{self, ControlSocket};
+use dataplane::Tables;
 use dataplane::engine::{Config, Engine, Idle};
+use dataplane::health::News;
 use dataplane::io::Pool;
 use dataplane::io::dpdk::{
     Devices, Eal, EalOptions, LogLevel, Mbuf, Memory, Mempool, MempoolConfig,
@@ -155,6 +157,7 @@ fn start_engine(config: &NodeConfig, memory: &DpdkMemory) -> Result<Engine<Mbuf>
             Idle::Adaptive
         },
         pools: pools.collect(),
+        on_health: Arc::new(say_health),
         on_thread: Arc::new(move || match eal.register_worker() {
             Ok(registration) => Box::new(registration),
             Err(error) => {
@@ -164,6 +167,30 @@ fn start_engine(config: &NodeConfig, memory: &DpdkMemory) -> Result<Engine<Mbuf>
         }),
     };
     Engine::start(engine, Box::new(Devices::new(eal, pool))).map_err(|error| error.to_string())
+}
+
+/// Says in the log which backends went up or down, and when a service has none left.
+fn say_health(tables: &Tables, news: &[News]) {
+    for found in news {
+        let (addr, port) = (found.backend.addr, found.backend.port);
+        match found.is_healthy {
+            true => info!(
+                "service {}: backend {addr} port {port} is up",
+                found.service
+            ),
+            false => warn!(
+                "service {}: backend {addr} port {port} is down",
+                found.service
+            ),
+        }
+        let service = tables.service_named(&found.service);
+        if service.is_some_and(|(_, service)| service.is_starved) {
+            warn!(
+                "service {}: every active backend is down; those that were up last keep getting flows",
+                found.service
+            );
+        }
+    }
 }
 
 /// The cores that no worker has; all, when the workers have all.

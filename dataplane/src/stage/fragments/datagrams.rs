@@ -43,8 +43,9 @@ pub(crate) struct Datagram<S> {
 pub(crate) enum State {
     /// Its first fragment has not come; these wait for it.
     Unknown(Chain),
-    /// Its first fragment came.
-    Known(Ports),
+    /// Its first fragment came, with these ports; and the identification of all fragments if they
+    /// get another source (RFC 6864 §5.3.1).
+    Known(Ports, u16),
     /// The rest of it is dropped for this reason.
     Refused(DropReason),
 }
@@ -114,7 +115,7 @@ impl State {
     pub(crate) fn into_chain(self) -> Chain {
         match self {
             State::Unknown(chain) => chain,
-            State::Known(_) | State::Refused(_) => Chain::EMPTY,
+            State::Known(..) | State::Refused(_) => Chain::EMPTY,
         }
     }
 }

@@ -51,14 +51,13 @@ impl Draft {
                     self.arrival(&entry.to);
                     Arc::make_mut(&mut self.tables.labels).remove(&entry.label);
                 }
+                Object::AddressSet(_) | Object::Policy(_) => {}
                 Object::Service(service) => self.withdraw_service(service, gone),
-                Object::AddressSet(_)
-                | Object::Policy(_)
-                | Object::FloatingIp(_)
-                | Object::SnatPool(_) => {}
                 Object::Mirror(mirror) if gone => self.withdraw_mirror(&mirror.name),
                 Object::Meter(meter) if gone => self.withdraw_meter(&meter.name),
                 Object::Mirror(_) | Object::Meter(_) => {}
+                Object::FloatingIp(floating) => self.withdraw_floating(floating, gone),
+                Object::SnatPool(pool) => self.withdraw_pool(pool, gone),
             }
         }
     }
@@ -99,6 +98,8 @@ impl Draft {
 
     fn withdraw_vif(&mut self, spec: &spec::Vif, gone: bool) {
         self.underlay_changed |= spec.role != Role::Tenant;
+        // Any vrf may have a way to the kernel, and answers come from there.
+        self.all_touched |= spec.role == Role::Host;
         let device = device_name(&spec.device);
         self.tables.names.devices.remove(device);
         if spec.role == Role::Fabric {
@@ -168,13 +169,12 @@ impl Draft {
                         Arc::make_mut(&mut self.tables.labels).insert(entry.label, entry_of);
                     }
                 }
+                Object::AddressSet(_) | Object::Policy(_) => {}
                 Object::Service(service) => self.install_service(service, refusals),
-                Object::AddressSet(_)
-                | Object::Policy(_)
-                | Object::FloatingIp(_)
-                | Object::SnatPool(_) => {}
                 Object::Mirror(mirror) => self.install_mirror(mirror, refusals),
                 Object::Meter(meter) => self.install_meter(meter),
+                Object::FloatingIp(floating) => self.install_floating(floating, refusals),
+                Object::SnatPool(pool) => self.install_pool(pool, refusals),
             }
         }
     }
@@ -228,6 +228,7 @@ impl Draft {
         let key = Key::Vif(spec.name.clone());
         check_vif(spec, old, &key, refusals);
         self.underlay_changed |= spec.role != Role::Tenant;
+        self.all_touched |= spec.role == Role::Host;
         let Some(vrf) = self.tables.names.vrfs.get(&spec.vrf).copied() else {
             return;
         };

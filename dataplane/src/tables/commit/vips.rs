@@ -62,7 +62,8 @@ impl Draft {
             }
             Object::FloatingIp(floating) => floating.vrf == *vrf && floating.address == prefix,
             Object::SnatPool(pool) => {
-                let is_outside = pool.outside_vrf == *vrf && pool.addresses.contains(&prefix);
+                let is_outside = pool.outside_vrf == *vrf
+                    && pool.addresses.iter().any(|net| net.contains(&prefix));
                 let is_nat64 = pool.nat64_prefix.map(IpNet::V6) == Some(prefix);
                 is_outside || is_nat64 && pool.vrf == *vrf
             }
