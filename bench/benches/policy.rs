@@ -14,15 +14,18 @@ mod cycles;
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
 use dataplane::decide::{Headers, Stateless, decide};
 use dataplane::stage::{Ingress, Layer};
-use dataplane::tables::Tables;
 use dataplane::tables::change::{Change, Request};
 use dataplane::tables::policy::{Direction, Tuple};
-use dataplane::tables::spec::*;
+use dataplane::tables::spec::{
+    self, AddressSet, Guards, Name, Object, Policy, Role, Rule, RuleAction,
+};
+use dataplane::tables::{Tables, Vif, VrfId};
 use encap::MacAddr;
 use ipnet::{IpNet, Ipv4Net};
 use quanta::Clock;
@@ -99,13 +102,19 @@ const SHAPES: [(&str, Shape); 3] = [
 /// Two machines, one of which has so many rules.
 struct World {
     tables: Tables,
+    vif: Arc<Vif>,
+    vrf: VrfId,
+    from: Ingress,
     tuples: Vec<Tuple>,
 }
 
 impl World {
     fn new(shape: Shape, count: u32) -> World {
         let mut random = Random(0x9E37_79B9_7F4A_7C15);
-        let sets = 100;
+        let sets = match shape {
+            Shape::Sets => 100,
+            Shape::Hosts | Shape::Mixed => 0,
+        };
         let mut objects: Vec<Object> = vec![vrf()];
         for set in 0..sets {
             // The same prefixes whatever the number of rules.
@@ -122,6 +131,9 @@ impl World {
         });
         World {
             tuples: tuples.collect(),
+            vif: tables.vif_named("b").expect("it is there").clone(),
+            vrf: tables.vrf_named("red").expect("it is there").id,
+            from: Ingress::vif(tables.vif_named("a").expect("it is there").id),
             tables,
         }
     }
@@ -133,16 +145,13 @@ impl World {
     }
 
     fn classify(&self, tuple: &Tuple) {
-        let vif = self.tables.vif_named("b").expect("it is there");
-        black_box(self.tables.verdict(vif, Direction::Ingress, tuple));
+        black_box(self.tables.verdict(&self.vif, Direction::Ingress, tuple));
     }
 
     fn decide(&self, tuple: &Tuple) {
         let (src_port, dst_port) = tuple.ports.unwrap_or_default();
-        let vrf = self.tables.vrf_named("red").expect("it is there").id;
-        let ingress = self.tables.vif_named("a").expect("it is there").id;
         let headers = Headers {
-            vrf,
+            vrf: self.vrf,
             layer: Layer::Routed,
             src_mac: A,
             dst_mac: MacAddr::VROUTER,
@@ -155,12 +164,7 @@ impl World {
             direct: None,
             kept: None,
         };
-        let decided = decide(
-            &self.tables,
-            &mut Stateless,
-            &headers,
-            Ingress::vif(ingress),
-        );
+        let decided = decide(&self.tables, &mut Stateless, &headers, self.from);
         _ = black_box(decided);
     }
 }
@@ -366,15 +370,15 @@ fn policy(rules: Vec<Rule>) -> Object {
 }
 
 fn vrf() -> Object {
-    Object::Vrf(Vrf {
+    Object::Vrf(spec::Vrf {
         name: "red".into(),
-        ..Vrf::underlay()
+        ..spec::Vrf::underlay()
     })
 }
 
 /// `b` takes everything that is routed.
 fn vif(name: &str, mac: MacAddr, policies: &[&str]) -> Object {
-    Object::Vif(Vif {
+    Object::Vif(spec::Vif {
         name: name.into(),
         device: name.into(),
         role: Role::Tenant,

@@ -13,6 +13,7 @@ mod order;
 mod prefixes;
 mod rules;
 mod sets;
+mod stretches;
 mod table;
 
 use std::net::IpAddr;
@@ -28,7 +29,7 @@ pub use cells::{RuleCells, RuleCount};
 use classifier::{Classifier, Slot};
 use log::RuleLog;
 pub use rules::Rule;
-use sets::AddressSets;
+use sets::{AddressSets, Membership};
 
 /// Number of a rule; stays the same while a policy has a rule of that id, and leads nowhere when that
 /// is gone, until 255 others had its place.
@@ -151,8 +152,12 @@ impl Tables {
     pub fn verdict(&self, vif: &Vif, direction: Direction, tuple: &Tuple) -> Option<Verdict> {
         let lists = self.policies_of(vif, direction)?;
         let sets = &self.policies.sets;
-        let membership = [sets.of(tuple.src), sets.of(tuple.dst)];
         let policies = lists.iter().filter_map(|id| self.policies.all.get(id.0));
+        let membership: [&Membership; 2] =
+            match policies.clone().any(|policy| policy.rules.asks_for_sets()) {
+                true => [sets.of(tuple.src), sets.of(tuple.dst)],
+                false => [&[], &[]],
+            };
         let mut matches = policies.filter_map(|policy| policy.rules.first(tuple, membership));
         Some(match matches.next() {
             Some(Slot {

@@ -60,6 +60,7 @@ impl Bits {
     }
 
     /// The lowest position.
+    #[cfg(test)]
     pub(super) fn first(&self) -> Option<u32> {
         let group = (!self.is_empty()).then(|| self.groups.trailing_zeros())?;
         let word = self.words(group).trailing_zeros();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::bits::CAPACITY;
-use super::classifier::{Classifier, Ends, Field, Shape, Slot};
+use super::classifier::{ANY_PROTOCOL, Classifier, Ends, Field, Shape, Slot};
 use super::prefixes::{Number, Prefix, Prefixes, of_range};
 use super::sets::AddressSets;
 use super::table::{Edit, Table};
@@ -86,7 +86,7 @@ struct Edits {
     source_ports: Vec<Edit<Prefix<u16>>>,
     destination_ports: Vec<Edit<Prefix<u16>>>,
     icmp: Vec<Edit<Prefix<u16>>>,
-    protocols: Vec<Edit<u8>>,
+    protocols: Vec<Edit<u16>>,
 }
 
 #[derive(Default)]
@@ -121,11 +121,11 @@ impl Edits {
                 asks,
             });
         }
-        self.protocols.extend(rule.protocol.map(|key| Edit {
-            key,
+        self.protocols.push(Edit {
+            key: rule.protocol.map_or(ANY_PROTOCOL, u16::from),
             position,
             asks,
-        }));
+        });
         let end = |edits: &mut EndEdits, nets: &[IpNet], names: &[Name]| {
             edits.add(nets, names, position, sets, asks);
             !nets.is_empty() || !names.is_empty()
@@ -141,8 +141,7 @@ impl Edits {
             .with(Field::Destination, has_destination)
             .with(Field::SourcePort, !rule.source_ports.is_empty())
             .with(Field::DestinationPort, !rule.destination_ports.is_empty())
-            .with(Field::Icmp, !rule.icmp.is_empty())
-            .with(Field::Protocol, rule.protocol.is_some());
+            .with(Field::Icmp, !rule.icmp.is_empty());
         self.shapes.push(Edit {
             key,
             position,
