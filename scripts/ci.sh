@@ -97,6 +97,8 @@ check "flow table under stress" env STRESS_MS=60000 \
     cargo test --package flowtable --test stress everything_at_once
 check "flow table under loom" env RUSTFLAGS="--cfg loom" LOOM_MAX_DURATION=20 \
     cargo test --package flowtable --test loom --release --target-dir target/loom
+check "policies against a model" env POLICY_PACKETS=1000000 \
+    cargo test --package dataplane --no-default-features --test policies random
 check "mutations of frames" env MUTATIONS=10000000 \
     cargo test --package dataplane --no-default-features --test mutations
 check "scenarios without dpdk" scenarios --no-default-features

@@ -23,10 +23,13 @@
 //! # Costs
 //! - A lookup: for each field a binary search; for each shape, 32 at most and rarely more than 8, a
 //!   word for each field and 4096 positions; and a word for each field of each 64 rules that could
-//!   match. The worst is a word for each field, shape and 64 rules.
+//!   match. The worst is a word for each field, shape and 64 rules. Measured with tuples that take
+//!   turns, half of them matching (AMD EPYC at 2.6 GHz, `bench/benches/policy.rs`): rules of a source
+//!   and a port 370 cycles with 10 of them and 640 with 10,000; of all shapes with nested prefixes
+//!   480 and 2,070, most of that for what is in no cache.
 //! - A change of one rule: a copy of the arrays of the fields it asks about and of the positions,
-//!   under a millisecond for 10,000 rules. What it does not ask about is shared with the snapshot
-//!   before.
+//!   and to find out what changed: 5 ms for 10,000 rules. What it does not ask about is shared with
+//!   the snapshot before.
 //! - Memory: about 100 bytes for each value that is asked for, and 16 for each rule.
 
 use std::net::IpAddr;
