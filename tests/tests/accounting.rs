@@ -33,7 +33,10 @@ else:
 "#;
 
 fn scapy(arguments: &[&str]) {
-    run(Command::new("/usr/bin/python3").arg("-c").arg(SCAPY).args(arguments));
+    run(Command::new("/usr/bin/python3")
+        .arg("-c")
+        .arg(SCAPY)
+        .args(arguments));
 }
 
 /// All messages that come until none has for a while.
