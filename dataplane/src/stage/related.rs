@@ -8,7 +8,7 @@
 //! It is counted with the flow, and neither prolongs nor ends it (REQ-12).
 //!
 //! An error about no flow goes its way like any packet, as long as no translation
-//! and no policy is on that way: see [`may_stand_alone`].
+//! and no policy is on that way: see `may_stand_alone`.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -1,6 +1,6 @@
 //! Policies, compiled: what the policies of a vif say to the first packet of a flow.
 //!
-//! The rules of one policy are one [classifier](classifier), whoever uses it; the policies of a vif
+//! The rules of one policy are one `classifier`, whoever uses it; the policies of a vif
 //! are asked in their order, so the cost is that of one policy times how many there are. Address
 //! sets are kept once for all. A commit compiles anew what it changes, and shares the rest.
 
