@@ -230,5 +230,5 @@ def identification():
     yield Case(config, [("red_a", packet)] * 1000, more=ids, judged=["up0"], originated=1000)
 
 
-later("P9", "8900 §6.5", "a deny-all policy still lets packet-too-big for its own flow in", "there are no policies yet")
+later("P9", "8900 §6.5", "a deny-all policy still lets packet-too-big for its own flow in", "errors pass with the flow they quote, but this case has no test of its own yet")
 
