@@ -107,7 +107,12 @@ shown_by(
     ("dataplane/tests/translation.rs", "an_error_from_inside_is_about_what_came_from_outside"),
     ("dataplane/tests/translation.rs", "an_error_about_no_flow_is_not_translated"),
 )
-later("N17", "5508 R7", "and about a hairpinned one", "errors about hairpinned flows have no test of their own yet")
+shown_by(
+    "N17",
+    "5508 R7",
+    "and about a hairpinned one",
+    ("dataplane/tests/hairpin.rs", "an_error_about_a_hairpinned_flow_is_translated_at_both_sides"),
+)
 shown_by(
     "N18",
     "5508 R2",
