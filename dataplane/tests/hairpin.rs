@@ -127,5 +127,5 @@ fn an_error_about_a_hairpinned_flow_that_never_was_is_dropped() {
     let (b_outside, _) = ends(&out[14..]);
     let invented = udp(A, (b_outside.0, 7_777), B_OWN);
     let reason = node.refused("b", unreachable(B, B_OWN.0, b_outside.0, &invented));
-    assert_eq!(reason.name(), "icmp_unmatched");
+    assert_eq!(reason.name(), "snat_unknown");
 }

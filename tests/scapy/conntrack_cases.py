@@ -1,6 +1,6 @@
 """The connections of conntrack.py: segments, and whether each must pass."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 # Sequence numbers at the start, of the client and the server.
 C, S = 1_000, 5_000_000
@@ -78,8 +78,6 @@ DIFFERENCES = {
     "says who may talk to whom, and the flags are the receiver's affair, which answers with a RST or nothing (RFC 9293 "
     "§3.10.7.2). What it lets through so is a half-open flow, which the quotas of half-open flows bound.",
     "flags that do not go together": "Linux drops segments whose flags make no sense. vrouter leaves them to the receiver.",
-    "reset of a SYN": "After a RST to a SYN Linux keeps the connection for its `close` timeout, and lets more of the "
-    "server through; vrouter keeps it as half open, and with the same result: this line differs by timeouts only.",
 }
 
 

@@ -52,7 +52,7 @@ fn connections_pass_as_the_rfcs_and_linux_have_it() {
     let ends = linux_router(&lab, &scratch);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scapy/conntrack.py");
     ends.run(&format!(
-        "/usr/bin/python3 -B -W ignore {script} linux {base} a b"
+        "/usr/bin/python3 -B -W ignore {script} linux {base} near far"
     ));
     let Some(judged) = try_scapy("conntrack.py", &["check", base]) else {
         return;
@@ -69,16 +69,16 @@ fn connections_pass_as_the_rfcs_and_linux_have_it() {
     );
 }
 
-/// A namespace that routes between the far ends of `a` and `b` in the namespace returned, which has no
+/// A namespace that routes between `near` and `far` in the namespace returned, which has no
 /// addresses and says nothing of its own.
 fn linux_router(lab: &Lab, scratch: &Scratch) -> Namespace {
     let (ends, router) = (lab.namespace("ends"), lab.namespace("router"));
-    for (near, port, mac, host) in [
-        ("a", "gate_a", "02:00:00:00:01:05", "10.1.0.5"),
-        ("b", "gate_b", "02:00:00:00:01:06", "10.1.0.6"),
+    for (end, port, mac, host) in [
+        ("near", "gate_near", "02:00:00:00:01:05", "10.1.0.5"),
+        ("far", "gate_far", "02:00:00:00:01:06", "10.1.0.6"),
     ] {
-        lab.cable((&ends, near), (&router, port), 1500);
-        ends.silence(near);
+        lab.cable((&ends, end), (&router, port), 1500);
+        ends.silence(end);
         router.silence(port);
         router.run(&format!("ip link set {port} address 00:00:5e:00:01:00"));
         router.run(&format!("ip route add {host}/32 dev {port}"));

@@ -149,7 +149,8 @@ fn leads_to(walk: &Walk, service: &Service, addr: IpAddr, nexthop: NexthopId) ->
         Some(id) if id == nexthop => true,
         Some(id) => match walk.tables.nexthop(id) {
             Some(Nexthop::Group(group)) => group.has(nexthop),
-            _ => false,
+            // Of neighbours in the underlay.
+            _ => walk.tables.gateway_members(id).any(|it| it == nexthop),
         },
         None => false,
     }

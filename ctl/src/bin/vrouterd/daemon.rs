@@ -23,7 +23,7 @@ use flowtable::Timeouts;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
-use crate::{read, report};
+use crate::{ports, read, report};
 
 /// Packet buffers, shared by all ports: enough for some 20 receive queues of
 /// 1024. On ordinary pages each takes a page, 96 MiB together, so that with a
@@ -52,6 +52,7 @@ async fn run_node(mut config: NodeConfig) -> Result<(), String> {
     let mut engine = start_engine(&config, &memory)?;
     // Before the first flow, so that none is missed.
     let _exporter = start_exporter(&engine, &config)?;
+    let _ports = ports::keep(&engine, &config.socket)?;
     boot(&mut engine, &mut config)?;
     announce(&engine, &config, &memory);
     let engine = server::serve(engine, socket, stopped)
