@@ -111,7 +111,7 @@ impl Checked {
             self.refusals.push(Refusal {
                 change: Some(position as u32),
                 object: Some(key.into()),
-                code: Code::Conflict.into(),
+                code: Code::Duplicate.into(),
                 reason,
                 conflict: Some(key.into()),
                 ..Default::default()
