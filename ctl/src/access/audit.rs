@@ -25,7 +25,8 @@ use dataplane::tables::commit::Changed;
 use dataplane::tables::spec::Key;
 use serde_json::{Map, Value, json};
 
-use super::settings;
+use super::{Caller, settings};
+use crate::convert;
 use crate::proto::{self, StoredObject};
 
 /// Commits that may wait to be written.
@@ -58,6 +59,30 @@ pub enum Entry {
     },
 }
 
+impl Entry {
+    /// An `Apply` that changed nothing because something was wrong with it.
+    pub fn refused(caller: &Caller, owner: String, response: &proto::ApplyResponse) -> Entry {
+        let first = response.refusals.first();
+        let object = first.and_then(|refusal| refusal.object.as_ref());
+        let object = object.and_then(|key| convert::key(key).ok());
+        let object = object.map(|key| format!("{key}: ")).unwrap_or_default();
+        let field = first
+            .map(|it| it.field.as_str())
+            .filter(|it| !it.is_empty());
+        let field = field.map(|field| format!("{field}: ")).unwrap_or_default();
+        let reason = first.map_or("", |refusal| refusal.reason.as_str());
+        Entry::Call {
+            time: SystemTime::now(),
+            caller: caller.name.clone(),
+            call: "Apply".into(),
+            status: "REFUSED",
+            // Of any length, and not yet known to be well-formed.
+            owner: Some(owner.chars().take(128).collect()),
+            reason: format!("{object}{field}{reason}"),
+        }
+    }
+}
+
 /// A commit that is in force.
 pub struct Commit {
     /// When.
@@ -80,8 +105,12 @@ impl Audit {
     /// # Errors
     /// One sentence.
     pub fn open(settings: settings::Audit) -> Result<Audit, String> {
-        let failed =
-            |error: io::Error| format!("audit: {} cannot be written: {error}", settings.path.display());
+        let failed = |error: io::Error| {
+            format!(
+                "audit: {} cannot be written: {error}",
+                settings.path.display()
+            )
+        };
         if let Some(parent) = settings.path.parent() {
             fs::create_dir_all(parent).map_err(failed)?;
         }
@@ -324,7 +353,13 @@ mod tests {
             objects_per_commit: 0,
         };
         let mut file = Rotated::open(&settings).unwrap();
-        for line in ["one\n", "two\n", "three\n", "a line longer than the file\n", "five\n"] {
+        for line in [
+            "one\n",
+            "two\n",
+            "three\n",
+            "a line longer than the file\n",
+            "five\n",
+        ] {
             file.write(line.as_bytes()).unwrap();
         }
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).ok();

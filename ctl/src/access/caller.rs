@@ -44,6 +44,14 @@ impl Caller {
         }
     }
 
+    /// Somebody whose connection does not say who made it; there is none.
+    pub fn unknown() -> Caller {
+        Caller {
+            name: "nobody".into(),
+            role: Role::Nobody,
+        }
+    }
+
     /// The daemon itself, which applies the objects of its node file.
     pub fn daemon() -> Caller {
         Caller {

@@ -85,7 +85,8 @@ impl Settings {
         let mut settings = Settings::default();
         if let Some(access) = &written.access {
             let mut note = |reason| mistakes.push(("access", reason));
-            settings.socket = permissions("", &access.owner, &access.group, &access.mode, &mut note);
+            settings.socket =
+                permissions("", &access.owner, &access.group, &access.mode, &mut note);
             settings.read_only = access.read_only.as_ref().map(|it| {
                 if it.path.is_empty() || written.socket.as_ref() == Some(&it.path) {
                     note("read_only: path: write one that is not `socket`".into());

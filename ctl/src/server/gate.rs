@@ -88,7 +88,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let shared = self.shared.clone();
         let caller = request.extensions().get::<Caller>().cloned();
-        let caller = caller.unwrap_or_else(nobody);
+        let caller = caller.unwrap_or_else(Caller::unknown);
         let call = Call::of(&request, caller);
         let place = call.permitted().and_then(|()| Place::take(&shared, &call));
         let place = match place {
@@ -229,14 +229,6 @@ impl Drop for Place {
         if self.reads_only {
             self.shared.reading.fetch_sub(1, Ordering::Relaxed);
         }
-    }
-}
-
-/// Never met: every connection says who made it.
-fn nobody() -> Caller {
-    Caller {
-        name: "nobody".into(),
-        role: Role::Nobody,
     }
 }
 

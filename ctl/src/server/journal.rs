@@ -62,7 +62,7 @@ pub(super) struct Committed {
 }
 
 /// What an event other than a commit is about: the last one about each is how things are.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Subject {
     /// The link of a vif.
     Link(String),

@@ -94,7 +94,7 @@ impl<'a> Look<'a> {
     }
 
     fn neighbours(&mut self, tables: &Tables) {
-        for known in tables.neighbours() {
+        for known in tables.underlay().neighbours() {
             let (Some(vif), Some(mac)) = (tables.vif(known.vif), known.mac()) else {
                 continue;
             };
@@ -160,7 +160,13 @@ impl<'a> Look<'a> {
         let owner = Key::SnatPool(pool.name.to_string());
         let kind = CapacityKind::SnatPorts;
         let is_alarmed = |_| usage.is_alarmed;
-        self.capacity(kind, Some(owner), used.into(), usage.limit.into(), &is_alarmed);
+        self.capacity(
+            kind,
+            Some(owner),
+            used.into(),
+            usage.limit.into(),
+            &is_alarmed,
+        );
     }
 
     /// Tells of alarms that begin or end, not of every flow more or less.
@@ -203,7 +209,7 @@ fn neighbour(vif: &str, address: &str, mac: String) -> Event {
 
 /// Whether something leads to this neighbour, answering or not.
 fn is_wanted(tables: &Tables, vif: &str, address: &str) -> bool {
-    tables.neighbours().any(|it| {
+    tables.underlay().neighbours().any(|it| {
         let of = tables.vif(it.vif);
         of.is_some_and(|of| &*of.name == vif) && it.addr.to_string() == address
     })

@@ -35,7 +35,9 @@ impl Watcher {
             let known = EventKind::try_from(*kind).ok();
             known
                 .filter(|kind| *kind != EventKind::Unspecified)
-                .ok_or_else(|| Status::invalid_argument(format!("kinds: {kind} is no kind of event")))
+                .ok_or_else(|| {
+                    Status::invalid_argument(format!("kinds: {kind} is no kind of event"))
+                })
         });
         let kinds = kinds.collect::<Result<_, _>>()?;
         let beginning = journal.from(request.from_generation).map_err(gap)?;

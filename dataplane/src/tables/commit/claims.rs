@@ -28,10 +28,7 @@ impl Draft {
         entry.routes.insert(prefix, old);
         let holder = self.holder(vrf, prefix, old, key);
         let (code, reason) = match holder == *key {
-            true => (
-                RefusalCode::Duplicate,
-                format!("`{prefix}` is named twice"),
-            ),
+            true => (RefusalCode::Duplicate, format!("`{prefix}` is named twice")),
             false => (
                 RefusalCode::Taken,
                 format!("`{prefix}` already belongs to {holder}"),
