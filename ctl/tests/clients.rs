@@ -143,7 +143,7 @@ fn a_controller_in_python_programs_a_network_and_watches_it() {
             .arg(&script)
             .arg("--socket")
             .arg(daemon.socket())
-            .args(["--vif", "memory:web", "--events", "6"]),
+            .args(["--vif", "memory:web", "--events", "5"]),
     );
     client.until("generation 1: 14 created");
     client.until("synced");

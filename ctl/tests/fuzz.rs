@@ -28,13 +28,14 @@ use ctl::config::NodeConfig;
 use ctl::files::ObjectFiles;
 use ctl::proto::{self, FILE_DESCRIPTOR_SET};
 use prost::Message;
+use prost::bytes::{Buf, BufMut};
 use prost_reflect::{
     Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor,
     MethodDescriptor, Value,
 };
 use support::{Daemon, NET, runtime};
 use tonic::client::Grpc;
-use tonic::codec::{BufMut, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -284,7 +285,6 @@ impl Decoder for Raw {
     type Error = Status;
 
     fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        use tonic::codec::Buf;
         Ok(Some(from.copy_to_bytes(from.remaining()).to_vec()))
     }
 }

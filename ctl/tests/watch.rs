@@ -5,9 +5,10 @@
 mod support;
 
 use ctl::access::{Limits, Settings};
+use ctl::proto::vrouter_client::VrouterClient;
 use ctl::proto::watch_response::Event;
 use ctl::proto::{self, ApplyRequest, ChangeKind, EventKind, Mode, WatchRequest, WatchResponse};
-use support::{Daemon, NET, runtime, upserts};
+use support::{Daemon, runtime, upserts};
 use tonic::{Code, Streaming};
 
 fn from(generation: u64) -> WatchRequest {
@@ -218,30 +219,26 @@ fn who_falls_out_of_the_history_is_told() {
     });
     runtime().block_on(async {
         let mut client = daemon.raw("ctl.sock").await;
-        client.apply(upserts("one", NET)).await.unwrap();
-        let mut stuck = daemon.raw("ctl.sock").await;
-        let mut watch = stuck
-            .watch(WatchRequest::default())
+        client
+            .apply(upserts("one", "vrfs: [{name: a}]"))
             .await
-            .unwrap()
-            .into_inner();
+            .unwrap();
+        let channel = daemon.channel_with_window("ctl.sock", Some(65_535)).await;
+        let mut stuck = VrouterClient::new(channel);
+        let watch = stuck.watch(WatchRequest::default()).await.unwrap();
+        let mut watch = watch.into_inner();
         until_synced(&mut watch).await;
-        // More than the connection's windows hold.
-        let long = "x".repeat(100);
-        for number in 0..120 {
-            let vnis = (0..2000).map(|vni| format!("  - {{vni: {vni}, vrf: {long}}}\n"));
-            let mut text = format!(
-                "vrfs: [{{name: {long}}}]\nlabels: [{{label: {}, vrf: {long}}}]\n",
-                100 + number
-            );
-            if number % 2 == 0 {
-                text += &format!("vnis:\n{}", vnis.collect::<String>());
-            }
-            let request = ApplyRequest {
-                mode: Mode::Replace.into(),
-                ..upserts("two", &text)
-            };
-            client.apply(request).await.unwrap();
+        // Each commit is more than the connection's window holds.
+        let vnis = (0..4000).map(|vni| format!("  - {{vni: {vni}, vrf: a}}\n"));
+        let all = upserts("two", &format!("vnis:\n{}", vnis.collect::<String>()));
+        let none = ApplyRequest {
+            owner: "two".into(),
+            mode: Mode::Replace.into(),
+            ..Default::default()
+        };
+        for _ in 0..8 {
+            client.apply(all.clone()).await.unwrap();
+            client.apply(none.clone()).await.unwrap();
         }
         let status = loop {
             match watch.message().await {

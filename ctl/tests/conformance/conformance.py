@@ -111,7 +111,7 @@ class Conformance:
         return self.p.Object(vif=vif)
 
     def discard(self, name):
-        return self.p.Object(nexthop=self.p.Nexthop(name=name, discard=self.p.Discard()))
+        return self.p.Object(nexthop=self.p.Nexthop(name=name, discard=self.p.Nexthop.Discard()))
 
     def route(self, vrf, prefix, nexthop):
         return self.p.Object(route=self.p.Route(vrf=vrf, prefix=prefix, nexthop=nexthop))
@@ -243,6 +243,10 @@ class Conformance:
 
     def check_watch(self):
         p = self.p
+        # A link is noticed within half a second of its vif.
+        stream = self.node.stub.Watch(p.WatchRequest(kinds=[p.EVENT_KIND_LINK]))
+        assert next(event for event in stream if event.HasField("link")).link.vif == "conf-1"
+        stream.cancel()
         hello = self.node.Hello(p.HelloRequest())
         stream = self.node.stub.Watch(p.WatchRequest(from_generation=hello.watch_from_generation))
         told, initial = [], []

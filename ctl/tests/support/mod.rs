@@ -88,6 +88,11 @@ impl Daemon {
     }
 
     pub(crate) async fn channel(&self, socket: &str) -> Channel {
+        self.channel_with_window(socket, None).await
+    }
+
+    /// Of a client that takes so many bytes before it reads on.
+    pub(crate) async fn channel_with_window(&self, socket: &str, window: Option<u32>) -> Channel {
         let socket = self.dir.path().join(socket);
         let connector = tower::service_fn(move |_| {
             let socket = socket.clone();
@@ -97,6 +102,7 @@ impl Daemon {
             }
         });
         Endpoint::from_static("http://localhost")
+            .initial_stream_window_size(window)
             .connect_with_connector(connector)
             .await
             .unwrap()
