@@ -1,18 +1,14 @@
 //! Who may call, how much of it, and what is written down about it.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::support::{Daemon, NET, runtime, upserts};
 use ctl::access::{Limits, Permissions, Settings};
 use ctl::proto::refusal::Code as Why;
 use ctl::proto::{self, HelloRequest, ListRequest, Outcome, WatchRequest};
-use support::{Daemon, NET, runtime, upserts};
 use tonic::Code;
 
 fn with_read_only(dir: &Path) -> Settings {

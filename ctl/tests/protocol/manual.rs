@@ -1,7 +1,5 @@
 //! The `.proto` files are the reference manual: nothing in them is without words.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
 use std::fs;
 use std::path::Path;
 

@@ -1,21 +1,17 @@
 //! The protocol over TCP: who has which certificate may do what, and who has none
 //! may nothing.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::support::{Daemon, NET, runtime, upserts};
 use ctl::access::Settings;
 use ctl::proto::vrouter_client::VrouterClient;
 use ctl::proto::{Access, HelloRequest, ListRequest, NodeConfig, TlsListener};
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
-use support::{Daemon, NET, runtime, upserts};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;

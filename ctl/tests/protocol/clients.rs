@@ -1,19 +1,15 @@
 //! Clients in other languages against the daemon: the conformance script, and the
 //! example controllers of `examples/`, from an environment made for the occasion.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
+use crate::support::{Daemon, runtime, upserts};
 use ctl::access::{Limits, Permissions, Settings};
 use ctl::proto;
-use support::{Daemon, runtime, upserts};
 use tempfile::TempDir;
 
 fn here(path: &str) -> PathBuf {

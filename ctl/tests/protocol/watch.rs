@@ -1,14 +1,10 @@
 //! `Watch`: what is told, in which order, and from where on.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
+use crate::support::{Daemon, runtime, upserts};
 use ctl::access::{Limits, Settings};
 use ctl::proto::vrouter_client::VrouterClient;
 use ctl::proto::watch_response::Event;
 use ctl::proto::{self, ApplyRequest, ChangeKind, EventKind, Mode, WatchRequest, WatchResponse};
-use support::{Daemon, runtime, upserts};
 use tonic::{Code, Streaming};
 
 fn from(generation: u64) -> WatchRequest {

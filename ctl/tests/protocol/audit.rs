@@ -1,15 +1,11 @@
 //! The audit log: who changed what.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::fs;
 
+use crate::support::{Daemon, runtime, upserts};
 use ctl::access::{Permissions, Settings};
 use ctl::proto::{Mode, NodeConfig};
 use serde_json::Value;
-use support::{Daemon, runtime, upserts};
 
 fn start() -> Daemon {
     Daemon::start_with(|dir| {

@@ -7,22 +7,19 @@
 //! so a failure can be repeated: the message is in the failure's text.
 //!
 //! ```text
-//! FUZZ_SECONDS=1800 FUZZ_KEEP=1 cargo test -p ctl --test fuzz
+//! FUZZ_SECONDS=1800 FUZZ_KEEP=1 cargo test -p ctl --test protocol fuzz
 //! ```
 //!
 //! fuzzes for half an hour instead of some seconds, and keeps in `tests/corpus`
 //! one short message for each answer that no other message had got. What is kept
 //! is sent first, every time.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs, panic};
 
+use crate::support::{Daemon, NET, runtime};
 use ctl::access::{Limits, Settings};
 use ctl::config::NodeConfig;
 use ctl::files::ObjectFiles;
@@ -33,7 +30,6 @@ use prost_reflect::{
     Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor,
     MethodDescriptor, Value,
 };
-use support::{Daemon, NET, runtime};
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
@@ -420,7 +416,7 @@ fn every_call_survives_any_message() {
 
 #[test]
 fn yaml_of_any_kind_is_read_or_refused() {
-    let docs = include_str!("../../docs/configuration.md");
+    let docs = include_str!("../../../docs/configuration.md");
     let blocks = docs.split("```yaml\n").skip(1);
     let blocks = blocks.map(|block| block.split("```").next().unwrap());
     let seeds: Vec<&str> = blocks
