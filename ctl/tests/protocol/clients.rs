@@ -86,7 +86,7 @@ impl Client {
 
     /// Reads on until a line has this in it.
     fn until(&mut self, wanted: &str) {
-        while let Some(line) = self.lines.next() {
+        for line in self.lines.by_ref() {
             self.said.push(line.unwrap());
             if self.said.last().unwrap().contains(wanted) {
                 return;
