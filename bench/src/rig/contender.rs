@@ -39,7 +39,7 @@ pub(super) fn start(
     let (feed, device): (Feed, Box<dyn Device>) = match name {
         Name::Vrouter => {
             let feed = generator.memif(&memif())?;
-            let device = vrouter::start(path, setting, place, &memif())?;
+            let device = vrouter::start(path, setting, place, &memif(), &feed)?;
             (feed, Box::new(device))
         }
         Name::TestpmdIo | Name::TestpmdMac => {
@@ -50,7 +50,7 @@ pub(super) fn start(
         }
         Name::Ovs => {
             let feed = generator.memif(&memif())?;
-            let device = openvswitch::start(path, setting, place, &memif())?;
+            let device = openvswitch::start(path, setting, place, &memif(), &feed)?;
             (feed, Box::new(device))
         }
         Name::Kernel => {

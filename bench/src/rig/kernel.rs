@@ -49,8 +49,30 @@ impl Drop for Namespace {
     }
 }
 
+/// What drops all that comes out, as early as can be; gone when dropped.
+struct Sink;
+
+impl Sink {
+    fn new() -> Result<Sink, String> {
+        drop(Sink); // of an earlier run that was killed
+        let chain =
+            format!("{{ type filter hook ingress device {UPLINK} priority 0; policy drop; }}");
+        run(&format!(
+            "nft 'add table netdev vrbench; add chain netdev vrbench sink {chain}'"
+        ))?;
+        Ok(Sink)
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        _ = run("nft delete table netdev vrbench 2>/dev/null");
+    }
+}
+
 /// A namespace that forwards.
 pub(super) struct Kernel {
+    _sink: Sink,
     _namespace: Namespace,
     configuration: String,
 }
@@ -73,16 +95,14 @@ pub(super) fn start(path: Path, setting: &Setting, place: &Directory) -> Result<
             "sysctl -qw net.ipv6.conf.{outside}.disable_ipv6=1"
         ))?;
     }
-    run(&format!(
-        "tc qdisc add dev {UPLINK} ingress && \
-         tc filter add dev {UPLINK} ingress matchall action drop"
-    ))?;
+    let sink = Sink::new()?;
     let configuration = commands(path, setting);
     let script = place.join("kernel.sh");
     fs::write(&script, &configuration)
         .map_err(|error| format!("cannot write {}: {error}", script.display()))?;
     run_command(namespace.command("sh").arg("-e").arg(&script))?;
     Ok(Kernel {
+        _sink: sink,
         _namespace: namespace,
         configuration,
     })

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use super::Setting;
 use super::contender::Device;
+use super::generator::Feed;
 use super::kernel::Namespace;
 use super::path::{self, Path};
 use super::process::{Process, run, run_command};
@@ -34,6 +35,7 @@ pub(super) fn start(
     setting: &Setting,
     place: &Directory,
     socket: &Directory,
+    feed: &Feed,
 ) -> Result<OpenVswitch, String> {
     if !PathBuf::from(PROGRAM).exists() {
         return Err(format!(
@@ -85,6 +87,7 @@ pub(super) fn start(
         run(&format!("{control} {line}"))?;
         settings.push(line);
     }
+    switch.until(|| feed.is_connected())?;
     let inside = |line: &str| run_command(namespace.command("sh").args(["-c", line]));
     inside(&format!(
         "ip addr add {}/24 dev br-phy && ip link set br-phy up",

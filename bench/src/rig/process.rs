@@ -27,6 +27,8 @@ impl Process {
         let errors = output.try_clone().map_err(cannot)?;
         let mut wrapped = Command::new("setpriv");
         wrapped.args(["--pdeathsig", "KILL"]);
+        // Not on the core of the calling thread alone.
+        wrapped.args(["taskset", "-c", &format!("0-{}", last_core())]);
         wrapped.arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             wrapped.env(name, value.unwrap_or_default());
@@ -60,9 +62,9 @@ impl Process {
     /// Waits until `ready` says so.
     ///
     /// # Errors
-    /// A sentence with the end of the log, after 20 s or when it has ended.
+    /// A sentence with the end of the log, after a minute or when it has ended.
     pub(super) fn until(&mut self, ready: impl Fn() -> bool) -> Result<(), String> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !ready() {
             let ended = matches!(self.child.try_wait(), Ok(Some(_)));
             if ended || Instant::now() > deadline {
@@ -80,6 +82,13 @@ impl Process {
         let lines: Vec<&str> = said.lines().rev().take(6).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
     }
+}
+
+/// The machine's last core; those beyond what this process may use are left out by the kernel.
+fn last_core() -> usize {
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let last = online.trim().rsplit(['-', ',']).next();
+    last.and_then(|last| last.parse().ok()).unwrap_or_default()
 }
 
 impl Drop for Process {

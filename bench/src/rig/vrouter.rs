@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::Setting;
 use super::contender::Device;
+use super::generator::Feed;
 use super::path::{self, Path};
 use super::process::Process;
 
@@ -25,6 +26,7 @@ pub(super) fn start(
     setting: &Setting,
     place: &Directory,
     socket: &Directory,
+    feed: &Feed,
 ) -> Result<Vrouter, String> {
     let file = node_file(path, setting, place, socket);
     let at = place.join("node.yaml");
@@ -32,8 +34,7 @@ pub(super) fn start(
     let mut command = Command::new(&setting.vrouterd);
     command.arg("--config").arg(&at);
     let mut process = Process::start(&command, &place.join("vrouterd.log"))?;
-    let control = place.join("ctl.sock");
-    process.until(|| control.exists())?;
+    process.until(|| feed.is_connected())?;
     Ok(Vrouter { process, file })
 }
 
