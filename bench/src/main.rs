@@ -45,6 +45,10 @@ Examples:
   vrbench rig --no-drop --json rig.json      loss-free rate and latency, too
   vrbench rig --configurations               how each was set up")]
     Rig(bench::rig::Arguments),
+    /// What vrouterd costs without traffic, and how long it takes to wake up: needs root and two
+    /// cores, as `rig` does.
+    #[cfg(feature = "dpdk")]
+    Idle(bench::rig::idle::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -154,6 +158,8 @@ fn main() -> ExitCode {
         Command::Table(command) => table(&command),
         #[cfg(feature = "dpdk")]
         Command::Rig(arguments) => bench::rig::run(&arguments),
+        #[cfg(feature = "dpdk")]
+        Command::Idle(arguments) => bench::rig::idle::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

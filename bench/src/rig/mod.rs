@@ -18,6 +18,7 @@
 mod contender;
 mod generator;
 mod hugepages;
+pub mod idle;
 mod kernel;
 mod latency;
 mod openvswitch;
@@ -167,28 +168,43 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
 }
 
 fn setting(arguments: &Arguments) -> Result<Setting, String> {
+    let (generator_core, core) = cores(arguments.generator_core, arguments.core)?;
+    Ok(Setting {
+        generator_core,
+        core,
+        vrouterd: vrouterd(arguments.vrouterd.as_ref())?,
+        most_flows: arguments.flows.iter().copied().max().unwrap_or(1),
+    })
+}
+
+/// The generator's core and the contenders'.
+fn cores(generator: Option<usize>, contender: Option<usize>) -> Result<(usize, usize), String> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let ids: Vec<usize> = cores.iter().map(|core| core.id).collect();
     let choose = |wanted: Option<usize>, from_last: usize, option: &str| match wanted {
         Some(id) if ids.contains(&id) => Ok(id),
         None if ids.len() >= 2 => Ok(ids[ids.len() - 1 - from_last]),
-        _ => Err(format!(
-            "{option}: choose from {ids:?}; the rig takes two cores"
-        )),
+        _ => Err(format!("{option}: choose two of {ids:?}")),
     };
-    let core = choose(arguments.core, 0, "--core")?;
-    let generator_core = choose(arguments.generator_core, 1, "--generator-core")?;
-    if core == generator_core {
-        return Err("--core and --generator-core: they must differ".into());
+    let core = choose(contender, 0, "--core")?;
+    let generator_core = choose(generator, 1, "--generator-core")?;
+    match core == generator_core {
+        true => Err("--core and --generator-core: they must differ".into()),
+        false => Ok((generator_core, core)),
     }
+}
+
+/// The vrouterd to measure.
+fn vrouterd(wanted: Option<&PathBuf>) -> Result<PathBuf, String> {
     let beside = || Some(std::env::current_exe().ok()?.parent()?.join("vrouterd"));
-    let vrouterd = arguments.vrouterd.clone().or_else(beside);
-    Ok(Setting {
-        generator_core,
-        core,
-        vrouterd: vrouterd.ok_or("--vrouterd: where is it?")?,
-        most_flows: arguments.flows.iter().copied().max().unwrap_or(1),
-    })
+    let program = wanted.cloned().or_else(beside).unwrap_or_default();
+    match program.exists() {
+        true => Ok(program),
+        false => Err(format!(
+            "there is no {}; build it with `cargo build --release -p ctl`, or name it with --vrouterd",
+            program.display()
+        )),
+    }
 }
 
 /// All turns of all contenders with so many flows.

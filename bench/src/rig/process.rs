@@ -47,6 +47,11 @@ impl Process {
         })
     }
 
+    /// Its number: `setpriv` and `taskset` become the program.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The command line.
     pub(super) fn line(&self) -> &str {
         &self.line

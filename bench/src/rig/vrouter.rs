@@ -28,7 +28,22 @@ pub(super) fn start(
     socket: &Directory,
     feed: &Feed,
 ) -> Result<Vrouter, String> {
-    let file = node_file(path, setting, place, socket);
+    start_idle("busy", path, setting, place, socket, feed)
+}
+
+/// Likewise, with a word on what its worker does without packets.
+///
+/// # Errors
+/// A sentence, if it is not there or does not start.
+pub(super) fn start_idle(
+    idle: &str,
+    path: Path,
+    setting: &Setting,
+    place: &Directory,
+    socket: &Directory,
+    feed: &Feed,
+) -> Result<Vrouter, String> {
+    let file = node_file(idle, path, setting, place, socket);
     let at = place.join("node.yaml");
     fs::write(&at, &file).map_err(|error| format!("cannot write {}: {error}", at.display()))?;
     let mut command = Command::new(&setting.vrouterd);
@@ -36,6 +51,13 @@ pub(super) fn start(
     let mut process = Process::start(&command, &place.join("vrouterd.log"))?;
     process.until(|| feed.is_connected())?;
     Ok(Vrouter { process, file })
+}
+
+impl Vrouter {
+    /// Its process.
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
 }
 
 impl Device for Vrouter {
@@ -48,7 +70,13 @@ impl Device for Vrouter {
     }
 }
 
-fn node_file(path: Path, setting: &Setting, place: &Directory, socket: &Directory) -> String {
+fn node_file(
+    idle: &str,
+    path: Path,
+    setting: &Setting,
+    place: &Directory,
+    socket: &Directory,
+) -> String {
     let flows = (setting.most_flows * 5 / 4).max(1 << 16);
     let (core, place, socket) = (setting.core, place.display(), socket.display());
     let device = |id: u32| {
@@ -56,7 +84,7 @@ fn node_file(path: Path, setting: &Setting, place: &Directory, socket: &Director
     };
     let mut text = format!(
         "cores: [{core}]\n\
-         idle: busy\n\
+         idle: {idle}\n\
          flow_table_size: {flows}\n\
          socket: {place}/ctl.sock\n\
          objects:\n\
