@@ -124,7 +124,7 @@ fn commands(path: Path, setting: &Setting) -> String {
          ip link set machine address 00:00:5e:00:01:00 up mtu 1500\n\
          ip link set uplink address {} up mtu 1600\n\
          echo {mask:x} > /sys/class/net/machine/queues/rx-0/rps_cpus\n\
-         ip addr add 10.1.255.254/16 dev machine\n\
+         ip addr add 10.0.0.1/15 dev machine\n\
          ip addr add {}/24 dev uplink\n\
          ip link add vx type vxlan id {} local {} dstport 4789 nolearning noudpcsum\n\
          ip link set vx address 00:00:5e:00:01:00 up mtu 1500\n",
