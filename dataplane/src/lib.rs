@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod counters;
 pub mod decide;
 pub mod engine;
+pub mod explain;
 pub mod health;
 pub mod io;
 pub mod memory;

@@ -317,6 +317,7 @@ impl Draft {
                     let stored = Stored {
                         object: object.clone(),
                         owner: owner.clone(),
+                        generation: tables.generation,
                     };
                     tables.objects.insert(key.clone(), Arc::new(stored));
                 }
