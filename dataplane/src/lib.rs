@@ -8,6 +8,7 @@ pub mod decide;
 pub mod engine;
 pub mod explain;
 pub mod health;
+pub mod impact;
 pub mod io;
 pub mod memory;
 pub mod reason;

@@ -10,6 +10,7 @@
 //! has sent lately.
 
 mod decision;
+pub mod frame;
 mod recorder;
 mod story;
 mod trial;

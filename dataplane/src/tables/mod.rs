@@ -513,6 +513,11 @@ impl Tables {
         self.vrf(*self.names.vrfs.get(name)?)
     }
 
+    /// The nexthop of this name.
+    pub fn nexthop_named(&self, name: &str) -> Option<NexthopId> {
+        self.names.nexthops.get(name).copied()
+    }
+
     /// The nexthop with this index.
     #[inline]
     pub fn nexthop(&self, id: NexthopId) -> Option<&Nexthop> {
