@@ -375,5 +375,5 @@ fn a_twin_hashes_alike_and_is_empty() {
     assert_eq!(twin.hash(&key), table.hash(&key));
     assert_eq!((twin.len(), twin.lookup(&key)), (0, None));
     insert(&twin, &key, 9, Class::Udp, Ticks(0));
-    assert_eq!(table.lookup(&key).unwrap().nexthop(), 7);
+    assert_eq!((table.len(), twin.len()), (1, 1));
 }
