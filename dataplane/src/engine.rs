@@ -78,7 +78,7 @@ pub struct Config<B> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Idle {
     /// Keeps polling for a while, then sleeps in short naps: a packet after a
-    /// pause waits up to about 0.1 ms.
+    /// pause waits up to about 40 µs.
     #[default]
     Adaptive,
     /// Keeps polling: the core is always busy.
