@@ -8,9 +8,12 @@
 mod access;
 mod alarms;
 mod apply;
+mod clear;
 mod commit;
+mod explain;
 mod gate;
 mod hello;
+mod impact;
 mod journal;
 mod limits;
 mod listen;
@@ -194,10 +197,14 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
             return Ok(Response::new(response));
         }
         let (commits, by, owner) = (self.commits.clone(), caller.clone(), written.owner.clone());
-        let response = spawn_blocking(move || commits.apply(&by, &written))
-            .await
-            .map_err(|_| panicked())?
-            .ok_or_else(stopping)?;
+        let response = spawn_blocking(move || {
+            let mut response = commits.apply(&by, &written)?;
+            impact::add(commits.engine(), &written, &mut response);
+            Some(response)
+        })
+        .await
+        .map_err(|_| panicked())?
+        .ok_or_else(stopping)?;
         self.note_refused(&caller, owner, &response);
         Ok(Response::new(response))
     }
@@ -283,6 +290,29 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
             send_flows(&flows, &filter, limit, describer, &sender);
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn clear_flows(
+        &self,
+        request: Request<proto::FlowsRequest>,
+    ) -> Result<Response<proto::ClearFlowsResponse>, Status> {
+        let request = request.into_inner();
+        let read = |engine: &mut Engine<B>| (engine.tables(), engine.flows().clone());
+        let (tables, flows) = self.with_engine(read).await?;
+        let work = move || clear::run(&request, &tables, &flows);
+        let cleared = spawn_blocking(work).await.map_err(|_| panicked())??;
+        Ok(Response::new(proto::ClearFlowsResponse { cleared }))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<proto::ExplainRequest>,
+    ) -> Result<Response<proto::ExplainResponse>, Status> {
+        let request = request.into_inner();
+        let state = self.with_engine(explain::State::of).await?;
+        let work = move || explain::run(&request, &state);
+        let response = spawn_blocking(work).await.map_err(|_| panicked())??;
+        Ok(Response::new(response))
     }
 
     type LearnedMacsStream = ResponseStream<proto::LearnedMacsResponse>;

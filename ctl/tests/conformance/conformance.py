@@ -277,6 +277,23 @@ class Conformance:
         bad = self.p.FlowsRequest(vrf="absent")
         self.node.refused("Flows", bad, "INVALID_ARGUMENT", "absent")
 
+    def check_clear_flows(self):
+        p = self.p
+        assert self.node.ClearFlows(p.FlowsRequest(vrf="conf")).cleared == 0
+        self.node.refused("ClearFlows", p.FlowsRequest(), "INVALID_ARGUMENT")
+        self.viewer.refused("ClearFlows", p.FlowsRequest(vrf="conf"), "PERMISSION_DENIED", "ClearFlows")
+
+    def check_explain(self):
+        p = self.p
+        tuple_ = p.TuplePacket(vif="conf-1", src_addr="10.6.0.5", dst_addr="10.66.0.1", protocol="udp")
+        told = self.node.Explain(p.ExplainRequest(tuple=tuple_))
+        assert told.generation == self.generation() and len(told.packets) == 1
+        self.node.refused("Explain", p.ExplainRequest(), "INVALID_ARGUMENT")
+        old = p.ExplainRequest(tuple=tuple_, generation=1 << 40)
+        self.node.refused("Explain", old, "NOT_FOUND")
+        absent = p.TuplePacket(vif="absent", dst_addr="10.66.0.1")
+        self.node.refused("Explain", p.ExplainRequest(tuple=absent), "INVALID_ARGUMENT", "absent")
+
     def check_learned_macs(self):
         assert self.node.LearnedMacs(self.p.LearnedMacsRequest()) == []
         bad = self.p.LearnedMacsRequest(vrf="absent")
