@@ -279,9 +279,9 @@ impl Engine<'_> {
         let pool = |id| tables.pool(id).expect("it is there").name.clone();
         let vif = |id| tables.vif(id).expect("it is there").name.clone();
         let choices = calls.iter().filter_map(|call| match *call {
-            Call::Step(Step::Service(id, end)) => Some(Choice::Backend(service(id), end)),
+            Call::Step(Step::Service(id, end, _)) => Some(Choice::Backend(service(id), end)),
             Call::Step(Step::Floating(_, end)) => Some(Choice::Inside(end)),
-            Call::Step(Step::Member(group, member)) => {
+            Call::Step(Step::Member(group, member, _)) => {
                 let name = |id| self.names[&id].clone();
                 Some(Choice::Member(name(group), name(member)))
             }
