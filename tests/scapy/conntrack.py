@@ -10,6 +10,7 @@ A machine, red_a, may open connections to port 80 of another one, red_b; nothing
 cases are in conntrack_cases.py.
 """
 
+import heapq
 import json
 import pathlib
 import socket
@@ -115,9 +116,19 @@ def linux(base, near, far):
         ends[way].settimeout(2)
     other = {">": "<", "<": ">"}
     passed = []
-    begin = time.monotonic()
-    for at, case, step, number in sorted(timed(LINUX), key=lambda event: event[0]):
-        time.sleep(max(0, begin + at - time.monotonic()))
+    # Each case's next segment, by when it is due: so long after the one before was sent.
+    numbered, waiting = {}, []
+    for _, case, step, number in timed(LINUX):
+        numbered.setdefault(case.port, []).append((case, step, number))
+    for port in numbered:
+        heapq.heappush(waiting, (time.monotonic(), port, 0))
+    while waiting:
+        due, port, at = heapq.heappop(waiting)
+        time.sleep(max(0, due - time.monotonic()))
+        case, step, number = numbered[port][at]
+        if at + 1 < len(numbered[port]):
+            wait = LINUX(numbered[port][at + 1][1].wait)
+            heapq.heappush(waiting, (time.monotonic() + wait, port, at + 1))
         ends[step.way].send(frame(case, step, number, 4))
         # Whatever comes before the marker came through.
         ends[step.way].send(markers[step.way])

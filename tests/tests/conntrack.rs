@@ -25,14 +25,14 @@ table ip connections {
 
 /// Seconds, as in `tests/scapy/conntrack_cases.py`.
 const TIMEOUTS: [(&str, u32); 8] = [
-    ("syn_sent", 1),
-    ("syn_recv", 1),
-    ("established", 4),
-    ("fin_wait", 1),
-    ("close_wait", 1),
-    ("last_ack", 1),
-    ("time_wait", 1),
-    ("close", 1),
+    ("syn_sent", 3),
+    ("syn_recv", 3),
+    ("established", 8),
+    ("fin_wait", 3),
+    ("close_wait", 3),
+    ("last_ack", 3),
+    ("time_wait", 3),
+    ("close", 3),
 ];
 
 #[test]
