@@ -33,8 +33,8 @@ fn udp_ports_rest_after_a_crash() {
     let mut seen = Vec::new();
     for (life, count) in [(0_u16, FLOWS), (1, PORTS)] {
         let (sent, out) = (
-            scratch.join(&format!("sent{life}.pcap")),
-            scratch.join(&format!("out{life}.pcap")),
+            scratch.join(format!("sent{life}.pcap")),
+            scratch.join(format!("out{life}.pcap")),
         );
         let numbers = [6000 + 100 * life, count].map(|number| number.to_string());
         let mut scapy = Command::new("/usr/bin/python3");

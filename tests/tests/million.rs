@@ -96,10 +96,10 @@ fn serve(namespace: &Namespace, scratch: &Scratch, name: &str) -> (Process, Proc
     std::fs::write(root.join("index.html"), "hello\n").expect("so is the file");
     let mut iperf = namespace.command("iperf3");
     iperf.arg("-s");
-    let iperf = Process::start(&iperf, &scratch.join(&format!("{name}.iperf")));
+    let iperf = Process::start(&iperf, &scratch.join(format!("{name}.iperf")));
     let mut web = namespace.command("/usr/bin/python3");
     web.args(["-u", "-m", "http.server", "--bind", "::", "80", "-d"]);
-    let web = Process::start(web.arg(&root), &scratch.join(&format!("{name}.web")));
+    let web = Process::start(web.arg(&root), &scratch.join(format!("{name}.web")));
     until(Duration::from_secs(10), "servers to listen", || {
         let listening = namespace.run("ss -Htln");
         (listening.contains(":5201") && listening.contains(":80 ")).then_some(())

@@ -264,11 +264,8 @@ impl Reference {
                 near.map(|vif| (vif.name.clone(), remote)).collect()
             }
             Some(Leads::To(name)) => {
-                let members = match self.action_of_neighbour(&name) {
-                    Some(one) => vec![one],
-                    None => self.neighbours_of(&name),
-                };
-                members
+                let one = self.action_of_neighbour(&name);
+                one.map_or_else(|| self.neighbours_of(&name), |one| vec![one])
             }
             _ => vec![],
         }
