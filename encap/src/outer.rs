@@ -26,6 +26,14 @@ pub fn parse_outer<B: Buffer>(packet: &mut B) -> Result<Meta, Error> {
     Ok(meta)
 }
 
+/// What [`parse_outer`] says of a plain frame in one piece: untagged Ethernet, IP without options or
+/// extension headers, UDP or GRE, whole. `None` for any other.
+#[inline]
+#[must_use]
+pub fn parse_plain_outer(frame: &[u8]) -> Option<Meta> {
+    plain(frame)
+}
+
 /// Apart, so that the short way stays short.
 #[cold]
 #[inline(never)]

@@ -131,6 +131,8 @@ fn by_file(text: &str) -> HashMap<String, u64> {
         if let Some((key, value)) = line.split_once('=') {
             match key {
                 "fl" | "fi" | "fe" => file = named(&mut names, value),
+                // Where calls go is said in the same names.
+                "cfi" | "cfl" => _ = named(&mut names, value),
                 "calls" => is_call = true,
                 _ => {}
             }

@@ -15,7 +15,7 @@ use case::{Case, Load};
 use rig::Rig;
 
 /// Packets in a window: short enough that some windows are undisturbed.
-const WINDOW: u64 = 100_000;
+const WINDOW: u64 = 20_000;
 
 /// One measured line.
 pub struct Line {
