@@ -4,4 +4,6 @@
 pub mod engine;
 pub mod footprint;
 pub mod report;
+#[cfg(feature = "dpdk")]
+pub mod rig;
 pub mod table;

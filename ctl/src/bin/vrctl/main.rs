@@ -4,8 +4,10 @@
 
 mod apply;
 mod cli;
+mod explain;
 mod flows;
 mod get;
+mod impact;
 mod macs;
 mod objects;
 mod rules;
@@ -80,6 +82,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Get(args) => get::get(&cli.socket, args, out).await?,
         Command::Delete(args) => get::delete(&cli.socket, args, out).await?,
         Command::Flows(args) => flows::run(&cli.socket, args, out).await?,
+        Command::Explain(args) => explain::run(&cli.socket, *args, out).await?,
         Command::Macs(args) => macs::run(&cli.socket, args, out).await?,
         Command::Stats(args) => stats::stats(&cli.socket, args, out).await?,
         Command::Drops(args) => stats::drops(&cli.socket, args, out).await?,
