@@ -1,6 +1,5 @@
 //! What nearly every packet of a tenant is: IP without options or extension headers, whole, TCP or
-//! UDP. [`Plain::read`] knows nothing else, and takes a quarter of what [`parse`](crate::parse)
-//! does; what it does not know goes the long way, which says what is wrong with what is wrong.
+//! UDP. [`Plain`] knows nothing else, and takes a quarter of what [`parse`](crate::parse) does; what it does not know goes the long way, which says what is wrong with what is wrong.
 
 use crate::checksum::Sum;
 use crate::ethernet::{IPV4, IPV6};
@@ -31,39 +30,19 @@ pub struct Plain {
     pub may_be_cut: bool,
 }
 
-/// The addresses of a plain packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ends {
-    /// Source and destination.
-    Ipv4(Ipv4Addr, Ipv4Addr),
-    /// Source and destination.
-    Ipv6(Ipv6Addr, Ipv6Addr),
-}
-
 impl Plain {
-    /// Reads the IP packet at `l3`, of which there are bytes up to the frame's end; `None` if it is
-    /// not plain, or not right.
+    /// Reads the IPv4 packet at `l3`, of which there are bytes up to the frame's end, with its source
+    /// and destination; `None` if it is not plain, or not right.
     #[inline(always)]
     #[must_use]
-    pub fn read(frame: &[u8], l3: usize) -> Option<(Self, Ends)> {
-        let packet = frame.get(l3..)?;
+    pub fn ipv4(frame: &[u8], l3: u16) -> Option<(Self, Ipv4Addr, Ipv4Addr)> {
+        let packet = frame.get(l3.into()..)?;
         // Frames longer than a length field can say are not plain.
-        let have = u16::try_from(frame.len()).ok()?.checked_sub(l3 as u16)?;
+        let have = u16::try_from(packet.len()).ok()?;
         let head = packet.first_chunk::<{ ipv4::LEN + udp::LEN }>()?;
-        match head[0] {
-            0x45 => Self::ipv4(packet, head, l3 as u16, have),
-            0x60..=0x6f => Self::ipv6(packet, l3 as u16, have),
-            _ => None,
+        if head[0] != 0x45 {
+            return None;
         }
-    }
-
-    #[inline(always)]
-    fn ipv4(
-        packet: &[u8],
-        head: &[u8; ipv4::LEN + udp::LEN],
-        l3: u16,
-        have: u16,
-    ) -> Option<(Self, Ends)> {
         let (header, transport) = head.split_first_chunk::<{ ipv4::LEN }>()?;
         let header = ipv4::Header::new(header);
         let total_len = header.total_len();
@@ -76,7 +55,6 @@ impl Plain {
         }
         let transport = transport.first_chunk()?;
         let protocol = header.protocol();
-        let ends = Ends::Ipv4(header.src_addr(), header.dst_addr());
         let plain = Self {
             l3,
             end: l3 + total_len,
@@ -88,11 +66,18 @@ impl Plain {
             is_ipv4: true,
             may_be_cut: !header.dont_fragment(),
         };
-        Some((plain, ends))
+        Some((plain, header.src_addr(), header.dst_addr()))
     }
 
+    /// The same of an IPv6 packet.
     #[inline(always)]
-    fn ipv6(packet: &[u8], l3: u16, have: u16) -> Option<(Self, Ends)> {
+    #[must_use]
+    pub fn ipv6(frame: &[u8], l3: u16) -> Option<(Self, Ipv6Addr, Ipv6Addr)> {
+        let packet = frame.get(l3.into()..)?;
+        let have = u16::try_from(packet.len()).ok()?;
+        if packet.first()? >> 4 != 6 {
+            return None;
+        }
         let (header, rest) = packet.split_first_chunk::<{ ipv6::LEN }>()?;
         let header = ipv6::Header::new(header);
         let len = header.payload_len();
@@ -101,7 +86,6 @@ impl Plain {
         }
         let transport = rest.first_chunk()?;
         let protocol = header.next_header();
-        let ends = Ends::Ipv6(header.src_addr(), header.dst_addr());
         let plain = Self {
             l3,
             end: l3 + ipv6::LEN as u16 + len,
@@ -113,7 +97,7 @@ impl Plain {
             is_ipv4: false,
             may_be_cut: false,
         };
-        Some((plain, ends))
+        Some((plain, header.src_addr(), header.dst_addr()))
     }
 
     /// The same as the long way would put it, of the frame that was read.
@@ -214,6 +198,13 @@ mod tests {
     use super::*;
     use crate::samples::{self, Random};
     use crate::{Fragment, ethernet, parse};
+    use core::net::IpAddr;
+
+    fn read(frame: &[u8]) -> Option<(Plain, (IpAddr, IpAddr))> {
+        const L3: u16 = ethernet::LEN as u16;
+        let ipv4 = Plain::ipv4(frame, L3).map(|(plain, a, b)| (plain, (a.into(), b.into())));
+        ipv4.or_else(|| Plain::ipv6(frame, L3).map(|(plain, a, b)| (plain, (a.into(), b.into()))))
+    }
 
     #[test]
     fn what_is_plain_reads_as_the_long_way_does() {
@@ -230,18 +221,14 @@ mod tests {
                 if random.below(2) == 0 && frame.len() > 14 + 60 {
                     samples::fix_ipv4(&mut frame[14..]);
                 }
-                let Some((read, ends)) = Plain::read(&frame, ethernet::LEN) else {
+                let Some((read, ends)) = read(&frame) else {
                     continue;
                 };
                 // Of whatever link it is the payload: the EtherType is not asked.
                 frame[12..14].copy_from_slice(&read.ether_type().to_be_bytes());
                 let meta = read.meta(&frame);
                 assert_eq!(Ok(meta), parse(&frame), "{frame:02x?}");
-                let same = match ends {
-                    Ends::Ipv4(src, dst) => meta.ipv4_addrs(&frame) == Some((src, dst)),
-                    Ends::Ipv6(src, dst) => meta.ipv6_addrs(&frame) == Some((src, dst)),
-                };
-                assert!(same, "{frame:02x?}");
+                assert_eq!(meta.addrs(&frame), Some(ends), "{frame:02x?}");
                 plain += 1;
             }
         }
@@ -263,9 +250,8 @@ mod tests {
                     } else {
                         40
                     };
-            let read = Plain::read(&frame, ethernet::LEN);
             if meta.is_ip() && is_plain {
-                assert!(read.is_some(), "{frame:02x?}");
+                assert!(read(&frame).is_some(), "{frame:02x?}");
                 let kind = usize::from(meta.protocol == TCP);
                 seen[kind + 2 * usize::from(meta.network == Network::Ipv6)] = true;
             }

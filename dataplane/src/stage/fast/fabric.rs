@@ -4,9 +4,10 @@
 
 use std::net::IpAddr;
 
-use encap::{Buffer, Circuit, Ends, L4Checksum, LabelStack, Model, Plain, ecn, ethernet, mpls};
+use encap::{Buffer, Circuit, Decap, LabelStack, Meta, Model, Network, Plain};
+use encap::{ecn, ethernet, mpls};
 
-use super::{From, Inside, Read, Seen, key};
+use super::{From, Inside, Read, Seen, is_ready};
 use crate::io::Batch;
 use crate::stage::{Context, Ingress, public};
 use crate::tables::spec::Payload;
@@ -18,112 +19,155 @@ pub(super) fn read<'t, B: Buffer>(context: &Context<'t>, packets: &Batch<B>, rea
     if context.vif.vlan.is_some() || context.vif.is_guarded {
         return;
     }
-    let mut memory = Memory::default();
+    let mut last = Last {
+        network: Network::Other,
+        addrs: [0; 32],
+        circuit: NONE,
+    };
     for (index, packet) in packets.iter().enumerate() {
-        let Some(opened) = open(context, packet, &mut memory, read) else {
-            continue;
-        };
-        let Some(from) = read.froms.last() else {
-            continue;
-        };
-        let key = key(from.zone, &opened.plain, &opened.ends);
-        read.keys.push(key);
-        read.seen.push(Seen {
-            index: index as u8,
-            from: (read.froms.len() - 1) as u8,
-            before: opened.before,
-            end: opened.end,
-            plain: opened.plain,
-        });
+        if is_ready(packet) {
+            // What is not plain has nothing to be remembered.
+            _ = open(context, index as u8, packet.bytes(), &mut last, read);
+        }
     }
 }
 
-/// What was found out about the packet before: mostly the next one is like it.
-#[derive(Default)]
-struct Memory {
-    /// An address of this node's at which tunnels end.
-    own: Option<IpAddr>,
-    /// Whose packets of which network are the last of [`Read::froms`].
-    tunnel: Option<(IpAddr, u32)>,
+/// The packet before, whose origin is the last of [`Read::froms`]: mostly the next one is like it.
+struct Last {
+    network: Network,
+    /// Outer addresses as they came; behind those of IPv4 nothing.
+    addrs: [u8; 32],
+    circuit: u32,
 }
 
-/// What is in a tunnel packet.
-struct Opened {
-    plain: Plain,
-    ends: Ends,
+/// No network's number.
+const NONE: u32 = u32::MAX;
+
+/// Where the outer addresses are.
+const IPV4_ADDRS: usize = ethernet::LEN + 12;
+const IPV6_ADDRS: usize = ethernet::LEN + 8;
+
+#[inline(always)]
+fn open<'t>(
+    context: &Context<'t>,
+    index: u8,
+    frame: &[u8],
+    last: &mut Last,
+    read: &mut Read<'t>,
+) -> Option<()> {
+    let meta = encap::parse_plain_outer(frame)?;
+    let outer = encap::decap_plain(frame, &meta)?;
+    let circuit = number(&outer.circuit, frame, outer.lacks_checksum)?;
+    let is_same = match meta.network {
+        Network::Ipv4 => {
+            let addrs = frame.get(IPV4_ADDRS..)?.first_chunk::<8>()?;
+            addrs[..] == last.addrs[..8]
+        }
+        _ => frame.get(IPV6_ADDRS..)?.first_chunk::<32>()? == &last.addrs,
+    };
+    if !is_same || circuit != last.circuit || meta.network != last.network {
+        last.circuit = NONE;
+        let from = origin(context, &outer, &meta, frame)?;
+        last.addrs = [0; 32];
+        match meta.network {
+            Network::Ipv4 => last.addrs[..8].copy_from_slice(frame.get(IPV4_ADDRS..)?.get(..8)?),
+            _ => last.addrs = *frame.get(IPV6_ADDRS..)?.first_chunk()?,
+        }
+        (last.circuit, last.network) = (circuit, meta.network);
+        read.froms.push(from);
+    }
+    let from = *read.froms.last()?;
+    // What is behind the outer datagram is not part of the inner packet.
+    let frame = frame.get(..usize::from(meta.end))?;
+    let (before, ether_type) = match from.inside {
+        Inside::Packet => {
+            let ether_type = match frame.get(usize::from(outer.inner))? >> 4 {
+                4 => ethernet::IPV4,
+                _ => ethernet::IPV6,
+            };
+            (outer.inner.checked_sub(ethernet::LEN as u16)?, ether_type)
+        }
+        Inside::Frame | Inside::Itself => {
+            let link = frame.get(outer.inner.into()..)?;
+            let link = link.first_chunk::<{ ethernet::LEN }>()?;
+            if link[..6] != from.vrf.mac.0 {
+                return None;
+            }
+            (outer.inner, u16::from_be_bytes([link[12], link[13]]))
+        }
+    };
+    let opened = Opened {
+        from,
+        origin: (read.froms.len() - 1) as u8,
+        index,
+        before,
+        end: meta.end,
+        class: meta.traffic_class,
+    };
+    match ether_type {
+        ethernet::IPV4 => ipv4(&opened, frame, &last.addrs, read),
+        ethernet::IPV6 => ipv6(&opened, frame, &last.addrs, read),
+        _ => None,
+    }
+}
+
+/// What is known of a tunnel packet before its inside is.
+struct Opened<'t> {
+    from: From<'t>,
+    /// The place of `from`.
+    origin: u8,
+    index: u8,
     before: u16,
     end: u16,
+    /// The outer DSCP and ECN.
+    class: u8,
 }
 
 #[inline(always)]
-fn open<'t, B: Buffer>(
-    context: &Context<'t>,
-    packet: &B,
-    memory: &mut Memory,
-    read: &mut Read<'t>,
-) -> Option<Opened> {
-    let offload = packet.offload();
-    if packet.is_chained() || !offload.is_finished() || offload.l4_checksum == L4Checksum::Wrong {
+fn ipv4(opened: &Opened, frame: &[u8], addrs: &[u8; 32], read: &mut Read) -> Option<()> {
+    let (plain, src, dst) = Plain::ipv4(frame, opened.before + ethernet::LEN as u16)?;
+    // It would go back into the tunnel at the other end.
+    let is_loop = opened.from.inside == Inside::Packet && dst.octets() == addrs[..4];
+    if is_loop || !opened.keeps(&plain) {
         return None;
     }
-    let frame = packet.bytes();
-    let meta = encap::parse_plain_outer(frame)?;
-    let (remote, own) = meta.addrs(frame)?;
-    if memory.own != Some(own) {
-        if public::is_virtual(context, own) || !context.tables.underlay().is_local(own) {
-            return None;
-        }
-        memory.own = Some(own);
-    }
-    let outer = encap::decap(packet, &meta).ok()??;
-    let circuit = number(&outer.circuit, frame, outer.lacks_checksum)?;
-    if memory.tunnel != Some((remote, circuit)) {
-        let from = tunnel(context, &outer.circuit, frame, remote)?;
-        read.froms.push(from);
-        memory.tunnel = Some((remote, circuit));
-    }
-    let from = read.froms.last()?;
-    // What is behind the outer datagram is not part of the inner packet.
-    let frame = frame.get(..usize::from(meta.end))?;
-    let before = match from.inside {
-        Inside::Packet => outer.inner.checked_sub(ethernet::LEN as u16)?,
-        Inside::Frame | Inside::Itself => outer.inner,
-    };
-    let l3 = usize::from(before) + ethernet::LEN;
-    let (plain, ends) = Plain::read(frame, l3)?;
-    match from.inside {
-        Inside::Packet => {
-            // It would go back into the tunnel at the other end.
-            let is_loop = match (ends, remote) {
-                (Ends::Ipv4(_, dst), IpAddr::V4(remote)) => dst == remote,
-                (Ends::Ipv6(_, dst), IpAddr::V6(remote)) => dst == remote,
-                _ => false,
-            };
-            if is_loop {
-                return None;
-            }
-        }
-        Inside::Frame | Inside::Itself => {
-            let link = frame.get(before.into()..)?;
-            let link = link.first_chunk::<{ ethernet::LEN }>()?;
-            let ether_type = u16::from_be_bytes([link[12], link[13]]);
-            if link[..6] != from.vrf.mac.0 || ether_type != plain.ether_type() {
-                return None;
-            }
-        }
-    }
-    let class = plain.traffic_class;
-    let is_kept = ecn::decapsulate(class, meta.traffic_class) == Ok(class & 3)
-        && !ecn::is_dubious(class, meta.traffic_class);
-    if plain.ttl <= 1 || !is_kept {
+    read.push_ipv4(opened.from.zone, opened.seen(plain), src, dst);
+    Some(())
+}
+
+/// Apart, so that the registers of the one are not those of the other, too.
+#[inline(never)]
+fn ipv6(opened: &Opened, frame: &[u8], addrs: &[u8; 32], read: &mut Read) -> Option<()> {
+    let (plain, src, dst) = Plain::ipv6(frame, opened.before + ethernet::LEN as u16)?;
+    let is_loop = opened.from.inside == Inside::Packet && dst.octets() == addrs[..16];
+    if is_loop || !opened.keeps(&plain) {
         return None;
     }
-    Some(Opened {
-        plain,
-        ends,
-        before,
-        end: meta.end,
-    })
+    read.push_ipv6(opened.from.zone, opened.seen(plain), src, dst);
+    Some(())
+}
+
+impl Opened<'_> {
+    /// Whether the packet may go on, and the outer ECN changes nothing about it.
+    #[inline(always)]
+    fn keeps(&self, plain: &Plain) -> bool {
+        let (inner, outer) = (plain.traffic_class, self.class);
+        // Nearly always neither has any.
+        let is_kept = (inner | outer) & 3 == 0
+            || (ecn::decapsulate(inner, outer) == Ok(inner & 3) && !ecn::is_dubious(inner, outer));
+        is_kept && plain.ttl > 1
+    }
+
+    #[inline(always)]
+    fn seen(&self, plain: Plain) -> Seen {
+        Seen {
+            index: self.index,
+            from: self.origin,
+            before: self.before,
+            end: self.end,
+            plain,
+        }
+    }
 }
 
 /// One number for a VNI or a single label.
@@ -148,16 +192,17 @@ fn single(stack: &LabelStack, frame: &[u8]) -> Option<encap::Label> {
     stack.labels(frame).next().filter(|_| is_single)
 }
 
-/// What a peer's packets of a network are, as `stage::decap` finds it out.
+/// What a peer's packets of a network are, as stages `fabric` and `decap` find it out; `None` if they
+/// are not for this node, or nothing is known of them, or something unusual.
 #[cold]
-fn tunnel<'t>(
-    context: &Context<'t>,
-    circuit: &Circuit,
-    frame: &[u8],
-    remote: IpAddr,
-) -> Option<From<'t>> {
+#[inline(never)]
+fn origin<'t>(context: &Context<'t>, outer: &Decap, meta: &Meta, frame: &[u8]) -> Option<From<'t>> {
     let tables = context.tables;
-    let entry = match circuit {
+    let (remote, own): (IpAddr, IpAddr) = meta.addrs(frame)?;
+    if public::is_virtual(context, own) || !tables.underlay().is_local(own) {
+        return None;
+    }
+    let entry = match &outer.circuit {
         Circuit::Vni(vni) => LabelEntry {
             to: tables.vni(*vni)?,
             payload: Payload::Ethernet,

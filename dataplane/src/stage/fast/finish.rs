@@ -3,7 +3,7 @@
 //! Everything that may be in the way is asked before the first byte changes.
 
 use encap::{Buffer, Inner, Offload, Plain, ethernet, rewrite, translate};
-use flowtable::Verdict;
+use flowtable::{Rewrite, Translation, Verdict};
 
 use super::way::Way;
 use super::{Found, Inside};
@@ -92,6 +92,11 @@ impl<'t> Found<'_, 't> {
         if self.hit.flags() != 0 || self.hit.verdict() != Verdict::Forward {
             return None;
         }
+        if plain.is_ipv4
+            && let Some(change) = own_change(&self.hit.rewrite())
+        {
+            return (change.src.is_none() || !plain.may_be_cut).then_some(change);
+        }
         let becomes = ends::becomes_of(context.flows, self.hit, plain.is_ipv4).ok()?;
         let Becomes::Same(change) = becomes else {
             return None;
@@ -100,6 +105,23 @@ impl<'t> Found<'_, 't> {
         // identification.
         (change.src.is_none() || !plain.may_be_cut).then_some(change)
     }
+}
+
+/// The change that an action says by itself.
+#[inline(always)]
+fn own_change(rewrite: &Rewrite) -> Option<translate::Change> {
+    let end = |translation| match translation {
+        Translation::Keep => Some(None),
+        Translation::To(addr, port) => {
+            let addr = addr.into();
+            Some(Some(translate::End { addr, port }))
+        }
+        Translation::Partner => None,
+    };
+    Some(translate::Change {
+        src: end(rewrite.src)?,
+        dst: end(rewrite.dst)?,
+    })
 }
 
 /// Gives a frame's packet other ends. It cannot fail: nothing is out of the ordinary about it.

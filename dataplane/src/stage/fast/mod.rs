@@ -20,8 +20,10 @@ mod finish;
 mod tenant;
 mod way;
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use arrayvec::ArrayVec;
-use encap::{Buffer, Ends, Plain};
+use encap::{Buffer, L4Checksum, Plain};
 use flowtable::{Hit, Key, Zone};
 
 use super::outbox::Outbox;
@@ -91,7 +93,7 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
         Role::Fabric => fabric::read(context, &burst.packets, &mut read),
         Role::Host => return,
     }
-    let Read { seen, keys, froms } = &read;
+    let keys = &read.keys;
     let count = keys.len();
     if count == 0 {
         return;
@@ -103,13 +105,24 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
     for hit in hits[..count].iter().flatten() {
         flows.prefetch_counters(hit);
     }
-    let found = seen.iter().zip(&hits[..count]).zip(&hashes[..count]);
-    for ((seen, hit), hash) in found {
+    finish(context, &read, &hashes[..count], &hits[..count], burst);
+}
+
+/// The last pass; a function of its own, as it needs all registers there are.
+#[inline(never)]
+fn finish<B: Buffer>(
+    context: &Context,
+    read: &Read,
+    hashes: &[u64],
+    hits: &[Option<Hit>],
+    burst: &mut Burst<B>,
+) {
+    for ((seen, hit), hash) in read.seen.iter().zip(hits).zip(hashes) {
         let place = usize::from(seen.index);
         let (Some(hit), Some(packet), Some(from)) = (
             hit,
             burst.packets.get_mut(place),
-            froms.get(usize::from(seen.from)),
+            read.froms.get(usize::from(seen.from)),
         ) else {
             continue;
         };
@@ -123,6 +136,13 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
             burst.finished.set(place, vif);
         }
     }
+}
+
+/// Whether the port left nothing to be done for the packet, and found nothing wrong with it.
+#[inline(always)]
+fn is_ready<B: Buffer>(packet: &B) -> bool {
+    let offload = packet.offload();
+    !packet.is_chained() && offload.is_finished() && offload.l4_checksum != L4Checksum::Wrong
 }
 
 /// Hands on what is finished, if that is all of the batch.
@@ -167,13 +187,23 @@ impl<'t> From<'t> {
     }
 }
 
-/// The key of a plain packet.
-#[inline(always)]
-fn key(zone: Zone, plain: &Plain, ends: &Ends) -> Key {
-    let (src_port, dst_port) = (plain.src_port(), plain.dst_port());
-    match *ends {
-        Ends::Ipv4(src, dst) => Key::ipv4(zone, plain.protocol, src, dst, src_port, dst_port),
-        Ends::Ipv6(src, dst) => Key::ipv6(zone, plain.protocol, src, dst, src_port, dst_port),
+impl Read<'_> {
+    #[inline(always)]
+    fn push_ipv4(&mut self, zone: Zone, seen: Seen, src: Ipv4Addr, dst: Ipv4Addr) {
+        let plain = &seen.plain;
+        let (src_port, dst_port) = (plain.src_port(), plain.dst_port());
+        let key = Key::ipv4(zone, plain.protocol, src, dst, src_port, dst_port);
+        self.keys.push(key);
+        self.seen.push(seen);
+    }
+
+    #[inline(always)]
+    fn push_ipv6(&mut self, zone: Zone, seen: Seen, src: Ipv6Addr, dst: Ipv6Addr) {
+        let plain = &seen.plain;
+        let (src_port, dst_port) = (plain.src_port(), plain.dst_port());
+        let key = Key::ipv6(zone, plain.protocol, src, dst, src_port, dst_port);
+        self.keys.push(key);
+        self.seen.push(seen);
     }
 }
 

@@ -1,9 +1,12 @@
 //! Reads what a tenant's machine sends: stages `parse`, `tenant` and `overlay` for a plain packet to
 //! the virtual router from one of the vif's own addresses.
 
-use encap::{Buffer, Ends, L4Checksum, Plain, ethernet};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{From, Read, Seen, key};
+use encap::{Buffer, Plain, ethernet};
+use ipnet::IpNet;
+
+use super::{From, Read, Seen, is_ready};
 use crate::io::Batch;
 use crate::stage::{Context, Ingress};
 use crate::tables::Vif;
@@ -26,71 +29,125 @@ pub(super) fn read<'t, B: Buffer>(context: &Context<'t>, packets: &Batch<B>, rea
     let mut macs = [0; 12];
     macs[..6].copy_from_slice(&vrf.mac.0);
     macs[6..].copy_from_slice(&vif.mac.0);
-    let mut allowed = Allowed::default();
+    let mut allowed = Allowed::NOBODY;
     for (index, packet) in packets.iter().enumerate() {
-        let Some((plain, ends)) = plain(packet, &macs) else {
-            continue;
-        };
-        if !allowed.admits(vif, &ends) {
-            continue;
+        let index = index as u8;
+        match ether_type(packet, &macs) {
+            Some(ethernet::IPV4) => ipv4(vif, index, packet.bytes(), &mut allowed, read),
+            Some(ethernet::IPV6) => ipv6(vif, index, packet.bytes(), &mut allowed, read),
+            _ => {}
         }
-        read.keys.push(key(from.zone, &plain, &ends));
-        read.seen.push(Seen {
-            index: index as u8,
-            from: 0,
-            before: 0,
-            end: packet.len() as u16,
-            plain,
-        });
     }
+}
+
+/// Of a frame to the router that needs nothing but to be routed.
+#[inline(always)]
+fn ether_type<B: Buffer>(packet: &B, macs: &[u8; 12]) -> Option<u16> {
+    let link = packet.bytes().first_chunk::<{ ethernet::LEN }>()?;
+    let is_ours = link[..12] == macs[..] && is_ready(packet);
+    is_ours.then(|| u16::from_be_bytes([link[12], link[13]]))
 }
 
 #[inline(always)]
-fn plain<B: Buffer>(packet: &B, macs: &[u8; 12]) -> Option<(Plain, Ends)> {
-    let offload = packet.offload();
-    if packet.is_chained() || !offload.is_finished() || offload.l4_checksum == L4Checksum::Wrong {
-        return None;
+fn ipv4(vif: &Vif, index: u8, frame: &[u8], allowed: &mut Allowed, read: &mut Read) {
+    let Some((plain, src, dst)) = Plain::ipv4(frame, L3) else {
+        return;
+    };
+    let bits = src.to_bits();
+    if plain.ttl <= 1 || !(allowed.ipv4.contains(bits) || allowed.admit_ipv4(vif, src)) {
+        return;
     }
-    let frame = packet.bytes();
-    let link = frame.first_chunk::<{ ethernet::LEN }>()?;
-    if link[..12] != macs[..] {
-        return None;
-    }
-    let (plain, ends) = Plain::read(frame, ethernet::LEN)?;
-    let is_right = u16::from_be_bytes([link[12], link[13]]) == plain.ether_type();
-    (is_right && plain.ttl > 1).then_some((plain, ends))
+    let zone = read.froms[0].zone;
+    read.push_ipv4(zone, seen(index, frame, plain), src, dst);
 }
 
-/// Who was found to be allowed to send last: mostly there is one.
-#[derive(Default)]
+/// Apart, so that the registers of the one are not those of the other, too.
+#[inline(never)]
+fn ipv6(vif: &Vif, index: u8, frame: &[u8], allowed: &mut Allowed, read: &mut Read) {
+    let Some((plain, src, dst)) = Plain::ipv6(frame, L3) else {
+        return;
+    };
+    // An address that says nothing of who sends, or only on its link, is no router's business.
+    if plain.ttl <= 1 || src.is_unspecified() || src.is_unicast_link_local() {
+        return;
+    }
+    if !(allowed.ipv6.contains(src.to_bits()) || allowed.admit_ipv6(vif, src)) {
+        return;
+    }
+    let zone = read.froms[0].zone;
+    read.push_ipv6(zone, seen(index, frame, plain), src, dst);
+}
+
+const L3: u16 = ethernet::LEN as u16;
+
+#[inline(always)]
+fn seen(index: u8, frame: &[u8], plain: Plain) -> Seen {
+    Seen {
+        index,
+        from: 0,
+        before: 0,
+        end: frame.len() as u16,
+        plain,
+    }
+}
+
+/// Which addresses were found to be the vif's last: mostly there are no others.
 struct Allowed {
-    ipv4: Option<u32>,
-    ipv6: Option<u128>,
+    ipv4: Net<u32>,
+    ipv6: Net<u128>,
+}
+
+/// Addresses that begin alike.
+struct Net<N> {
+    first: N,
+    mask: N,
+}
+
+impl<N: Copy + PartialEq + std::ops::BitAnd<Output = N>> Net<N> {
+    #[inline(always)]
+    fn contains(&self, addr: N) -> bool {
+        addr & self.mask == self.first
+    }
 }
 
 impl Allowed {
-    #[inline(always)]
-    fn admits(&mut self, vif: &Vif, ends: &Ends) -> bool {
-        match ends {
-            Ends::Ipv4(src, _) => {
-                let bits = src.to_bits();
-                if self.ipv4 == Some(bits) {
-                    return true;
-                }
-                self.ipv4 = Some(bits).filter(|_| vif.may_send_from((*src).into()));
-                self.ipv4.is_some()
-            }
-            Ends::Ipv6(src, _) => {
-                let bits = src.to_bits();
-                if self.ipv6 == Some(bits) {
-                    return true;
-                }
-                // An address that says nothing of who sends, or only on its link, is no router's business.
-                let is_global = !src.is_unspecified() && !src.is_unicast_link_local();
-                let may_send = is_global && vif.may_send_from((*src).into());
-                self.ipv6 = Some(bits).filter(|_| may_send);
-                may_send
-            }
+    /// No address has a bit where the mask has none.
+    const NOBODY: Allowed = Allowed {
+        ipv4: Net { first: 1, mask: 0 },
+        ipv6: Net { first: 1, mask: 0 },
+    };
+
+    #[cold]
+    fn admit_ipv4(&mut self, vif: &Vif, src: Ipv4Addr) -> bool {
+        let net = vif.addresses.iter().find_map(|net| match net {
+            IpNet::V4(net) if net.contains(&src) => Some((net.network(), net.netmask())),
+            _ => None,
+        });
+        let (first, mask) = match net {
+            Some((first, mask)) => (first.to_bits(), mask.to_bits()),
+            None => (src.to_bits(), u32::MAX),
+        };
+        let may_send = vif.may_send_from(src.into());
+        if may_send {
+            self.ipv4 = Net { first, mask };
         }
+        may_send
+    }
+
+    #[cold]
+    fn admit_ipv6(&mut self, vif: &Vif, src: Ipv6Addr) -> bool {
+        let net = vif.addresses.iter().find_map(|net| match net {
+            IpNet::V6(net) if net.contains(&src) => Some((net.network(), net.netmask())),
+            _ => None,
+        });
+        let (first, mask) = match net {
+            Some((first, mask)) => (first.to_bits(), mask.to_bits()),
+            None => (src.to_bits(), u128::MAX),
+        };
+        let may_send = vif.may_send_from(src.into());
+        if may_send {
+            self.ipv6 = Net { first, mask };
+        }
+        may_send
     }
 }
