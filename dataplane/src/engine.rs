@@ -28,7 +28,7 @@ use crate::memory::{self, MemoryError, Placement};
 use crate::sessions;
 use crate::snapshot::{Publisher, Watcher};
 use crate::stage::fragments;
-use crate::tables::change::{Refusal, Request};
+use crate::tables::change::{Refusal, RefusalCode, Request};
 use crate::tables::commit::{Changed, PortFacts};
 use crate::tables::service::{Backend, Service};
 use crate::tables::spec::{Key, Name, Object, Role};
@@ -639,7 +639,7 @@ fn device_refusal(key: &Key, error: &DeviceError) -> Refusal {
         DeviceError::Mtu { .. } => "mtu",
         _ => "device",
     };
-    Refusal::field(key.clone(), field, error.to_string())
+    Refusal::field(key.clone(), field, error.to_string()).with_code(RefusalCode::Device)
 }
 
 fn close<B>(port: Port<B>) {

@@ -4,19 +4,24 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use ctl::access::Settings;
 use ctl::client::Client;
-use ctl::server::{Commits, ControlSocket, serve};
+use ctl::files::ObjectFiles;
+use ctl::proto::ApplyRequest;
+use ctl::proto::vrouter_client::VrouterClient;
+use ctl::server::{Access, Commits, serve};
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::io::memory;
 use dataplane::stage::fragments::Limits;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
+use tonic::transport::{Channel, Endpoint};
 
 /// A running daemon; it stops when dropped.
 pub(crate) struct Daemon {
@@ -28,6 +33,11 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start() -> Daemon {
+        Daemon::start_with(|_| Settings::default())
+    }
+
+    /// With what `settings` says of access, for a daemon in this directory.
+    pub(crate) fn start_with(settings: impl FnOnce(&Path) -> Settings) -> Daemon {
         let dir = tempfile::tempdir().unwrap();
         let devices = memory::Devices::new();
         let config = Config {
@@ -45,11 +55,11 @@ impl Daemon {
             on_thread: Arc::new(|| Box::new(())),
         };
         let engine = Engine::start(config, Box::new(devices.clone())).unwrap();
-        let socket = ControlSocket::bind(&dir.path().join("ctl.sock")).unwrap();
+        let access = Access::open(&dir.path().join("ctl.sock"), settings(dir.path())).unwrap();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let commits = Commits::new(engine, vec![]);
-            let serving = serve(commits, socket, async { _ = stopped.await });
+            let commits = Commits::new(engine, access.observers());
+            let serving = serve(commits, access, async { _ = stopped.await });
             let engine = runtime().block_on(serving).unwrap();
             engine.unwrap().stop();
         });
@@ -70,6 +80,32 @@ impl Daemon {
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
+    }
+
+    /// The protocol as any language generates it, over another of the daemon's sockets too.
+    pub(crate) async fn raw(&self, socket: &str) -> VrouterClient<Channel> {
+        VrouterClient::new(self.channel(socket).await)
+    }
+
+    pub(crate) async fn channel(&self, socket: &str) -> Channel {
+        self.channel_with_window(socket, None).await
+    }
+
+    /// Of a client that takes so many bytes before it reads on.
+    pub(crate) async fn channel_with_window(&self, socket: &str, window: Option<u32>) -> Channel {
+        let socket = self.dir.path().join(socket);
+        let connector = tower::service_fn(move |_| {
+            let socket = socket.clone();
+            async move {
+                let stream = tokio::net::UnixStream::connect(socket).await?;
+                Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
+            }
+        });
+        Endpoint::from_static("http://localhost")
+            .initial_stream_window_size(window)
+            .connect_with_connector(connector)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -101,6 +137,13 @@ impl Drop for Daemon {
             self.stop();
         }
     }
+}
+
+/// A request for the objects of a file, in the name of `owner`.
+pub(crate) fn upserts(owner: &str, text: &str) -> ApplyRequest {
+    let mut files = ObjectFiles::default();
+    files.read("test", text);
+    files.request(owner)
 }
 
 /// How a program ended.

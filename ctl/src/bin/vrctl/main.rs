@@ -13,6 +13,7 @@ mod objects;
 mod rules;
 mod stats;
 mod table;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -86,6 +87,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Macs(args) => macs::run(&cli.socket, args, out).await?,
         Command::Stats(args) => stats::stats(&cli.socket, args, out).await?,
         Command::Drops(args) => stats::drops(&cli.socket, args, out).await?,
+        Command::Watch(args) => watch::run(&cli.socket, args, out).await?,
+        Command::Hello => watch::hello(&cli.socket, out).await?,
         Command::Completions { shell } => {
             // clap_complete panics when it cannot write, so it writes to memory.
             let mut script = Vec::new();

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ctl::access::Caller;
 use ctl::config::{BOOT_OWNER, NodeConfig};
 use ctl::ipfix::{Exporter, Rules};
 use ctl::proto::Outcome;
-use ctl::server::{self, Caller, Commits, ControlSocket};
+use ctl::server::{self, Access, Commits};
 use dataplane::Tables;
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::health::News;
@@ -47,18 +48,19 @@ pub(crate) fn run(path: &Path) -> Result<(), String> {
 
 async fn run_node(mut config: NodeConfig) -> Result<(), String> {
     let stopped = stop_signal()?;
-    let socket = ControlSocket::bind(&config.socket).map_err(|error| error.to_string())?;
+    let settings = std::mem::take(&mut config.access);
+    let access = Access::open(&config.socket, settings).map_err(|error| error.to_string())?;
     let memory = DpdkMemory::new(&config.eal);
     let engine = start_engine(&config, &memory)?;
     // Before the first flow, so that none is missed.
     let _exporter = start_exporter(&engine, &config)?;
     let flow_table = engine.stats().flows.memory;
     let tables = engine.watcher();
-    let commits = Commits::new(engine, vec![]);
+    let commits = Commits::new(engine, access.observers());
     boot(&commits, &mut config)?;
     announce_flow_table(&config, &flow_table, &memory);
     announce(&tables.current(), &config, &memory);
-    let engine = server::serve(commits, socket, stopped)
+    let engine = server::serve(commits, access, stopped)
         .await
         .map_err(|error| format!("socket {}: {error}", config.socket.display()))?;
     if let Some(engine) = engine {
@@ -238,7 +240,7 @@ fn start_exporter(engine: &Engine<Mbuf>, config: &NodeConfig) -> Result<Option<E
 /// Applies the objects of the node file.
 fn boot(commits: &Commits<Mbuf>, config: &mut NodeConfig) -> Result<(), String> {
     let request = config.objects.request(BOOT_OWNER);
-    let response = commits.apply(&Caller::NodeFile, &request);
+    let response = commits.apply(&Caller::daemon(), &request);
     if let Some(response) = response
         && response.outcome() == Outcome::Refused
     {
