@@ -39,6 +39,16 @@ pub fn first(meta: &Meta) -> Class {
     }
 }
 
+/// Whether a TCP or UDP packet surely changes nothing about its flow, as nearly all do: where this
+/// is so, [`next`] says [`Step::Stay`].
+#[inline]
+pub fn is_settled(class: Class, protocol: u8, tcp_flags: u8, is_reply: bool) -> bool {
+    match protocol {
+        protocol::TCP => class == Class::Established && tcp_flags & (SYN | FIN | RST) == 0,
+        _ => class == Class::UdpReplied || !is_reply,
+    }
+}
+
 /// Where a packet takes a flow that is in state `class`.
 #[inline]
 pub fn next(class: Class, meta: &Meta, is_reply: bool) -> Step {
