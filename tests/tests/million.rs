@@ -194,7 +194,7 @@ vifs:
      mac: "{server_mac}", addresses: [203.0.113.9, "2001:db8:7::9"]}}
   - {{name: many, role: tenant, device: "net_pcap0,rx_pcap={}", vrf: crowd,
      mac: "02:00:00:00:03:01", addresses: [10.9.0.1]}}
-  - {{name: sink, role: tenant, device: net_null0, vrf: crowd, mac: "02:00:00:00:03:02", addresses: [10.128.0.0/9]}}
+  - {{name: sink, role: tenant, device: "net_null0,no-rx=1", vrf: crowd, mac: "02:00:00:00:03:02", addresses: [10.128.0.0/9]}}
 nexthops:
   - {{name: to-public, vrf: public}}
 routes:
