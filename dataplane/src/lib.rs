@@ -9,6 +9,7 @@ pub mod engine;
 pub mod health;
 pub mod io;
 pub mod memory;
+pub mod observe;
 pub mod reason;
 pub mod replay;
 pub mod resolver;

@@ -3,11 +3,14 @@
 use encap::Buffer;
 
 use crate::io::{BATCH, Batch, TxQueue};
+use crate::observe::{Observer, Place};
 use crate::reason::DropReason;
 use crate::tables::{Tables, VifId};
 
 /// One worker's transmit queues with what waits to be sent on each.
 pub struct Outbox<B> {
+    /// Sees what leaves here, and what ends on its way here.
+    pub observer: Observer,
     /// Its index, for counters.
     worker: usize,
     lines: Vec<Option<Line<B>>>,
@@ -24,6 +27,7 @@ impl<B: Buffer> Outbox<B> {
     /// Without queues, for the worker with this index.
     pub fn new(worker: usize) -> Outbox<B> {
         Outbox {
+            observer: Observer::default(),
             worker,
             lines: Vec::new(),
             busy: Vec::new(),
@@ -86,11 +90,19 @@ impl<B: Buffer> Outbox<B> {
         let counters = vif.counters.block(self.worker);
         if let Some(vlan) = vif.vlan {
             let before = line.waiting.len();
-            line.waiting
-                .retain(|packet| encap::rewrite::push_vlan(packet, vlan).is_ok());
+            let place = Place::new(tables, vif);
+            line.waiting.retain(|packet| {
+                let pushed = encap::rewrite::push_vlan(packet, vlan);
+                if pushed.is_err() {
+                    self.observer
+                        .undelivered(place, vif, packet, DropReason::NoHeadroom);
+                }
+                pushed.is_ok()
+            });
             let lost = before - line.waiting.len();
             counters.dropped(DropReason::NoHeadroom, lost as u64);
         }
+        self.observer.sending(vif, &line.waiting);
         let lengths = line.waiting.iter().map(|packet| packet.len() as u64);
         let bytes: u64 = lengths.sum();
         let sent = line.queue.tx_burst(&mut line.waiting) as u64;
@@ -98,6 +110,11 @@ impl<B: Buffer> Outbox<B> {
         counters.sent(sent, bytes - refused.sum::<u64>());
         if !line.waiting.is_empty() {
             counters.dropped(DropReason::TxRingFull, line.waiting.len() as u64);
+            let place = Place::new(tables, vif);
+            for packet in &line.waiting {
+                self.observer
+                    .undelivered(place, vif, packet, DropReason::TxRingFull);
+            }
             line.waiting.clear();
         }
     }
