@@ -7,6 +7,8 @@
 
 mod alarms;
 mod apply;
+mod capture;
+mod dropped;
 mod limits;
 mod rules;
 mod socket;
@@ -257,6 +259,38 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
             })?;
         }
         Ok(Response::new(response))
+    }
+
+    type CaptureStream = ResponseStream<proto::CaptureResponse>;
+
+    async fn capture(
+        &self,
+        request: Request<proto::CaptureRequest>,
+    ) -> Result<Response<Self::CaptureStream>, Status> {
+        let request = request.into_inner();
+        let begin = move |engine: &mut Engine<B>| {
+            let wanted = capture::wanted(&request, &engine.tables())?;
+            Ok((engine.capture(wanted), engine.watcher()))
+        };
+        let begun: Result<_, String> = self.with_engine(begin).await?;
+        let (seeing, tables) = begun.map_err(Status::invalid_argument)?;
+        let (sender, receiver) = mpsc::channel(4);
+        tokio::spawn(capture::run(seeing, tables, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    type DroppedPacketsStream = ResponseStream<proto::DroppedPacketsResponse>;
+
+    async fn dropped_packets(
+        &self,
+        request: Request<proto::DroppedPacketsRequest>,
+    ) -> Result<Response<Self::DroppedPacketsStream>, Status> {
+        let wanted =
+            dropped::Wanted::new(request.into_inner()).map_err(Status::invalid_argument)?;
+        let ledger = self.with_engine(|engine| engine.ledger().clone()).await?;
+        let (sender, receiver) = mpsc::channel(4);
+        tokio::spawn(dropped::run(ledger, wanted, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Macs(MacsArgs),
     Stats(StatsArgs),
     Drops(DropsArgs),
+    Capture(crate::capture::CaptureArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  source <(vrctl completions bash)")]
     Completions {
@@ -185,12 +186,40 @@ pub(crate) struct StatsArgs {
     pub(crate) output: Output,
 }
 
-/// Show what was dropped, by reason and vif
+/// Show what was dropped, by reason and vif, and why
+///
+/// All drops are counted. Of each vif and reason some are kept with their headers
+/// and the object that caused them: a rule, a route, a limit.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  vrctl drops                              counters since the start
+  vrctl drops --watch                      with the rate, every second
+  vrctl drops --since 5m                   of the last five minutes, with causes
+  vrctl drops --packets                    one by one, decoded
+  vrctl drops --packets --watch --vif web-1 --filter 'tcp port 80'
+  vrctl capture --drops | tshark -r -      in full")]
 pub(crate) struct DropsArgs {
-    /// Show again every second until interrupted, with the rate
+    /// Show again every second until interrupted, with the rate; of packets,
+    /// those that come
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Only what was dropped so long ago or less, such as 30s, 5m, 2h, with the
+    /// objects that caused it
+    #[arg(long, value_name = "AGE", value_parser = crate::dropped::age_ms)]
+    pub(crate) since: Option<u64>,
+    /// Show dropped packets one by one: the last 4096 that were kept
+    #[arg(long)]
+    pub(crate) packets: bool,
+    /// Only those of this vif; may be given several times
+    #[arg(long = "vif", value_name = "NAME")]
+    pub(crate) vifs: Vec<String>,
+    /// Only those for this reason; may be given several times
+    #[arg(long = "reason", value_name = "REASON")]
+    pub(crate) reasons: Vec<String>,
+    /// Only packets that this pcap expression matches
+    #[arg(long, value_name = "EXPRESSION")]
+    pub(crate) filter: Option<String>,
     /// In which form
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: Output,

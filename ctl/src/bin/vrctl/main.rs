@@ -3,13 +3,18 @@
 //! Exit status: 0 done, 1 refused, 2 could not ask.
 
 mod apply;
+mod capture;
 mod cli;
+mod dropped;
+mod filter;
 mod flows;
 mod get;
 mod macs;
 mod objects;
+mod pcapng;
 mod rules;
 mod stats;
+mod summary;
 mod table;
 
 use std::io::{self, Write};
@@ -82,7 +87,11 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Flows(args) => flows::run(&cli.socket, args, out).await?,
         Command::Macs(args) => macs::run(&cli.socket, args, out).await?,
         Command::Stats(args) => stats::stats(&cli.socket, args, out).await?,
+        Command::Drops(args) if args.packets || args.since.is_some() => {
+            dropped::run(&cli.socket, args, out).await?;
+        }
         Command::Drops(args) => stats::drops(&cli.socket, args, out).await?,
+        Command::Capture(args) => capture::run(&cli.socket, args, out).await?,
         Command::Completions { shell } => {
             // clap_complete panics when it cannot write, so it writes to memory.
             let mut script = Vec::new();
