@@ -18,19 +18,26 @@ use crate::proto::{self, ApplyRequest, ApplyResponse, Mode, Outcome, Plan, Refus
 /// take 4 MiB. A commit must not fail because its answer is too long.
 const MAX_LISTED: usize = 4096;
 
-/// Commits a request or says why not. Opens and closes devices, so it may take
-/// some milliseconds.
-pub fn apply<B>(engine: &mut Engine<B>, written: &ApplyRequest) -> ApplyResponse
+/// Commits a request or says why not, with what has changed if anything has.
+pub(super) fn apply<B>(
+    engine: &mut Engine<B>,
+    written: &ApplyRequest,
+) -> (ApplyResponse, Option<Changed>)
 where
     B: Buffer + Send + 'static,
 {
     let mut checked = Checked::new(written);
     if checked.refusals.is_empty() {
         return match engine.apply(&checked.request, written.dry_run) {
-            Ok(applied) => accepted(&applied, written.dry_run),
+            Ok(applied) => {
+                let response = accepted(&applied, written.dry_run);
+                let committed = response.outcome() == Outcome::Committed;
+                (response, committed.then_some(applied.changed))
+            }
             Err(refusals) => {
                 checked.add(refusals);
-                refused(checked.refusals, engine.tables().generation())
+                let generation = engine.tables().generation();
+                (refused(checked.refusals, generation), None)
             }
         };
     }
@@ -46,7 +53,7 @@ where
         });
         checked.add(refusals);
     }
-    refused(checked.refusals, tables.generation())
+    (refused(checked.refusals, tables.generation()), None)
 }
 
 /// The well-formed part of a request, and what is wrong with the rest.

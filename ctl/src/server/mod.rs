@@ -8,6 +8,7 @@
 mod alarms;
 mod apply;
 mod capture;
+mod commit;
 mod dropped;
 mod limits;
 mod rules;
@@ -31,7 +32,7 @@ use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-pub use apply::apply;
+pub use commit::{Caller, Commit, Commits, Observer};
 pub use socket::{ControlSocket, SocketError};
 
 use crate::convert;
@@ -55,25 +56,28 @@ const FLOW_WALK: usize = 4096;
 const WINDOW: u32 = 4 << 20;
 
 /// Serves the protocol on `socket` until `shutdown` completes, and returns the
-/// engine. Calls under way then end with `UNAVAILABLE`; a commit that has
+/// engine of `commits`. Calls under way then end with `UNAVAILABLE`; a commit that has
 /// begun is finished first.
 ///
 /// # Errors
 /// What the system said when the socket could not be listened on. The engine is
 /// stopped then.
 pub async fn serve<B>(
-    engine: Engine<B>,
+    commits: Commits<B>,
     socket: ControlSocket,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<Option<Engine<B>>>
 where
     B: Buffer + Send + 'static,
 {
-    let rule_log = engine.tables().rule_log().clone();
-    let engine = Arc::new(Mutex::new(Some(engine)));
-    let _log = rules::Writer::spawn(rule_log, engine.clone());
+    let engine = commits.engine().clone();
+    let rule_log = lock(&engine)
+        .as_ref()
+        .map(|engine| engine.tables().rule_log().clone());
+    let _log = rule_log.map(|rule_log| rules::Writer::spawn(rule_log, engine.clone()));
     let service = VrouterServer::new(Service {
         engine: engine.clone(),
+        commits,
     })
     .max_decoding_message_size(MAX_MESSAGE_LEN);
     let reflection = || {
@@ -105,6 +109,7 @@ where
 
 struct Service<B> {
     engine: SharedEngine<B>,
+    commits: Commits<B>,
 }
 
 type SharedEngine<B> = Arc<Mutex<Option<Engine<B>>>>;
@@ -126,10 +131,8 @@ impl<B: Buffer + Send + 'static> Service<B> {
         let work = spawn_blocking(move || lock(&engine).as_mut().map(work));
         match work.await {
             Ok(Some(done)) => Ok(done),
-            Ok(None) => Err(Status::unavailable("vrouterd is stopping")),
-            Err(_) => Err(Status::internal(
-                "vrouterd has a bug: this call panicked; see its log",
-            )),
+            Ok(None) => Err(stopping()),
+            Err(_) => Err(panicked()),
         }
     }
 
@@ -145,17 +148,11 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
         request: Request<proto::ApplyRequest>,
     ) -> Result<Response<proto::ApplyResponse>, Status> {
         let written = request.into_inner();
-        let work = move |engine: &mut Engine<B>| apply(engine, &written);
-        let response = self.with_engine(work).await?;
-        if response.outcome() == proto::Outcome::Committed {
-            tracing::info!(
-                generation = response.generation,
-                created = response.created,
-                updated = response.updated,
-                deleted = response.deleted,
-                "committed"
-            );
-        }
+        let commits = self.commits.clone();
+        let response = spawn_blocking(move || commits.apply(&Caller::Controller, &written))
+            .await
+            .map_err(|_| panicked())?
+            .ok_or_else(stopping)?;
         Ok(Response::new(response))
     }
 
@@ -229,7 +226,7 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
         let (tables, now) = self.with_engine(read).await?;
         let macs = spawn_blocking(move || learned::macs(&request, &tables, now))
             .await
-            .map_err(|_| Status::internal("vrouterd has a bug: this call panicked; see its log"))?
+            .map_err(|_| panicked())?
             .map_err(Status::invalid_argument)?;
         let (sender, receiver) = mpsc::channel(4);
         spawn_blocking(move || {
@@ -254,9 +251,7 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
         let mut response = proto::StatsResponse::from(stats);
         if request.into_inner().rules {
             let read = spawn_blocking(move || rules::stats(&tables, &flows));
-            response.rules = read.await.map_err(|_| {
-                Status::internal("vrouterd has a bug: this call panicked; see its log")
-            })?;
+            response.rules = read.await.map_err(|_| panicked())?;
         }
         Ok(Response::new(response))
     }
@@ -292,6 +287,14 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
         tokio::spawn(dropped::run(ledger, wanted, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
+}
+
+fn stopping() -> Status {
+    Status::unavailable("vrouterd is stopping")
+}
+
+fn panicked() -> Status {
+    Status::internal("vrouterd has a bug: this call panicked; see its log")
 }
 
 /// Which objects a list is of.

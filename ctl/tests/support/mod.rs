@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use ctl::client::Client;
-use ctl::server::{ControlSocket, serve};
+use ctl::server::{Commits, ControlSocket, serve};
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::io::memory;
 use dataplane::stage::fragments::Limits;
@@ -48,7 +48,8 @@ impl Daemon {
         let socket = ControlSocket::bind(&dir.path().join("ctl.sock")).unwrap();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let serving = serve(engine, socket, async { _ = stopped.await });
+            let commits = Commits::new(engine, vec![]);
+            let serving = serve(commits, socket, async { _ = stopped.await });
             let engine = runtime().block_on(serving).unwrap();
             engine.unwrap().stop();
         });

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ctl::config::{BOOT_OWNER, NodeConfig};
 use ctl::ipfix::{Exporter, Rules};
 use ctl::proto::Outcome;
-use ctl::server::{self, ControlSocket};
+use ctl::server::{self, Caller, Commits, ControlSocket};
 use dataplane::Tables;
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::health::News;
@@ -49,12 +49,16 @@ async fn run_node(mut config: NodeConfig) -> Result<(), String> {
     let stopped = stop_signal()?;
     let socket = ControlSocket::bind(&config.socket).map_err(|error| error.to_string())?;
     let memory = DpdkMemory::new(&config.eal);
-    let mut engine = start_engine(&config, &memory)?;
+    let engine = start_engine(&config, &memory)?;
     // Before the first flow, so that none is missed.
     let _exporter = start_exporter(&engine, &config)?;
-    boot(&mut engine, &mut config)?;
-    announce(&engine, &config, &memory);
-    let engine = server::serve(engine, socket, stopped)
+    let flow_table = engine.stats().flows.memory;
+    let tables = engine.watcher();
+    let commits = Commits::new(engine, vec![]);
+    boot(&commits, &mut config)?;
+    announce_flow_table(&config, &flow_table, &memory);
+    announce(&tables.current(), &config, &memory);
+    let engine = server::serve(commits, socket, stopped)
         .await
         .map_err(|error| format!("socket {}: {error}", config.socket.display()))?;
     if let Some(engine) = engine {
@@ -232,27 +236,28 @@ fn start_exporter(engine: &Engine<Mbuf>, config: &NodeConfig) -> Result<Option<E
 }
 
 /// Applies the objects of the node file.
-fn boot(engine: &mut Engine<Mbuf>, config: &mut NodeConfig) -> Result<(), String> {
-    let response = server::apply(engine, &config.objects.request(BOOT_OWNER));
-    if response.outcome() == Outcome::Refused {
+fn boot(commits: &Commits<Mbuf>, config: &mut NodeConfig) -> Result<(), String> {
+    let request = config.objects.request(BOOT_OWNER);
+    let response = commits.apply(&Caller::NodeFile, &request);
+    if let Some(response) = response
+        && response.outcome() == Outcome::Refused
+    {
         config.objects.add_refusals(&response.refusals);
         return Err(report(&config.objects.mistakes(), "not started"));
     }
     Ok(())
 }
 
-fn announce(engine: &Engine<Mbuf>, config: &NodeConfig, memory: &DpdkMemory) {
-    let stats = engine.stats();
+fn announce(tables: &Tables, config: &NodeConfig, memory: &DpdkMemory) {
     let pages = match memory.pages {
         Memory::Huge => "hugepages",
         Memory::NoHuge => "ordinary pages",
     };
-    announce_flow_table(config, &stats.flows.memory, memory);
     info!(
         "vrouter {} forwards: cores {:?}, {} vifs, buffers in {} MiB of {pages}, socket {}",
         env!("CARGO_PKG_VERSION"),
         config.cores,
-        stats.vifs.len(),
+        tables.vifs().count(),
         memory.megabytes,
         config.socket.display(),
     );
