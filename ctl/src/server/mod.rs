@@ -11,6 +11,7 @@ mod capture;
 mod commit;
 mod dropped;
 mod limits;
+mod metrics;
 mod rules;
 mod socket;
 mod stats;
@@ -33,6 +34,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 pub use commit::{Caller, Commit, Commits, Observer};
+pub use metrics::Metrics;
 pub use socket::{ControlSocket, SocketError};
 
 use crate::convert;

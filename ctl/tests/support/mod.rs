@@ -4,13 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(dead_code, reason = "each test program uses its part")]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use ctl::client::Client;
-use ctl::server::{Commits, ControlSocket, serve};
+use ctl::server::{Commits, ControlSocket, Metrics, serve};
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::io::memory;
 use dataplane::stage::fragments::Limits;
@@ -22,6 +23,8 @@ use tokio::sync::oneshot;
 pub(crate) struct Daemon {
     pub(crate) dir: TempDir,
     pub(crate) devices: memory::Devices,
+    /// Where its metrics are.
+    pub(crate) metrics: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -47,15 +50,22 @@ impl Daemon {
         let engine = Engine::start(config, Box::new(devices.clone())).unwrap();
         let socket = ControlSocket::bind(&dir.path().join("ctl.sock")).unwrap();
         let (stop, stopped) = oneshot::channel();
+        let (started, metrics) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let commits = Commits::new(engine, vec![]);
-            let serving = serve(commits, socket, async { _ = stopped.await });
-            let engine = runtime().block_on(serving).unwrap();
+            let engine = runtime().block_on(async {
+                let anywhere = ([127, 0, 0, 1], 0).into();
+                let metrics = Metrics::start(anywhere, &commits).await.unwrap();
+                started.send(metrics.addr()).unwrap();
+                serve(commits, socket, async { _ = stopped.await }).await
+            });
+            let engine = engine.unwrap();
             engine.unwrap().stop();
         });
         Daemon {
             dir,
             devices,
+            metrics: metrics.blocking_recv().ok(),
             stop: Some(stop),
             thread: Some(thread),
         }

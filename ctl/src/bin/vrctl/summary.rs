@@ -92,8 +92,7 @@ mod tests {
         frame[26..34].copy_from_slice(&[10, 1, 0, 5, 10, 1, 0, 9]);
         frame[34..38].copy_from_slice(&[0x0f, 0xa0, 0, 80]);
         frame[46..48].copy_from_slice(&[0x50, 0x12]);
-        let sum = !encap::checksum::sum(&frame[14..34]);
-        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        frame[24..26].copy_from_slice(&[0x66, 0xc1]);
         assert_eq!(
             summary(&frame, 54),
             "10.1.0.5:4000 > 10.1.0.9:80 tcp S., 54 bytes"

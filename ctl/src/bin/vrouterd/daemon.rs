@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ctl::config::{BOOT_OWNER, NodeConfig};
 use ctl::ipfix::{Exporter, Rules};
 use ctl::proto::Outcome;
-use ctl::server::{self, Caller, Commits, ControlSocket};
+use ctl::server::{self, Caller, Commits, ControlSocket, Metrics};
 use dataplane::Tables;
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::health::News;
@@ -58,6 +58,7 @@ async fn run_node(mut config: NodeConfig) -> Result<(), String> {
     boot(&commits, &mut config)?;
     announce_flow_table(&config, &flow_table, &memory);
     announce(&tables.current(), &config, &memory);
+    let _metrics = start_metrics(&config, &commits).await?;
     let engine = server::serve(commits, socket, stopped)
         .await
         .map_err(|error| format!("socket {}: {error}", config.socket.display()))?;
@@ -233,6 +234,20 @@ fn start_exporter(engine: &Engine<Mbuf>, config: &NodeConfig) -> Result<Option<E
     exporter
         .map(Some)
         .map_err(|error| format!("ipfix: {error}"))
+}
+
+/// Shows metrics, if the node file says where.
+async fn start_metrics(
+    config: &NodeConfig,
+    commits: &Commits<Mbuf>,
+) -> Result<Option<Metrics>, String> {
+    let Some(addr) = config.metrics else {
+        return Ok(None);
+    };
+    let metrics = Metrics::start(addr, commits).await;
+    let metrics = metrics.map_err(|error| format!("metrics_address: {addr}: {error}"))?;
+    info!("metrics at http://{}/metrics", metrics.addr());
+    Ok(Some(metrics))
 }
 
 /// Applies the objects of the node file.
