@@ -471,3 +471,181 @@ fn metrics_are_answered_over_http() {
     let _silent: Vec<_> = (0..4).map(|_| TcpStream::connect(addr).unwrap()).collect();
     assert!(get("GET /metrics HTTP/1.1\r\n\r\n").contains(wanted));
 }
+
+/// A terminal without a screen, in which a program runs.
+struct Terminal {
+    name: String,
+}
+
+impl Terminal {
+    /// `None` without tmux.
+    fn run(daemon: &Daemon, args: &str) -> Option<Terminal> {
+        let name = format!("vrctl-{}", std::process::id());
+        let socket = daemon.socket();
+        let command = format!(
+            "{} --socket {} {args}",
+            env!("CARGO_BIN_EXE_vrctl"),
+            socket.display()
+        );
+        let terminal = Terminal { name };
+        terminal
+            .tmux(&[
+                "-f",
+                "/dev/null",
+                "new-session",
+                "-d",
+                "-x",
+                "110",
+                "-y",
+                "36",
+                &command,
+            ])
+            .map(|_| terminal)
+    }
+
+    fn press(&self, key: &str) {
+        self.tmux(&["send-keys", key]).unwrap();
+    }
+
+    fn picture(&self) -> String {
+        self.tmux(&["capture-pane", "-p"]).unwrap_or_default()
+    }
+
+    fn tmux(&self, args: &[&str]) -> Option<String> {
+        let output = Command::new("tmux")
+            .args(["-L", &self.name])
+            .args(args)
+            .output()
+            .ok()?;
+        String::from_utf8(output.stdout).ok()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
+
+/// The picture is kept in the docs: `UPDATE_DOCS=1 cargo test -p ctl --test observe` takes it anew.
+#[test]
+fn top_shows_two_tenants_under_load_in_a_terminal() {
+    let (daemon, web_1, web_2) = start();
+    let db_1 = daemon.devices.plug("memory:3", 1);
+    let db_2 = daemon.devices.plug("memory:4", 1);
+    let file = daemon.file(
+        "back.yaml",
+        r#"
+vrfs:
+  - {name: back, gateways: [10.1.0.1/24]}
+vifs:
+  - {name: db-1, role: tenant, device: "memory:3", vrf: back, mac: "02:00:00:00:01:05", addresses: [10.1.0.5]}
+  - {name: db-2, role: tenant, device: "memory:4", vrf: back, mac: "02:00:00:00:01:06", addresses: [10.1.0.6]}
+"#,
+    );
+    assert_eq!(daemon.vrctl(&["apply", "-f", &file]).status, Some(0));
+    let Some(terminal) = Terminal::run(&daemon, "top") else {
+        println!("left out: there is no tmux; scripts/setup installs it");
+        return;
+    };
+    let wanted = [
+        "workers",
+        "web-1",
+        "db-2",
+        "policy_denied",
+        "policy web rule 20",
+        "front",
+        "back",
+        "10.1.0.6:53",
+        "tenant",
+    ];
+    let mut flow = 0_u8;
+    let picture = wait_for("the picture", || {
+        for _ in 0..20 {
+            flow = flow.wrapping_add(1);
+            let mut other = udp_frame(5, 53);
+            other[34] = flow % 4;
+            web_1.send(&udp_frame(5, 53));
+            web_1.send(&udp_frame(5, 69));
+            db_1.send(&other);
+            web_2.recv_all();
+            db_2.recv_all();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let picture = terminal.picture();
+        let has_all = wanted.iter().all(|part| picture.contains(part));
+        // Of rates, once there are two readings.
+        (has_all && picture.contains("udp")).then_some(picture)
+    });
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/monitoring/top.txt");
+        let lines: Vec<_> = picture.lines().map(str::trim_end).collect();
+        std::fs::write(path, lines.join("\n") + "\n").unwrap();
+    }
+    for key in ["Tab", "Enter", "s", "Space"] {
+        terminal.press(key);
+    }
+    wait_for("the stop", || {
+        terminal.picture().contains("STOPPED").then_some(())
+    });
+    terminal.press("q");
+    // The session ends with its program.
+    wait_for("the end", || terminal.picture().is_empty().then_some(()));
+    let said = daemon.vrctl(&["top"]);
+    assert_eq!(
+        (said.status, said.err.contains("needs a terminal")),
+        (Some(2), true)
+    );
+}
+
+#[test]
+fn diff_shows_what_apply_would_change_and_what_get_wrote_changes_nothing() {
+    let (daemon, ..) = start();
+    let said = daemon.vrctl(&["get", "all", "-o", "yaml"]);
+    let same = daemon.file("same.yaml", &said.out);
+    let said = daemon.vrctl(&["diff", "-f", &same, "--replace"]);
+    assert_eq!(said.out, "no difference to generation 1\n", "{said:?}");
+    assert!(!said.out.contains('\x1b'), "colours are for terminals");
+    let text = OBJECTS.replace("addresses: [10.1.0.5]", "addresses: [10.1.0.5, 10.1.0.55]");
+    let text = text.replace("destination_ports: [\"69\"]", "destination_ports: [\"70\"]");
+    let changed = daemon.file(
+        "changed.yaml",
+        &(text + "meters:\n  - {name: m, packets_per_second: 5}\n"),
+    );
+    let said = daemon.vrctl(&["diff", "-f", &changed]);
+    for line in [
+        "+ meter m\n",
+        "~ policy web\n    - rules: {id: 20, action: deny, ",
+        "~ vif web-1\n    + addresses: 10.1.0.55/32\n",
+    ] {
+        assert!(said.out.contains(line), "{line}: {}", said.out);
+    }
+    assert_eq!(
+        daemon.vrctl(&["diff", "-f", &same]).out,
+        "no difference to generation 1\n"
+    );
+}
+
+#[test]
+fn doctor_says_what_is_wrong_and_what_it_costs() {
+    let (daemon, ..) = start();
+    let said = daemon.vrctl(&["doctor"]);
+    for topic in [
+        "hugepages",
+        "cores",
+        "numa",
+        "offloads",
+        "mtu",
+        "links",
+        "losses",
+        "flows",
+    ] {
+        assert!(said.out.contains(topic), "{topic}: {said:?}");
+    }
+    // Whatever machine this is, its cores are not all isolated.
+    assert_eq!(said.status, Some(1), "{said:?}");
+    assert!(
+        said.out.contains("costs: ") && said.out.contains("do: "),
+        "{said:?}"
+    );
+}

@@ -13,10 +13,14 @@ use ctl::config::DEFAULT_SOCKET;
     disable_help_subcommand = true,
     after_help = "\
 A first session:
+  vrctl diff -f net.yaml               see what that would change
   vrctl apply -f net.yaml              make the node have what the file says
   vrctl get all                        see what it has
   vrctl flows vrf=front proto=tcp      see who talks to whom
-  vrctl drops --watch                  see what is dropped, where and why
+  vrctl drops --since 5m               see what is dropped, where and why
+  vrctl capture web-1 | tshark -r -    see the packets of a vif
+  vrctl top                            see it all live
+  vrctl doctor                         see what this node's set-up costs
   vrctl delete route front 10.1.0.9/32
 
 Exit status: 0 done, 1 refused, 2 could not ask."
@@ -32,6 +36,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Apply(ApplyArgs),
+    Diff(crate::diff::DiffArgs),
     Get(GetArgs),
     Delete(DeleteArgs),
     Flows(FlowsArgs),
@@ -39,6 +44,8 @@ pub(crate) enum Command {
     Stats(StatsArgs),
     Drops(DropsArgs),
     Capture(crate::capture::CaptureArgs),
+    Top(crate::top::TopArgs),
+    Doctor(crate::doctor::DoctorArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  source <(vrctl completions bash)")]
     Completions {
@@ -177,6 +184,11 @@ pub(crate) struct MacsArgs {
 
 /// Show counters: workers, vifs, the flow table
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  vrctl stats
+  vrctl stats --rules
+  vrctl stats -o json | jq .flow_table")]
 pub(crate) struct StatsArgs {
     /// What every rule has matched, too
     #[arg(long)]

@@ -82,12 +82,12 @@ fn reason(name: &str) -> Result<DropReason, Failure> {
 }
 
 /// The reason as counters have it.
-fn name_of(packet: &DroppedPacket) -> String {
+pub(crate) fn name_of(packet: &DroppedPacket) -> String {
     files::short_name("DropReason", packet.reason().as_str_name())
 }
 
 /// Such as `policy web rule 20 (ingress of vif b)`.
-fn cause(packet: &DroppedPacket) -> String {
+pub(crate) fn cause(packet: &DroppedPacket) -> String {
     let rule = packet
         .rule
         .map_or_else(String::new, |rule| format!(" rule {rule}"));

@@ -5,17 +5,22 @@
 mod apply;
 mod capture;
 mod cli;
+mod diff;
+mod doctor;
 mod dropped;
 mod filter;
 mod flows;
 mod get;
 mod macs;
 mod objects;
+mod paint;
 mod pcapng;
+mod progress;
 mod rules;
 mod stats;
 mod summary;
 mod table;
+mod top;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -92,6 +97,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Drops(args) => stats::drops(&cli.socket, args, out).await?,
         Command::Capture(args) => capture::run(&cli.socket, args, out).await?,
+        Command::Diff(args) => diff::run(&cli.socket, args, out).await?,
+        Command::Doctor(args) => doctor::run(&cli.socket, args, out).await?,
+        Command::Top(args) => top::run(&cli.socket, args).await?,
         Command::Completions { shell } => {
             // clap_complete panics when it cannot write, so it writes to memory.
             let mut script = Vec::new();
