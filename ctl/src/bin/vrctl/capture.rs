@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 use ctl::client::Client;
 use ctl::proto;
+use tonic::Streaming;
 
 use crate::pcapng::{Packet, Pcapng, Statistics};
 use crate::summary::summary;
@@ -83,6 +84,8 @@ pub(crate) async fn run(
         None => Vec::new(),
     };
     let mut client = Client::connect(socket).await?;
+    // Nothing is written before the daemon has agreed.
+    let source = Source::open(&mut client, &args, program).await?;
     let is_stdout = args.write.as_os_str() == "-";
     let mut file;
     let out = match is_stdout {
@@ -104,11 +107,12 @@ pub(crate) async fn run(
             pcapng.interface(vif)?;
         }
     }
+    sink.flush()?;
     let end = end(args.duration)?;
     tokio::pin!(end);
-    let counted = match args.drops {
-        true => drops(&mut client, &args, program, &mut sink, end).await?,
-        false => packets(&mut client, &args, program, &mut sink, end).await?,
+    let counted = match source {
+        Source::Drops(stream) => drops(stream, &args, &mut sink, end).await?,
+        Source::Packets(stream) => packets(stream, &args, &mut sink, end).await?,
     };
     if counted.left_out > 0 {
         let (left_out, all) = (counted.left_out, counted.accepted);
@@ -122,6 +126,43 @@ pub(crate) async fn run(
     }
     sink.flush()?;
     Ok(())
+}
+
+/// Where packets come from.
+enum Source {
+    Packets(Streaming<proto::CaptureResponse>),
+    Drops(Streaming<proto::DroppedPacketsResponse>),
+}
+
+impl Source {
+    async fn open(
+        client: &mut Client,
+        args: &CaptureArgs,
+        filter: Vec<proto::BpfInstruction>,
+    ) -> Result<Source, Failure> {
+        if args.drops {
+            let request = proto::DroppedPacketsRequest {
+                vifs: args.vifs.clone(),
+                filter,
+                follow: true,
+                ..proto::DroppedPacketsRequest::default()
+            };
+            return Ok(Source::Drops(client.dropped_packets(request).await?));
+        }
+        let direction = match args.direction {
+            Direction::Rx => proto::CaptureDirection::Rx,
+            Direction::Tx => proto::CaptureDirection::Tx,
+            Direction::Both => proto::CaptureDirection::Unspecified,
+        };
+        let request = proto::CaptureRequest {
+            vifs: args.vifs.clone(),
+            direction: direction.into(),
+            filter,
+            snap_len: Some(args.snap_len),
+            max_rate: Some(args.rate),
+        };
+        Ok(Source::Packets(client.capture(request).await?))
+    }
 }
 
 /// Completes when the user or the clock says so.
@@ -152,25 +193,11 @@ fn end(seconds: Option<u64>) -> Result<impl Future<Output = ()>, Failure> {
 }
 
 async fn packets(
-    client: &mut Client,
+    mut stream: Streaming<proto::CaptureResponse>,
     args: &CaptureArgs,
-    filter: Vec<proto::BpfInstruction>,
     sink: &mut Sink<'_>,
     mut end: impl Future<Output = ()> + Unpin,
 ) -> Result<Statistics, Failure> {
-    let direction = match args.direction {
-        Direction::Rx => proto::CaptureDirection::Rx,
-        Direction::Tx => proto::CaptureDirection::Tx,
-        Direction::Both => proto::CaptureDirection::Unspecified,
-    };
-    let request = proto::CaptureRequest {
-        vifs: args.vifs.clone(),
-        direction: direction.into(),
-        filter,
-        snap_len: Some(args.snap_len),
-        max_rate: Some(args.rate),
-    };
-    let mut stream = client.capture(request).await?;
     let mut counted = Statistics::default();
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 {
@@ -205,19 +232,11 @@ async fn packets(
 }
 
 async fn drops(
-    client: &mut Client,
+    mut stream: Streaming<proto::DroppedPacketsResponse>,
     args: &CaptureArgs,
-    filter: Vec<proto::BpfInstruction>,
     sink: &mut Sink<'_>,
     mut end: impl Future<Output = ()> + Unpin,
 ) -> Result<Statistics, Failure> {
-    let request = proto::DroppedPacketsRequest {
-        vifs: args.vifs.clone(),
-        filter,
-        follow: true,
-        ..proto::DroppedPacketsRequest::default()
-    };
-    let mut stream = client.dropped_packets(request).await?;
     let mut counted = Statistics::default();
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 {

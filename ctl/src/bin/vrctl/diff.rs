@@ -61,13 +61,13 @@ pub(crate) async fn run(socket: &Path, args: DiffArgs, out: &mut dyn Write) -> R
     }
     for (wire, key) in plan.update.iter().zip(keys(&plan.update)) {
         let old = client.get(wire.clone()).await?;
-        let old = old.and_then(|old| data(&old.object?));
+        let old = old.and_then(|old| data(&old.object?.object?));
         let new = written.get(&key).and_then(data);
         object(out, ('~', Colour::Yellow), &key, old, new)?;
     }
     for (wire, key) in plan.delete.iter().zip(keys(&plan.delete)) {
         let old = client.get(wire.clone()).await?;
-        let old = old.and_then(|old| data(&old.object?));
+        let old = old.and_then(|old| data(&old.object?.object?));
         object(out, ('-', Colour::Red), &key, old, None)?;
     }
     let listed = plan.create.len() + plan.update.len() + plan.delete.len();

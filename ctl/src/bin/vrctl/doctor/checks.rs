@@ -519,6 +519,7 @@ mod tests {
             nexthops: vec![proto::Nexthop {
                 name: "far".into(),
                 action: Some(nexthop::Action::Tunnel(tunnel)),
+                ..proto::Nexthop::default()
             }],
             system: System::at(root),
         }

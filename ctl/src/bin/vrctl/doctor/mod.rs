@@ -31,16 +31,16 @@ pub(crate) struct DoctorArgs {
 }
 
 /// What is known of the node.
-pub(super) struct Node {
-    pub(super) stats: proto::StatsResponse,
-    pub(super) vifs: Vec<proto::Vif>,
-    pub(super) nexthops: Vec<proto::Nexthop>,
-    pub(super) system: System,
+struct Node {
+    stats: proto::StatsResponse,
+    vifs: Vec<proto::Vif>,
+    nexthops: Vec<proto::Nexthop>,
+    system: System,
 }
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Grade {
+enum Grade {
     /// As it should be.
     Good,
     /// It costs time.
@@ -51,16 +51,16 @@ pub(super) enum Grade {
 
 /// One thing that was looked at.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub(super) grade: Grade,
+struct Finding {
+    grade: Grade,
     /// What was looked at, in a word.
-    pub(super) topic: &'static str,
+    topic: &'static str,
     /// What is so.
-    pub(super) what: String,
+    what: String,
     /// What that costs; empty if nothing.
-    pub(super) cost: String,
+    cost: String,
     /// What to do.
-    pub(super) remedy: String,
+    remedy: String,
 }
 
 pub(crate) async fn run(
