@@ -6,5 +6,7 @@ pub mod engine;
 pub mod footprint;
 pub mod frames;
 pub mod report;
+#[cfg(feature = "dpdk")]
+pub mod rig;
 pub mod table;
 pub mod traffic;

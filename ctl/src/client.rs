@@ -148,6 +148,25 @@ impl Client {
         Ok(self.inner.flows(request).await?.into_inner())
     }
 
+    /// Ends the flows that match; how many those were.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Status`].
+    pub async fn clear_flows(&mut self, request: proto::FlowsRequest) -> Result<u64, Error> {
+        Ok(self.inner.clear_flows(request).await?.into_inner().cleared)
+    }
+
+    /// What becomes of packets.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Status`].
+    pub async fn explain(
+        &mut self,
+        request: proto::ExplainRequest,
+    ) -> Result<proto::ExplainResponse, Error> {
+        Ok(self.inner.explain(request).await?.into_inner())
+    }
+
     /// The learned MACs of a vrf, or of all.
     ///
     /// # Errors

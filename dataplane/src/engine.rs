@@ -8,6 +8,7 @@
 //! a queue of a vif that is gone.
 
 mod health;
+mod history;
 mod observer;
 mod ports;
 mod thread;
@@ -40,6 +41,7 @@ pub use health::OnHealth;
 pub use observer::{Dropped, KEPT, LATENCY_BOUNDS_NS, Latency, Ledger};
 
 use health::Health;
+use history::History;
 use observer::{Observed, Observers};
 use ports::Ports;
 use thread::{Command, Handle};
@@ -81,7 +83,7 @@ pub struct Config<B> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Idle {
     /// Keeps polling for a while, then sleeps in short naps: a packet after a
-    /// pause waits up to about 0.1 ms.
+    /// pause waits up to about 40 µs.
     #[default]
     Adaptive,
     /// Keeps polling: the core is always busy.
@@ -235,6 +237,8 @@ pub struct Engine<B> {
     publisher: Arc<Mutex<Publisher<Tables>>>,
     health: Health,
     observers: Observers,
+    history: History,
+    icmp_errors_per_second: u32,
     flows: Arc<FlowTable>,
     flow_memory: Placement,
     workers: Vec<Handle<B>>,
@@ -297,6 +301,8 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             publisher,
             health,
             observers,
+            history: History::default(),
+            icmp_errors_per_second: config.icmp_errors_per_second,
             flows,
             flow_memory,
             workers,
@@ -342,6 +348,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         accounts::set_quotas(&self.flows, &tables, &changed);
         let receivers = self.attach_senders(&tables, opened);
         publisher.publish(tables.clone());
+        self.history.keep(before.clone());
         drop(publisher);
         for (vif, queues) in receivers {
             self.attach_receivers(&vif, queues);
@@ -368,6 +375,16 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         self.publisher
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The configuration of some generations before that in force, oldest first.
+    pub fn history(&self) -> impl Iterator<Item = &Arc<Tables>> {
+        self.history.iter()
+    }
+
+    /// ICMP errors sent to one source in a second.
+    pub fn icmp_errors_per_second(&self) -> u32 {
+        self.icmp_errors_per_second
     }
 
     /// The flows of all workers.

@@ -56,6 +56,18 @@ where
     (refused(checked.refusals, tables.generation()), None)
 }
 
+/// A request as the engine takes it.
+///
+/// # Errors
+/// What is not well-formed.
+pub(super) fn check(written: &ApplyRequest) -> Result<Request, Vec<Refusal>> {
+    let checked = Checked::new(written);
+    match checked.refusals.is_empty() {
+        true => Ok(checked.request),
+        false => Err(checked.refusals),
+    }
+}
+
 /// The well-formed part of a request, and what is wrong with the rest.
 struct Checked {
     request: Request,

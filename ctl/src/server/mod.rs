@@ -8,8 +8,11 @@
 mod alarms;
 mod apply;
 mod capture;
+mod clear;
 mod commit;
 mod dropped;
+mod explain;
+mod impact;
 mod limits;
 mod metrics;
 mod rules;
@@ -151,10 +154,14 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
     ) -> Result<Response<proto::ApplyResponse>, Status> {
         let written = request.into_inner();
         let commits = self.commits.clone();
-        let response = spawn_blocking(move || commits.apply(&Caller::Controller, &written))
-            .await
-            .map_err(|_| panicked())?
-            .ok_or_else(stopping)?;
+        let response = spawn_blocking(move || {
+            let mut response = commits.apply(&Caller::Controller, &written)?;
+            impact::add(commits.engine(), &written, &mut response);
+            Some(response)
+        })
+        .await
+        .map_err(|_| panicked())?
+        .ok_or_else(stopping)?;
         Ok(Response::new(response))
     }
 
@@ -215,6 +222,29 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
             send_flows(&flows, &filter, limit, describer, &sender);
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn clear_flows(
+        &self,
+        request: Request<proto::FlowsRequest>,
+    ) -> Result<Response<proto::ClearFlowsResponse>, Status> {
+        let request = request.into_inner();
+        let read = |engine: &mut Engine<B>| (engine.tables(), engine.flows().clone());
+        let (tables, flows) = self.with_engine(read).await?;
+        let work = move || clear::run(&request, &tables, &flows);
+        let cleared = spawn_blocking(work).await.map_err(|_| panicked())??;
+        Ok(Response::new(proto::ClearFlowsResponse { cleared }))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<proto::ExplainRequest>,
+    ) -> Result<Response<proto::ExplainResponse>, Status> {
+        let request = request.into_inner();
+        let state = self.with_engine(explain::State::of).await?;
+        let work = move || explain::run(&request, &state);
+        let response = spawn_blocking(work).await.map_err(|_| panicked())??;
+        Ok(Response::new(response))
     }
 
     type LearnedMacsStream = ResponseStream<proto::LearnedMacsResponse>;

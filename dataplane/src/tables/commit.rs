@@ -119,6 +119,23 @@ impl Tables {
         }
     }
 
+    /// The snapshot that a request would make, as far as that can be told without opening devices:
+    /// those that are there stay as they are.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn foresee(&self, request: &Request) -> Result<(Tables, Changed), Vec<Refusal>> {
+        let facts = |name: &Name| {
+            let vif = self.vif_named(name)?;
+            Some(PortFacts {
+                mac: vif.mac,
+                mtu: vif.mtu,
+                finishes_checksums: vif.finishes_checksums,
+            })
+        };
+        Ok(self.prepare(request)?.finish(facts))
+    }
+
     /// What to do with each object that changes; ownership and repetition checked.
     fn steps<'a>(&self, request: &'a Request, refusals: &mut Vec<Refusal>) -> Steps<'a> {
         let mut steps = Steps::default();
@@ -317,6 +334,7 @@ impl Draft {
                     let stored = Stored {
                         object: object.clone(),
                         owner: owner.clone(),
+                        generation: tables.generation,
                     };
                     tables.objects.insert(key.clone(), Arc::new(stored));
                 }

@@ -9,6 +9,7 @@ use ctl::files::ObjectFiles;
 use ctl::proto;
 
 use crate::cli::ApplyArgs;
+use crate::impact;
 use crate::table::count;
 use crate::{Failure, progress};
 
@@ -24,6 +25,7 @@ pub(crate) async fn run(
     }
     request.if_generation = args.if_generation;
     request.dry_run = args.dry_run;
+    request.list_flows = if args.dry_run { impact::LISTED } else { 0 };
     if !files.is_clean() {
         return Err(report_all(socket, files, request).await);
     }
@@ -87,7 +89,7 @@ pub(crate) fn refused(files: &ObjectFiles, left_out: u64, note: Option<String>) 
 }
 
 /// A file's content and what messages call it.
-fn read(path: &Path) -> Result<(String, Vec<u8>), Failure> {
+pub(crate) fn read(path: &Path) -> Result<(String, Vec<u8>), Failure> {
     let (name, text) = if path == Path::new("-") {
         let mut text = Vec::new();
         let read = std::io::stdin().read_to_end(&mut text);
@@ -122,6 +124,9 @@ pub(crate) fn print_outcome(
         proto::Outcome::Unchanged => writeln!(out, "unchanged: generation {generation}"),
         proto::Outcome::Checked => {
             print_plan(response, out)?;
+            if let Some(found) = response.impact.as_ref().filter(|found| found.flows > 0) {
+                impact::print(found, out)?;
+            }
             writeln!(out, "dry run: would be generation {generation}: {parts}")
         }
         _ => writeln!(out, "generation {generation}: {parts}"),

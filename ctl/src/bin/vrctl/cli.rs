@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ctl::config::DEFAULT_SOCKET;
 
+use crate::explain::cli::ExplainArgs;
+
 /// Programs and shows a vrouter
 #[derive(Parser)]
 #[command(
@@ -18,6 +20,7 @@ A first session:
   vrctl get all                        see what it has
   vrctl flows vrf=front proto=tcp      see who talks to whom
   vrctl drops --since 5m               see what is dropped, where and why
+  vrctl explain --in web-1 10.1.0.9    see what becomes of a packet, and why
   vrctl capture web-1 | tshark -r -    see the packets of a vif
   vrctl top                            see it all live
   vrctl doctor                         see what this node's set-up costs
@@ -40,6 +43,7 @@ pub(crate) enum Command {
     Get(GetArgs),
     Delete(DeleteArgs),
     Flows(FlowsArgs),
+    Explain(Box<ExplainArgs>),
     Macs(MacsArgs),
     Stats(StatsArgs),
     Drops(DropsArgs),
@@ -84,7 +88,8 @@ pub(crate) struct ApplyArgs {
     /// Delete this owner's objects that the files do not name
     #[arg(long)]
     pub(crate) replace: bool,
-    /// Check everything and list what would change, but change nothing
+    /// Check everything and list what would change, live flows included, but
+    /// change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Whose objects these are; only their owner changes or deletes them
@@ -149,7 +154,9 @@ Filter terms, all of which must match, in either direction:
 Examples:
   vrctl flows
   vrctl flows vrf=front proto=tcp port=80
-  vrctl flows addr=10.1.0.0/24 --watch")]
+  vrctl flows addr=10.1.0.0/24 --watch
+  vrctl flows addr=10.1.0.9 --clear        end them: their next packets are
+                                           first packets again")]
 pub(crate) struct FlowsArgs {
     /// Which flows
     #[arg(value_name = "FILTER")]
@@ -160,6 +167,9 @@ pub(crate) struct FlowsArgs {
     /// Show again every second until interrupted
     #[arg(long)]
     pub(crate) watch: bool,
+    /// End the flows instead of showing them; wants a filter
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) clear: bool,
     /// In which form
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: FlowsOutput,

@@ -8,9 +8,11 @@ mod cli;
 mod diff;
 mod doctor;
 mod dropped;
+mod explain;
 mod filter;
 mod flows;
 mod get;
+mod impact;
 mod macs;
 mod objects;
 mod paint;
@@ -90,6 +92,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Get(args) => get::get(&cli.socket, args, out).await?,
         Command::Delete(args) => get::delete(&cli.socket, args, out).await?,
         Command::Flows(args) => flows::run(&cli.socket, args, out).await?,
+        Command::Explain(args) => explain::run(&cli.socket, *args, out).await?,
         Command::Macs(args) => macs::run(&cli.socket, args, out).await?,
         Command::Stats(args) => stats::stats(&cli.socket, args, out).await?,
         Command::Drops(args) if args.packets || args.since.is_some() => {

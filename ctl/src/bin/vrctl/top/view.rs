@@ -198,16 +198,9 @@ impl View {
                 number(vif.flows as f64),
             ])
         });
-        let widths = [16, 7, 5, 8, 9, 8, 9, 8, 8].map(Constraint::Length);
+        let widths = [16, 7, 5, 8, 8, 8, 8, 8, 8].map(Constraint::Length);
         let titles = [
-            "VIF",
-            "ROLE",
-            "LINK",
-            "  RX P/S",
-            "  RX BIT/S",
-            "  TX P/S",
-            "  TX BIT/S",
-            " DROPS/S",
+            "VIF", "ROLE", "LINK", "  RX P/S", "RX BIT/S", "  TX P/S", "TX BIT/S", " DROPS/S",
             "   FLOWS",
         ];
         ("vifs", widths.into(), titles.into(), rows.collect())
@@ -240,13 +233,7 @@ impl View {
             Constraint::Length(12),
         ];
         let titles = [
-            "VRF",
-            "PROTO",
-            "FROM",
-            "TO",
-            "     P/S",
-            "    BIT/S",
-            "STATE",
+            "VRF", "PROTO", "FROM", "TO", "     P/S", "   BIT/S", "STATE",
         ];
         (
             "busiest flows",
@@ -271,7 +258,7 @@ fn workers(model: &Model) -> Shown {
         let bar = format!("{}{}", "█".repeat(filled), "░".repeat(20 - filled.min(20)));
         let latency = worker.latency;
         Row::new(vec![
-            number(worker.core.into()),
+            Cell::new(format!("{:>5}", worker.core)),
             Cell::new(bar).style(alarm(worker.busy)),
             Cell::new(format!("{:5.1} %", 100.0 * worker.busy)),
             number(worker.pps),
