@@ -49,9 +49,11 @@ pub enum Error {
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         match status.code() {
-            Code::InvalidArgument | Code::NotFound | Code::ResourceExhausted => {
-                Error::Refused(status.message().into())
-            }
+            Code::InvalidArgument
+            | Code::NotFound
+            | Code::ResourceExhausted
+            | Code::PermissionDenied
+            | Code::OutOfRange => Error::Refused(status.message().into()),
             _ => Error::Status(Box::new(status)),
         }
     }
@@ -99,6 +101,28 @@ impl Client {
             return Err(Error::TooLarge { len });
         }
         Ok(self.inner.apply(request).await?.into_inner())
+    }
+
+    /// Who answers, and what it can do.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Status`].
+    pub async fn hello(&mut self) -> Result<proto::HelloResponse, Error> {
+        let request = proto::HelloRequest {
+            client: concat!("vrctl ", env!("CARGO_PKG_VERSION")).into(),
+        };
+        Ok(self.inner.hello(request).await?.into_inner())
+    }
+
+    /// What happens, as it happens.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Status`], also while reading the stream.
+    pub async fn watch(
+        &mut self,
+        request: proto::WatchRequest,
+    ) -> Result<Streaming<proto::WatchResponse>, Error> {
+        Ok(self.inner.watch(request).await?.into_inner())
     }
 
     /// One object; `None` when there is none under this key.

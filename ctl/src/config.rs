@@ -8,6 +8,7 @@ use dataplane::memory;
 use dataplane::stage::error_rate;
 use dataplane::stage::fragments::{LIFETIME_MS, Limits};
 
+use crate::access;
 use crate::files::{Mistake, ObjectFiles, take_objects};
 use crate::ipfix;
 use crate::proto::{self, descriptor};
@@ -46,6 +47,8 @@ pub struct NodeConfig {
     pub ipfix: Option<ipfix::Settings>,
     /// Where metrics are shown.
     pub metrics: Option<SocketAddr>,
+    /// Who may use the protocol, and how much of it.
+    pub access: access::Settings,
     /// Objects to apply at boot; well-formed each for itself.
     pub objects: ObjectFiles,
 }
@@ -125,6 +128,7 @@ impl NodeConfig {
                 .icmp_errors_per_second
                 .unwrap_or(error_rate::PER_SECOND),
             // `out_of_range` has seen to the rest.
+            access: access::Settings::new(written).unwrap_or_default(),
             ipfix: written.ipfix.as_ref().and_then(|it| ipfix(it).ok()),
             metrics: written
                 .metrics_address
@@ -239,6 +243,7 @@ fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
             "is empty; write a path or leave the key out".into(),
         ));
     }
+    wrong.extend(access::Settings::new(written).err().unwrap_or_default());
     let written = written.fragments.unwrap_or_default();
     wrong.extend(fragments_out_of_range("", fragments(&written)));
     wrong.extend(fragments_out_of_range("reassembly: ", reassembly(&written)));

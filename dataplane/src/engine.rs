@@ -31,7 +31,7 @@ use crate::observe::pulse::BATCH_SIZES;
 use crate::sessions;
 use crate::snapshot::{Publisher, Watcher};
 use crate::stage::fragments;
-use crate::tables::change::{Refusal, Request};
+use crate::tables::change::{Refusal, RefusalCode, Request};
 use crate::tables::commit::{Changed, PortFacts};
 use crate::tables::service::{Backend, Service};
 use crate::tables::spec::{Key, Name, Object, Role};
@@ -685,7 +685,7 @@ fn device_refusal(key: &Key, error: &DeviceError) -> Refusal {
         DeviceError::Mtu { .. } => "mtu",
         _ => "device",
     };
-    Refusal::field(key.clone(), field, error.to_string())
+    Refusal::field(key.clone(), field, error.to_string()).with_code(RefusalCode::Device)
 }
 
 fn close<B>(port: Port<B>) {

@@ -130,7 +130,7 @@ impl Checked {
             self.refusals.push(Refusal {
                 change: Some(position as u32),
                 object: Some(key.into()),
-                code: Code::Conflict.into(),
+                code: Code::Duplicate.into(),
                 reason,
                 conflict: Some(key.into()),
                 ..Default::default()
@@ -241,7 +241,7 @@ fn plan(changed: &Changed) -> Plan {
     }
 }
 
-fn refused(mut refusals: Vec<Refusal>, generation: u64) -> ApplyResponse {
+pub(super) fn refused(mut refusals: Vec<Refusal>, generation: u64) -> ApplyResponse {
     // In the order of the request; what is about all of it comes first.
     refusals.sort_by_key(|refusal| refusal.change);
     let left_out = refusals.len().saturating_sub(MAX_LISTED);

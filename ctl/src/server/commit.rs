@@ -10,6 +10,7 @@ use dataplane::tables::commit::Changed;
 use encap::Buffer;
 
 use super::{SharedEngine, apply};
+use crate::access::Caller;
 use crate::proto::{ApplyRequest, ApplyResponse};
 
 /// Commits requests to one engine. Clones commit to the same one.
@@ -21,15 +22,6 @@ pub struct Commits<B> {
 /// Hears of every commit when it is in force, before it is acknowledged: the next one waits.
 pub type Observer = Box<dyn Fn(&Commit<'_>) + Send + Sync>;
 
-/// Who asks for a commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caller {
-    /// The node file, at boot.
-    NodeFile,
-    /// A controller at the socket.
-    Controller,
-}
-
 /// A commit that is in force.
 pub struct Commit<'a> {
     /// Who asked.
@@ -37,11 +29,11 @@ pub struct Commit<'a> {
     /// The owner in whose name.
     pub owner: &'a str,
     /// The objects before.
-    pub before: &'a Tables,
+    pub before: &'a Arc<Tables>,
     /// The objects now; its generation is the commit's.
-    pub after: &'a Tables,
+    pub after: &'a Arc<Tables>,
     /// What is different.
-    pub changed: &'a Changed,
+    pub changed: &'a Arc<Changed>,
 }
 
 impl<B: Buffer + Send + 'static> Commits<B> {
@@ -60,7 +52,7 @@ impl<B: Buffer + Send + 'static> Commits<B> {
         let engine = engine.as_mut()?;
         let before = engine.tables();
         let (response, changed) = apply::apply(engine, request);
-        if let Some(changed) = changed {
+        if let Some(changed) = changed.map(Arc::new) {
             let commit = Commit {
                 caller,
                 owner: &request.owner,

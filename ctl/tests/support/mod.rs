@@ -5,19 +5,24 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use ctl::access::Settings;
 use ctl::client::Client;
-use ctl::server::{Commits, ControlSocket, Metrics, serve};
+use ctl::files::ObjectFiles;
+use ctl::proto::ApplyRequest;
+use ctl::proto::vrouter_client::VrouterClient;
+use ctl::server::{Access, Commits, Metrics, serve};
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::io::memory;
 use dataplane::stage::fragments::Limits;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
+use tonic::transport::{Channel, Endpoint};
 
 /// A running daemon; it stops when dropped.
 pub(crate) struct Daemon {
@@ -31,6 +36,11 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start() -> Daemon {
+        Daemon::start_with(|_| Settings::default())
+    }
+
+    /// With what `settings` says of access, for a daemon in this directory.
+    pub(crate) fn start_with(settings: impl FnOnce(&Path) -> Settings) -> Daemon {
         let dir = tempfile::tempdir().unwrap();
         let devices = memory::Devices::new();
         let config = Config {
@@ -48,16 +58,16 @@ impl Daemon {
             on_thread: Arc::new(|| Box::new(())),
         };
         let engine = Engine::start(config, Box::new(devices.clone())).unwrap();
-        let socket = ControlSocket::bind(&dir.path().join("ctl.sock")).unwrap();
+        let access = Access::open(&dir.path().join("ctl.sock"), settings(dir.path())).unwrap();
         let (stop, stopped) = oneshot::channel();
         let (started, metrics) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let commits = Commits::new(engine, vec![]);
+            let commits = Commits::new(engine, access.observers());
             let engine = runtime().block_on(async {
                 let anywhere = ([127, 0, 0, 1], 0).into();
                 let metrics = Metrics::start(anywhere, &commits).await.unwrap();
                 started.send(metrics.addr()).unwrap();
-                serve(commits, socket, async { _ = stopped.await }).await
+                serve(commits, access, async { _ = stopped.await }).await
             });
             let engine = engine.unwrap();
             engine.unwrap().stop();
@@ -80,6 +90,32 @@ impl Daemon {
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
+    }
+
+    /// The protocol as any language generates it, over another of the daemon's sockets too.
+    pub(crate) async fn raw(&self, socket: &str) -> VrouterClient<Channel> {
+        VrouterClient::new(self.channel(socket).await)
+    }
+
+    pub(crate) async fn channel(&self, socket: &str) -> Channel {
+        self.channel_with_window(socket, None).await
+    }
+
+    /// Of a client that takes so many bytes before it reads on.
+    pub(crate) async fn channel_with_window(&self, socket: &str, window: Option<u32>) -> Channel {
+        let socket = self.dir.path().join(socket);
+        let connector = tower::service_fn(move |_| {
+            let socket = socket.clone();
+            async move {
+                let stream = tokio::net::UnixStream::connect(socket).await?;
+                Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
+            }
+        });
+        Endpoint::from_static("http://localhost")
+            .initial_stream_window_size(window)
+            .connect_with_connector(connector)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -111,6 +147,13 @@ impl Drop for Daemon {
             self.stop();
         }
     }
+}
+
+/// A request for the objects of a file, in the name of `owner`.
+pub(crate) fn upserts(owner: &str, text: &str) -> ApplyRequest {
+    let mut files = ObjectFiles::default();
+    files.read("test", text);
+    files.request(owner)
 }
 
 /// How a program ended.

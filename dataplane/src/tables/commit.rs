@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use encap::MacAddr;
 
-use super::change::{Change, Refusal, Request};
+use super::change::{Change, Refusal, RefusalCode, Request};
 use super::spec::{self, Key, Name, Object};
 use super::{Stored, Tables, VifId, VrfId};
 
@@ -81,6 +81,7 @@ impl Tables {
             && wanted != self.generation
         {
             return Err(vec![Refusal {
+                code: RefusalCode::StaleGeneration,
                 object: None,
                 field: "if_generation".into(),
                 reason: format!(
@@ -146,7 +147,8 @@ impl Tables {
                 Change::Delete(key) => (key.clone(), None),
             };
             if !named.insert(key.clone()) {
-                refusals.push(Refusal::field(key, "", "named twice in one request"));
+                let refusal = Refusal::field(key, "", "named twice in one request");
+                refusals.push(refusal.with_code(RefusalCode::Duplicate));
                 continue;
             }
             let old = self.objects.get(&key);
@@ -157,12 +159,14 @@ impl Tables {
                     "belongs to owner `{}`, not to `{}`",
                     old.owner, request.owner
                 );
-                refusals.push(Refusal::field(key.clone(), "", reason).with_conflict(key));
+                let refusal = Refusal::field(key.clone(), "", reason).with_conflict(key);
+                refusals.push(refusal.with_code(RefusalCode::OtherOwner));
                 continue;
             }
             match (old, new) {
                 (None, None) => {
-                    refusals.push(Refusal::field(key, "", "does not exist"));
+                    let refusal = Refusal::field(key, "", "does not exist");
+                    refusals.push(refusal.with_code(RefusalCode::NotFound));
                 }
                 (Some(old), Some(new)) if old.object == *new => steps.unchanged += 1,
                 (old, new) => {

@@ -50,6 +50,9 @@ pub(crate) enum Command {
     Capture(crate::capture::CaptureArgs),
     Top(crate::top::TopArgs),
     Doctor(crate::doctor::DoctorArgs),
+    Watch(WatchArgs),
+    /// Show who answers: version, limits, the generation, and what you may do
+    Hello,
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  source <(vrctl completions bash)")]
     Completions {
@@ -245,6 +248,36 @@ pub(crate) struct DropsArgs {
     /// In which form
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: Output,
+}
+
+/// Show commits, links, neighbours, backends and alarms as they happen
+///
+/// First how things are, then every change, until interrupted.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  vrctl watch
+  vrctl watch --from 41                    and what was committed after generation 41
+  vrctl watch link backend -o json")]
+pub(crate) struct WatchArgs {
+    /// Only these kinds of events
+    #[arg(value_enum, value_name = "KIND")]
+    pub(crate) kinds: Vec<EventKind>,
+    /// Commits after this generation first
+    #[arg(long, value_name = "GENERATION")]
+    pub(crate) from: Option<u64>,
+    /// In which form
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: FlowsOutput,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventKind {
+    Commit,
+    Link,
+    Neighbour,
+    Backend,
+    Capacity,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

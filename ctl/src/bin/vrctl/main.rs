@@ -23,6 +23,7 @@ mod stats;
 mod summary;
 mod table;
 mod top;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -103,6 +104,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Diff(args) => diff::run(&cli.socket, args, out).await?,
         Command::Doctor(args) => doctor::run(&cli.socket, args, out).await?,
         Command::Top(args) => top::run(&cli.socket, args).await?,
+        Command::Watch(args) => watch::run(&cli.socket, args, out).await?,
+        Command::Hello => watch::hello(&cli.socket, out).await?,
         Command::Completions { shell } => {
             // clap_complete panics when it cannot write, so it writes to memory.
             let mut script = Vec::new();

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ctl::access::Caller;
 use ctl::config::{BOOT_OWNER, NodeConfig};
 use ctl::ipfix::{Exporter, Rules};
 use ctl::proto::Outcome;
-use ctl::server::{self, Caller, Commits, ControlSocket, Metrics};
+use ctl::server::{self, Access, Commits, Metrics};
 use dataplane::Tables;
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::health::News;
@@ -47,19 +48,20 @@ pub(crate) fn run(path: &Path) -> Result<(), String> {
 
 async fn run_node(mut config: NodeConfig) -> Result<(), String> {
     let stopped = stop_signal()?;
-    let socket = ControlSocket::bind(&config.socket).map_err(|error| error.to_string())?;
+    let settings = std::mem::take(&mut config.access);
+    let access = Access::open(&config.socket, settings).map_err(|error| error.to_string())?;
     let memory = DpdkMemory::new(&config.eal);
     let engine = start_engine(&config, &memory)?;
     // Before the first flow, so that none is missed.
     let _exporter = start_exporter(&engine, &config)?;
     let flow_table = engine.stats().flows.memory;
     let tables = engine.watcher();
-    let commits = Commits::new(engine, vec![]);
+    let commits = Commits::new(engine, access.observers());
     boot(&commits, &mut config)?;
     announce_flow_table(&config, &flow_table, &memory);
     announce(&tables.current(), &config, &memory);
     let _metrics = start_metrics(&config, &commits).await?;
-    let engine = server::serve(commits, socket, stopped)
+    let engine = server::serve(commits, access, stopped)
         .await
         .map_err(|error| format!("socket {}: {error}", config.socket.display()))?;
     if let Some(engine) = engine {
@@ -253,7 +255,7 @@ async fn start_metrics(
 /// Applies the objects of the node file.
 fn boot(commits: &Commits<Mbuf>, config: &mut NodeConfig) -> Result<(), String> {
     let request = config.objects.request(BOOT_OWNER);
-    let response = commits.apply(&Caller::NodeFile, &request);
+    let response = commits.apply(&Caller::daemon(), &request);
     if let Some(response) = response
         && response.outcome() == Outcome::Refused
     {
