@@ -197,7 +197,7 @@ fn a_million_flows_are_looked_at_quickly() {
     let mut node = Node::with_flow_table(
         flows + flows / 8,
         vec![
-            vrf("red", &["10.0.0.1/8"]),
+            vrf("red", &["10.255.255.1/8"]),
             tenant("a", "red", A, &["10.0.0.0/9"]),
             tenant("b", "red", B, &["10.128.0.0/9"]),
             route("red", "10.200.0.0/16", "b-again"),
