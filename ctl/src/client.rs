@@ -217,6 +217,28 @@ impl Client {
         Ok(self.inner.stats(request).await?.into_inner())
     }
 
+    /// Packets as they pass vifs, until the stream is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Status`], also while reading the stream.
+    pub async fn capture(
+        &mut self,
+        request: proto::CaptureRequest,
+    ) -> Result<Streaming<proto::CaptureResponse>, Error> {
+        Ok(self.inner.capture(request).await?.into_inner())
+    }
+
+    /// Dropped packets of late, and future ones if that is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Status`], also while reading the stream.
+    pub async fn dropped_packets(
+        &mut self,
+        request: proto::DroppedPacketsRequest,
+    ) -> Result<Streaming<proto::DroppedPacketsResponse>, Error> {
+        Ok(self.inner.dropped_packets(request).await?.into_inner())
+    }
+
     /// The same with the counters of rules, for which all flows are gone through.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The node file: `vrouterd --config node.yaml`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct NodeConfig {
     pub icmp_errors_per_second: u32,
     /// Where records of flows go.
     pub ipfix: Option<ipfix::Settings>,
+    /// Where metrics are shown.
+    pub metrics: Option<SocketAddr>,
     /// Who may use the protocol, and how much of it.
     pub access: access::Settings,
     /// Objects to apply at boot; well-formed each for itself.
@@ -127,6 +130,10 @@ impl NodeConfig {
             // `out_of_range` has seen to the rest.
             access: access::Settings::new(written).unwrap_or_default(),
             ipfix: written.ipfix.as_ref().and_then(|it| ipfix(it).ok()),
+            metrics: written
+                .metrics_address
+                .as_ref()
+                .and_then(|it| it.parse().ok()),
             objects,
         }
     }
@@ -224,6 +231,12 @@ fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
     if let Some(Err(reason)) = written.ipfix.as_ref().map(ipfix) {
         wrong.push(("ipfix", reason));
     }
+    if let Some(addr) = &written.metrics_address
+        && addr.parse::<SocketAddr>().is_err()
+    {
+        let reason = format!("wants an address and a port, as in 127.0.0.1:9464, not `{addr}`");
+        wrong.push(("metrics_address", reason));
+    }
     if written.socket.as_deref() == Some("") {
         wrong.push((
             "socket",
@@ -252,7 +265,7 @@ mod tests {
         assert_eq!(config.fragments, Limits::default());
         assert_eq!(config.reassembly, Limits::REASSEMBLY);
         assert_eq!(config.icmp_errors_per_second, 100);
-        assert!(config.ipfix.is_none());
+        assert!(config.ipfix.is_none() && config.metrics.is_none());
         assert!(config.objects.objects().len() == 0 && config.eal.is_empty());
     }
 
@@ -269,6 +282,7 @@ idle: busy
 fragments:
   {datagrams: 16, held_packets: 8, held_bytes: 9000, timeout_ms: 30, reassembly: {datagrams: 32, timeout_ms: 60}}
 icmp_errors_per_second: 0
+metrics_address: "[::1]:9464"
 ipfix: {collector: "[::1]:4739", observation_domain: 7, template_interval_s: 5, queue: 2048}
 objects:
   vrfs:
@@ -305,6 +319,8 @@ objects:
             queue: 2048,
         };
         assert_eq!(config.ipfix, Some(ipfix));
+        let metrics = ([0, 0, 0, 0, 0, 0, 0, 1], 9464).into();
+        assert_eq!(config.metrics, Some(metrics));
         assert_eq!(config.objects.objects().len(), 1);
     }
 
@@ -316,6 +332,7 @@ sokcet: /tmp/a.sock
 flow_table_size: 5
 fragments: {timeout_ms: 40000, reassembly: {held_packets: 9000}}
 ipfix: {collector: 192.0.2.50}
+metrics_address: localhost
 objects:
   vifs:
     - {name: v, device: net_null0, role: tenent, vrf: f}
@@ -335,7 +352,8 @@ objects:
                 "node.yaml:4: fragments: timeout_ms: 40000 is out of range, 1 to 30000",
                 "node.yaml:4: fragments: reassembly: held_packets: 9000 is out of range, 0 to 8192",
                 "node.yaml:5: ipfix: collector: wants an address and a port, as in 192.0.2.50:4739, not `192.0.2.50`",
-                "node.yaml:8: vif v: role: wants one of tenant, fabric, host, not `tenent`; did you mean `tenant`?",
+                "node.yaml:6: metrics_address: wants an address and a port, as in 127.0.0.1:9464, not `localhost`",
+                "node.yaml:9: vif v: role: wants one of tenant, fabric, host, not `tenent`; did you mean `tenant`?",
             ]
         );
     }

@@ -16,6 +16,7 @@ pub mod files;
 pub mod flows;
 pub mod ipfix;
 pub mod learned;
+pub mod metrics;
 pub mod proto;
 pub mod server;
 mod yaml;

@@ -9,6 +9,7 @@
 
 mod health;
 mod history;
+mod observer;
 mod ports;
 mod thread;
 
@@ -16,7 +17,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use encap::Buffer;
 use flowtable::{FlowTable, Ticks, Timeouts, Usage};
@@ -25,6 +26,8 @@ use crate::accounts;
 use crate::counters::Totals;
 use crate::io::{DeviceError, Devices, Link, Pool, Port, PortControl, PortStats};
 use crate::memory::{self, MemoryError, Placement};
+use crate::observe::capture::{self, Seeing, Wanted};
+use crate::observe::pulse::BATCH_SIZES;
 use crate::sessions;
 use crate::snapshot::{Publisher, Watcher};
 use crate::stage::fragments;
@@ -35,9 +38,11 @@ use crate::tables::spec::{Key, Name, Object, Role};
 use crate::tables::{Tables, UNDERLAY, Vif, VifId, Vrf, nat};
 use crate::worker::Worker;
 pub use health::OnHealth;
+pub use observer::{Dropped, KEPT, LATENCY_BOUNDS_NS, Latency, Ledger};
 
 use health::Health;
 use history::History;
+use observer::{Observed, Observers};
 use ports::Ports;
 use thread::{Command, Handle};
 
@@ -185,6 +190,12 @@ pub struct WorkerStats {
     pub busy_rounds: u64,
     /// Rounds that found none.
     pub idle_rounds: u64,
+    /// Time spent on rounds that found packets.
+    pub busy: Duration,
+    /// Batches by length, as [`BATCH_SIZES`](crate::observe::pulse::BATCH_SIZES) says.
+    pub batches: [u64; BATCH_SIZES.len()],
+    /// How long packets were in its hands.
+    pub latency: Latency,
     /// What it keeps of fragments.
     pub fragments: fragments::Usage,
     /// What it keeps of tunnel packets' fragments.
@@ -225,6 +236,7 @@ pub struct Engine<B> {
     /// Held while the next snapshot is made, by a commit or by what checks find out.
     publisher: Arc<Mutex<Publisher<Tables>>>,
     health: Health,
+    observers: Observers,
     history: History,
     icmp_errors_per_second: u32,
     flows: Arc<FlowTable>,
@@ -262,12 +274,17 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         let (flows, flow_memory) = flow_table(&config, &tables)?;
         let publisher = Publisher::new(tables);
         let mut workers = Vec::new();
+        let mut observed = Vec::new();
         for ((index, core), pool) in config.cores.iter().enumerate().zip(config.pools) {
             let mut worker = Worker::new(index, publisher.reader(), flows.clone(), pool)
                 .with_error_limits(config.icmp_errors_per_second, config.seed)
                 .with_fragment_limits(&config.fragments)
                 .with_reassembly_limits(&config.reassembly);
             worker.announce_routers();
+            observed.push(Observed {
+                notes: worker.observer().note_drops(),
+                pulse: worker.observer().pulse(),
+            });
             let settings = thread::Settings {
                 core: *core,
                 idle: config.idle,
@@ -276,11 +293,14 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             };
             workers.push(thread::spawn(worker, settings)?);
         }
+        let started_at = SystemTime::now() - started.elapsed();
+        let observers = Observers::start(observed, publisher.watcher(), started_at)?;
         let publisher = Arc::new(Mutex::new(publisher));
         let health = Health::start(publisher.clone(), config.on_health)?;
         Ok(Engine {
             publisher,
             health,
+            observers,
             history: History::default(),
             icmp_errors_per_second: config.icmp_errors_per_second,
             flows,
@@ -377,6 +397,29 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         thread::ticks(self.started)
     }
 
+    /// The dropped packets of late.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        self.observers.ledger()
+    }
+
+    /// Begins a capture: what each worker sees, until that is dropped.
+    pub fn capture(&self, wanted: Wanted) -> Vec<Seeing> {
+        let wanted = Arc::new(wanted);
+        let taps = self.workers.iter().map(|worker| {
+            let (tap, seeing) = capture::tap(&wanted);
+            worker.send(Command::Tap(tap));
+            seeing
+        });
+        taps.collect()
+    }
+
+    fn worker_stats(&self, index: usize, worker: &Handle<B>) -> WorkerStats {
+        WorkerStats {
+            latency: self.observers.latency(index),
+            ..worker.stats()
+        }
+    }
+
     /// Reads all counters. Disturbs nobody.
     pub fn stats(&self) -> Stats {
         let tables = self.tables();
@@ -387,13 +430,15 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         vrfs.sort_by(|a, b| a.name.cmp(&b.name));
         let mut services: Vec<ServiceStats> = tables.services().map(ServiceStats::new).collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
+        let workers = self.workers.iter().enumerate();
+        let workers = workers.map(|(index, worker)| self.worker_stats(index, worker));
         Stats {
             services,
             generation: tables.generation(),
             uptime: self.started.elapsed(),
             vifs,
             vrfs,
-            workers: self.workers.iter().map(Handle::stats).collect(),
+            workers: workers.collect(),
             flows: FlowStats {
                 usage: self.flows.table_usage(),
                 memory: self.flow_memory,
@@ -554,6 +599,7 @@ impl<B> Engine<B> {
     fn shut_down(&mut self) {
         self.health.shut_down();
         self.workers.drain(..).for_each(Handle::stop);
+        self.observers.shut_down();
         self.ports.shut_down();
     }
 }

@@ -11,6 +11,7 @@ pub mod health;
 pub mod impact;
 pub mod io;
 pub mod memory;
+pub mod observe;
 pub mod reason;
 pub mod replay;
 pub mod resolver;

@@ -11,6 +11,7 @@ use flowtable::{AgeCursor, FlowTable, Ticks};
 
 use crate::counters::VifCounters;
 use crate::io::{BATCH, Pool, RxQueue, TxQueue};
+use crate::observe::Observer;
 use crate::reason::DropReason;
 use crate::resolver::{Asking, Rounds};
 use crate::sessions;
@@ -181,6 +182,11 @@ impl<B: Buffer> Worker<B> {
         Worker { errors, ..self }
     }
 
+    /// What is observed of this worker's packets.
+    pub fn observer(&mut self) -> &mut Observer {
+        &mut self.outbox.observer
+    }
+
     /// Keeps no more of fragments than this; to be said before the first packet.
     #[must_use]
     pub fn with_fragment_limits(self, limits: &fragments::Limits) -> Worker<B> {
@@ -207,6 +213,7 @@ impl<B: Buffer> Worker<B> {
 
     /// One round over all queues; returns how many packets arrived.
     pub fn poll(&mut self, now: Ticks) -> usize {
+        self.outbox.observer.round(now);
         let mut received = 0;
         for index in 0..self.inputs.len() {
             received += self.process(index, now, &mut Unwatched);
@@ -241,6 +248,7 @@ impl<B: Buffer> Worker<B> {
             burst.packets.clear();
             return received;
         };
+        self.outbox.observer.received(vif, &burst.packets);
         let context = Context {
             tables,
             flows: &self.flows,
@@ -252,6 +260,7 @@ impl<B: Buffer> Worker<B> {
             stage::fast::run(&context, burst);
             if stage::fast::send(&context, burst, &mut self.outbox) {
                 self.outbox.flush(tables);
+                self.outbox.observer.finished();
                 return received;
             }
         }
@@ -289,6 +298,7 @@ impl<B: Buffer> Worker<B> {
             onward(&context, burst, &mut exits, watch);
         }
         self.outbox.flush(tables);
+        self.outbox.observer.finished();
         received
     }
 

@@ -8,8 +8,10 @@
 mod access;
 mod alarms;
 mod apply;
+mod capture;
 mod clear;
 mod commit;
+mod dropped;
 mod explain;
 mod gate;
 mod hello;
@@ -17,6 +19,7 @@ mod impact;
 mod journal;
 mod limits;
 mod listen;
+mod metrics;
 mod observe;
 mod rules;
 mod slow;
@@ -43,6 +46,7 @@ use tonic::{Request, Response, Status};
 
 pub use access::{Access, AccessError};
 pub use commit::{Commit, Commits, Observer};
+pub use metrics::Metrics;
 pub use socket::{ControlSocket, SocketError};
 
 use journal::Journal;
@@ -354,6 +358,38 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
             response.rules = read.await.map_err(|_| panicked())?;
         }
         Ok(Response::new(response))
+    }
+
+    type CaptureStream = ResponseStream<proto::CaptureResponse>;
+
+    async fn capture(
+        &self,
+        request: Request<proto::CaptureRequest>,
+    ) -> Result<Response<Self::CaptureStream>, Status> {
+        let request = request.into_inner();
+        let begin = move |engine: &mut Engine<B>| {
+            let wanted = capture::wanted(&request, &engine.tables())?;
+            Ok((engine.capture(wanted), engine.watcher()))
+        };
+        let begun: Result<_, String> = self.with_engine(begin).await?;
+        let (seeing, tables) = begun.map_err(Status::invalid_argument)?;
+        let (sender, receiver) = mpsc::channel(4);
+        tokio::spawn(capture::run(seeing, tables, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    type DroppedPacketsStream = ResponseStream<proto::DroppedPacketsResponse>;
+
+    async fn dropped_packets(
+        &self,
+        request: Request<proto::DroppedPacketsRequest>,
+    ) -> Result<Response<Self::DroppedPacketsStream>, Status> {
+        let wanted =
+            dropped::Wanted::new(request.into_inner()).map_err(Status::invalid_argument)?;
+        let ledger = self.with_engine(|engine| engine.ledger().clone()).await?;
+        let (sender, receiver) = mpsc::channel(4);
+        tokio::spawn(dropped::run(ledger, wanted, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `Stats`: the engine's counters in the words of the protocol.
 
 use dataplane::engine::{
-    FlowStats, PoolStats, ServiceStats, Stats, VifStats, VrfStats, WorkerStats,
+    FlowStats, Latency, PoolStats, ServiceStats, Stats, VifStats, VrfStats, WorkerStats,
 };
 use dataplane::memory::Pages;
 use dataplane::sessions::Transport;
@@ -125,6 +125,21 @@ fn worker(stats: WorkerStats, limits: (Limits, Limits)) -> proto::WorkerStats {
         idle_rounds: stats.idle_rounds,
         fragments: Some(fragments(stats.fragments, limits.0)),
         reassembly: Some(fragments(stats.reassembly, limits.1)),
+        busy_ns: stats.busy.as_nanos() as u64,
+        batches: stats.batches.to_vec(),
+        latency: Some(latency(&stats.latency)),
+    }
+}
+
+fn latency(stats: &Latency) -> proto::LatencyStats {
+    proto::LatencyStats {
+        samples: stats.samples,
+        sum_ns: stats.sum_ns,
+        p50_ns: stats.p50_ns,
+        p99_ns: stats.p99_ns,
+        p999_ns: stats.p999_ns,
+        max_ns: stats.max_ns,
+        up_to: stats.up_to.to_vec(),
     }
 }
 

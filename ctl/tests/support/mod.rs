@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(dead_code, reason = "each test program uses its part")]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use ctl::client::Client;
 use ctl::files::ObjectFiles;
 use ctl::proto::ApplyRequest;
 use ctl::proto::vrouter_client::VrouterClient;
-use ctl::server::{Access, Commits, serve};
+use ctl::server::{Access, Commits, Metrics, serve};
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::io::memory;
 use dataplane::stage::fragments::Limits;
@@ -27,6 +28,8 @@ use tonic::transport::{Channel, Endpoint};
 pub(crate) struct Daemon {
     pub(crate) dir: TempDir,
     pub(crate) devices: memory::Devices,
+    /// Where its metrics are.
+    pub(crate) metrics: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -57,15 +60,22 @@ impl Daemon {
         let engine = Engine::start(config, Box::new(devices.clone())).unwrap();
         let access = Access::open(&dir.path().join("ctl.sock"), settings(dir.path())).unwrap();
         let (stop, stopped) = oneshot::channel();
+        let (started, metrics) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let commits = Commits::new(engine, access.observers());
-            let serving = serve(commits, access, async { _ = stopped.await });
-            let engine = runtime().block_on(serving).unwrap();
+            let engine = runtime().block_on(async {
+                let anywhere = ([127, 0, 0, 1], 0).into();
+                let metrics = Metrics::start(anywhere, &commits).await.unwrap();
+                started.send(metrics.addr()).unwrap();
+                serve(commits, access, async { _ = stopped.await }).await
+            });
+            let engine = engine.unwrap();
             engine.unwrap().stop();
         });
         Daemon {
             dir,
             devices,
+            metrics: metrics.blocking_recv().ok(),
             stop: Some(stop),
             thread: Some(thread),
         }

@@ -11,9 +11,11 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use encap::Buffer;
 use flowtable::Ticks;
 
-use super::{EngineError, Idle, WorkerStats};
+use super::{EngineError, Idle, Latency, WorkerStats};
 use crate::counters::VifCounters;
 use crate::io::{RxQueue, TxQueue};
+use crate::observe::capture::Tap;
+use crate::observe::pulse::Pulse;
 use crate::stage::fragments::Gauge;
 use crate::tables::{VifId, VrfId};
 use crate::worker::Worker;
@@ -24,6 +26,7 @@ pub(super) enum Command<B> {
     AttachRx(VifId, Arc<VifCounters>, Box<dyn RxQueue<B>>),
     Detach(VifId),
     Forget(VrfId),
+    Tap(Tap),
     /// Answered when everything before it is done.
     Ping(Sender<()>),
 }
@@ -43,6 +46,7 @@ pub(super) struct Handle<B> {
     progress: Arc<Progress>,
     fragments: Arc<Gauge>,
     reassembly: Arc<Gauge>,
+    pulse: Arc<Pulse>,
     thread: JoinHandle<()>,
 }
 
@@ -52,6 +56,7 @@ struct Progress {
     packets: AtomicU64,
     busy_rounds: AtomicU64,
     idle_rounds: AtomicU64,
+    busy_ns: AtomicU64,
 }
 
 /// Rounds without packets before the first nap: some tens of microseconds of
@@ -85,6 +90,10 @@ impl<B> Handle<B> {
             packets: read(&self.progress.packets),
             busy_rounds: read(&self.progress.busy_rounds),
             idle_rounds: read(&self.progress.idle_rounds),
+            busy: Duration::from_nanos(read(&self.progress.busy_ns)),
+            batches: self.pulse.batches(),
+            // Known to whoever reads the samples.
+            latency: Latency::default(),
             fragments: self.fragments.read(),
             reassembly: self.reassembly.read(),
         }
@@ -122,13 +131,14 @@ pub(super) fn check_cores(cores: &[usize]) -> Result<(), EngineError> {
 }
 
 pub(super) fn spawn<B: Buffer + Send + 'static>(
-    worker: Worker<B>,
+    mut worker: Worker<B>,
     settings: Settings,
 ) -> Result<Handle<B>, EngineError> {
     let (sender, commands) = unbounded();
     let progress = Arc::<Progress>::default();
     let counted = progress.clone();
     let (fragments, reassembly) = (worker.fragment_gauge(), worker.reassembly_gauge());
+    let pulse = worker.observer().pulse();
     let core = settings.core;
     let thread = std::thread::Builder::new()
         .name(format!("worker-{core}"))
@@ -145,6 +155,7 @@ pub(super) fn spawn<B: Buffer + Send + 'static>(
         progress,
         fragments,
         reassembly,
+        pulse,
         thread,
     })
 }
@@ -171,14 +182,21 @@ fn run<B: Buffer>(
     progress: &Progress,
 ) {
     let mut idle_rounds = 0;
+    // When the last round began, if it had packets: the clock is read once a round.
+    let mut busy_since = None;
     loop {
         match commands.try_recv() {
             Ok(command) => carry_out(&mut worker, command),
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => return,
         }
-        let received = worker.poll(ticks(settings.started));
+        let now = settings.started.elapsed();
+        if let Some(since) = busy_since.take() {
+            add(&progress.busy_ns, (now - since).as_nanos() as u64);
+        }
+        let received = worker.poll(Ticks(now.as_millis() as u32));
         if received > 0 {
+            busy_since = Some(now);
             idle_rounds = 0;
             add(&progress.packets, received as u64);
             add(&progress.busy_rounds, 1);
@@ -201,6 +219,7 @@ fn carry_out<B: Buffer>(worker: &mut Worker<B>, command: Command<B>) {
         Command::AttachRx(vif, counters, queue) => worker.attach_rx(vif, counters, queue),
         Command::Detach(vif) => worker.detach(vif),
         Command::Forget(vrf) => worker.forget(vrf),
+        Command::Tap(tap) => worker.observer().tap(tap),
         Command::Ping(done) => _ = done.send(()),
     }
 }

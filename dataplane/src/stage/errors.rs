@@ -175,7 +175,7 @@ fn answer_with<B: Buffer>(
     (back.meta, back.next) = (meta, next);
     counters.originated();
     if let Err(reason) = send(context, &back, packet, exits) {
-        counters.dropped(reason, 1);
+        exits.count(context, &back, reason);
     }
 }
 

@@ -26,13 +26,36 @@ pub struct Exits<'a, B> {
     pub errors: &'a mut ErrorRate,
 }
 
+impl<B: Buffer> Exits<'_, B> {
+    /// Notes a packet that goes no further. The error is its reason, to be counted by the caller.
+    #[cold]
+    pub(super) fn refuse(
+        &mut self,
+        context: &Context,
+        lane: &Lane,
+        packet: &B,
+        reason: DropReason,
+    ) -> Result<(), DropReason> {
+        let observer = &mut self.outbox.observer;
+        Err(observer.dropping(context.into(), lane, packet, reason))
+    }
+
+    /// Counts a drop where the batch came from.
+    #[cold]
+    pub(super) fn count(&mut self, context: &Context, lane: &Lane, reason: DropReason) {
+        let counters = context.vif.counters.block(context.worker);
+        counters.dropped(reason, 1);
+        let observer = &mut self.outbox.observer;
+        observer.dropped(context.into(), lane, reason);
+    }
+}
+
 /// Sends every packet of the batch on its way, or drops it; the batch is empty
 /// afterwards.
 pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits<B>) {
-    let counters = context.vif.counters.block(context.worker);
     for (packet, lane) in burst.packets.drain(..).zip(&burst.lanes) {
         if let Err(reason) = send(context, lane, packet, exits) {
-            counters.dropped(reason, 1);
+            exits.count(context, lane, reason);
         }
     }
 }
@@ -55,6 +78,8 @@ pub(super) fn send<B: Buffer>(
             Ok(())
         }
         Next::Drop(reason) => {
+            let observer = &mut exits.outbox.observer;
+            observer.dropping(context.into(), lane, &packet, reason);
             errors::tell(context, lane, reason, packet, exits);
             Err(reason)
         }
@@ -102,15 +127,15 @@ pub(super) fn by_nexthop<B: Buffer>(
             let vif = host.and_then(|host| context.tables.vif(host));
             let vif = vif.ok_or(DropReason::NoHost)?;
             if usize::from(lane.meta.end.saturating_sub(lane.meta.l3)) > usize::from(vif.mtu) {
-                return Err(DropReason::TooBig);
+                return exits.refuse(context, lane, &packet, DropReason::TooBig);
             }
             to_vif(context, lane, vif, layer, packet, exits)
         }
         Nexthop::Neighbour(neighbour) => plain(context, lane, (id, neighbour), packet, exits),
-        Nexthop::Unreachable => Err(DropReason::NoUnderlayRoute),
-        Nexthop::Discard => Err(DropReason::Discard),
+        Nexthop::Unreachable => exits.refuse(context, lane, &packet, DropReason::NoUnderlayRoute),
+        Nexthop::Discard => exits.refuse(context, lane, &packet, DropReason::Discard),
         Nexthop::Replicate(group) => replicate::run(context, lane, group, packet, exits),
-        Nexthop::Reject => Err(DropReason::Reject),
+        Nexthop::Reject => exits.refuse(context, lane, &packet, DropReason::Reject),
         // The decision takes a member.
         Nexthop::Group(_) => Err(DropReason::NoRoute),
         // The decision follows it.
@@ -131,13 +156,15 @@ fn to_vif<B: Buffer>(
     packet.truncate(usize::from(lane.meta.l3) + usize::from(vif.mtu));
     if layer == Layer::Routed {
         if !vif.port.is_strict {
-            return Err(DropReason::NoMac);
+            return exits.refuse(context, lane, &packet, DropReason::NoMac);
         }
         let vrf = context.tables.vrf(vif.vrf).ok_or(DropReason::VifGone)?;
         encap::rewrite::set_macs(packet.bytes_mut(), 0, vif.mac, vrf.mac);
     }
     if !lane.is_copy {
-        guard::ingress(context, lane, vif, &packet, exits)?;
+        if let Err(reason) = guard::ingress(context, lane, vif, &packet, exits) {
+            return exits.refuse(context, lane, &packet, reason);
+        }
     }
     emit(context.tables, vif.id, packet, exits)
 }
@@ -153,13 +180,13 @@ fn through_tunnel<B: Buffer>(
     if tunnel.payload == Payload::Ip {
         // Padding is no part of the packet; the header goes once it is not needed any more.
         if !lane.meta.is_ip() {
-            return Err(DropReason::ForwardingMode);
+            return exits.refuse(context, lane, &packet, DropReason::ForwardingMode);
         }
         packet.truncate(lane.meta.end.into());
     }
     let is_too_big = packet.len() > tunnel.inner_mtu + encap::ethernet::LEN;
     if is_too_big && tunnel.fragment == FragmentMode::Inner {
-        return Err(DropReason::TooBig);
+        return exits.refuse(context, lane, &packet, DropReason::TooBig);
     }
     let inner = Inner {
         entropy: lane.entropy,
@@ -178,7 +205,7 @@ fn through_tunnel<B: Buffer>(
             size::emit_outer(context, tunnel, path.egress, packet, exits)
         }
         // What waits is not cut when its time comes.
-        None if is_too_big => Err(DropReason::NeighbourUnresolved),
+        None if is_too_big => exits.refuse(context, lane, &packet, DropReason::NeighbourUnresolved),
         None => exits.waiting.hold(
             context,
             lane,
@@ -199,7 +226,7 @@ fn plain<B: Buffer>(
     exits: &mut Exits<B>,
 ) -> Result<(), DropReason> {
     if lane.exit_vrf() != UNDERLAY {
-        return Err(DropReason::NoRoute);
+        return exits.refuse(context, lane, &packet, DropReason::NoRoute);
     }
     let uplink = context.tables.vif(neighbour.vif);
     let uplink = uplink.ok_or(DropReason::VifGone)?;

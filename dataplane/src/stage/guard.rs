@@ -105,7 +105,7 @@ pub(super) fn copy<B: Buffer>(
         forward::by_nexthop(context, &lane, nexthop, Layer::Bridged, copy, exits)
     });
     if let Err(reason) = sent {
-        counters.dropped(reason, 1);
+        exits.count(context, lane, reason);
     }
 }
 

@@ -123,7 +123,7 @@ fn cut<B: Buffer>(
         }
         counters.originated();
         if let Err(reason) = by_nexthop(context, &lane, nexthop, layer, piece, exits) {
-            counters.dropped(reason, 1);
+            exits.count(context, &lane, reason);
         }
     }
 }

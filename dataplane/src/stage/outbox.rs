@@ -3,11 +3,14 @@
 use encap::Buffer;
 
 use crate::io::{BATCH, Batch, TxQueue};
+use crate::observe::{Observer, Place};
 use crate::reason::DropReason;
 use crate::tables::{Tables, VifId};
 
 /// One worker's transmit queues with what waits to be sent on each.
 pub struct Outbox<B> {
+    /// Sees what leaves here, and what ends on its way here.
+    pub observer: Observer,
     /// Its index, for counters.
     worker: usize,
     lines: Vec<Option<Line<B>>>,
@@ -24,6 +27,7 @@ impl<B: Buffer> Outbox<B> {
     /// Without queues, for the worker with this index.
     pub fn new(worker: usize) -> Outbox<B> {
         Outbox {
+            observer: Observer::default(),
             worker,
             lines: Vec::new(),
             busy: Vec::new(),
@@ -76,7 +80,12 @@ impl<B: Buffer> Outbox<B> {
         if !line.waiting.is_empty() {
             return false;
         }
-        transmit(tables, self.worker, vif, &mut *line.queue, packets);
+        let way = Way {
+            worker: self.worker,
+            vif,
+            observer: &mut self.observer,
+        };
+        transmit(tables, way, &mut *line.queue, packets);
         true
     }
 
@@ -91,36 +100,60 @@ impl<B: Buffer> Outbox<B> {
         let Some(Some(line)) = self.lines.get_mut(id.0 as usize) else {
             return;
         };
-        transmit(tables, self.worker, id, &mut *line.queue, &mut line.waiting);
+        let way = Way {
+            worker: self.worker,
+            vif: id,
+            observer: &mut self.observer,
+        };
+        transmit(tables, way, &mut *line.queue, &mut line.waiting);
     }
+}
+
+/// Out of which vif, by whom, and who looks on.
+struct Way<'a> {
+    worker: usize,
+    vif: VifId,
+    observer: &'a mut Observer,
 }
 
 /// Sends a batch, which is empty then. What the ring refuses is dropped and counted.
 fn transmit<B: Buffer>(
     tables: &Tables,
-    worker: usize,
-    id: VifId,
+    way: Way<'_>,
     queue: &mut dyn TxQueue<B>,
     packets: &mut Batch<B>,
 ) {
-    let Some(vif) = tables.vif(id) else {
+    let Some(vif) = tables.vif(way.vif) else {
         // Removed by the snapshot pinned meanwhile; its queue goes next.
         packets.clear();
         return;
     };
-    let counters = vif.counters.block(worker);
+    let counters = vif.counters.block(way.worker);
+    let observer = way.observer;
     if let Some(vlan) = vif.vlan {
         let before = packets.len();
-        packets.retain(|packet| encap::rewrite::push_vlan(packet, vlan).is_ok());
+        let place = Place::new(tables, vif);
+        packets.retain(|packet| {
+            let pushed = encap::rewrite::push_vlan(packet, vlan);
+            if pushed.is_err() {
+                observer.undelivered(place, vif, packet, DropReason::NoHeadroom);
+            }
+            pushed.is_ok()
+        });
         let lost = before - packets.len();
         counters.dropped(DropReason::NoHeadroom, lost as u64);
     }
+    observer.sending(vif, packets);
     let bytes: u64 = packets.iter().map(|packet| packet.len() as u64).sum();
     let sent = queue.tx_burst(packets) as u64;
     let refused = packets.iter().map(|packet| packet.len() as u64);
     counters.sent(sent, bytes - refused.sum::<u64>());
     if !packets.is_empty() {
         counters.dropped(DropReason::TxRingFull, packets.len() as u64);
+        let place = Place::new(tables, vif);
+        for packet in packets.iter() {
+            observer.undelivered(place, vif, packet, DropReason::TxRingFull);
+        }
         packets.clear();
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn run<B: Buffer>(
                 forward::by_nexthop(context, lane, member, Layer::Bridged, copy, exits)
             });
         if let Err(reason) = sent {
-            counters.dropped(reason, 1);
+            exits.count(context, lane, reason);
         }
         member = next;
     }

@@ -157,7 +157,8 @@ pub fn handle<B: Buffer>(
         return cut(context, lane, too_big, &packet, exits);
     }
     if lane.translated != Translated::No {
-        return Err(DropReason::TooBig); // it fitted a moment ago, when its sender could be told
+        // It fitted a moment ago, when its sender could be told.
+        return exits.refuse(context, lane, &packet, DropReason::TooBig);
     }
     if too_big.layer == Layer::Routed {
         // The error quotes the packet as it came.
@@ -177,6 +178,8 @@ pub fn tell<B: Buffer>(
     packet: B,
     exits: &mut Exits<B>,
 ) -> DropReason {
+    let observer = &mut exits.outbox.observer;
+    observer.dropping(context.into(), lane, &packet, DropReason::TooBig);
     let kind = icmp_error::Kind::TooBig { mtu };
     errors::tell_icmp(context, lane, kind, packet, exits);
     DropReason::TooBig
@@ -228,7 +231,7 @@ fn cut<B: Buffer>(
             Ok(()) => {}
             // The last one stands for the packet; whoever called counts it.
             Err(reason) if is_last => return Err(reason),
-            Err(reason) => counters.dropped(reason, 1),
+            Err(reason) => exits.count(context, &lane, reason),
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ use flowtable::Ticks;
 use super::outbox::Outbox;
 use super::{Context, Lane, Layer, forward};
 use crate::counters::VifCounters;
+use crate::observe::Place;
 use crate::reason::DropReason;
 use crate::tables::neighbour::Neighbour;
 use crate::tables::spec::Name;
@@ -177,6 +178,7 @@ impl<B: Buffer> Waiting<B> {
             let Some(mut held) = self.packets.pop_front() else {
                 return;
             };
+            let lane = held.lane;
             let neighbour = held.neighbour();
             let Some(uplink) = tables.vif(neighbour.vif) else {
                 held.drop_where_it_came_from(DropReason::VifGone, worker);
@@ -192,15 +194,21 @@ impl<B: Buffer> Waiting<B> {
                     continue;
                 }
                 None => {
+                    let reason = DropReason::NeighbourUnresolved;
+                    let place = Place::new(tables, uplink);
+                    let observer = &mut outbox.observer;
+                    observer.dropping(place, &lane, &held.packet, reason);
                     // What was translated is not what its sender sent.
                     if let Way::Tunnel(_) = held.way {
                         self.given_up.push_back(held);
                     }
-                    Err(DropReason::NeighbourUnresolved)
+                    Err(reason)
                 }
             };
             if let Err(reason) = outcome {
                 uplink.counters.block(worker).dropped(reason, 1);
+                let place = Place::new(tables, uplink);
+                outbox.observer.dropped(place, &lane, reason);
             }
         }
     }

@@ -92,6 +92,21 @@ impl Node {
         Ok(tables.generation())
     }
 
+    /// Notes dropped packets from now on.
+    pub fn note_drops(&mut self) -> dataplane::observe::drops::Notes {
+        self.worker.observer().note_drops()
+    }
+
+    /// Captures from now on.
+    pub fn capture(
+        &mut self,
+        wanted: dataplane::observe::capture::Wanted,
+    ) -> dataplane::observe::capture::Seeing {
+        let (tap, seeing) = dataplane::observe::capture::tap(&Arc::new(wanted));
+        self.worker.observer().tap(tap);
+        seeing
+    }
+
     /// Lets frames arrive on a vif and takes them through the stages.
     pub fn send(&mut self, vif: &str, frames: &[Vec<u8>]) {
         for frame in frames {

@@ -1,31 +1,24 @@
 //! `vrctl apply`: files to one request, and every mistake to its line.
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ctl::client::Client;
 use ctl::convert;
 use ctl::files::ObjectFiles;
 use ctl::proto;
 
-use crate::Failure;
 use crate::cli::ApplyArgs;
 use crate::impact;
 use crate::table::count;
+use crate::{Failure, progress};
 
 pub(crate) async fn run(
     socket: &Path,
     args: ApplyArgs,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let mut files = ObjectFiles::default();
-    for path in &args.files {
-        let (name, text) = read(path)?;
-        match String::from_utf8(text) {
-            Ok(text) => files.read(&name, &text),
-            Err(_) => return Err(Failure::Refused(format!("{name}: this is not UTF-8 text"))),
-        }
-    }
+    let mut files = read_files(&args.files)?;
     let mut request = files.request(&args.owner);
     if args.replace {
         request.mode = proto::Mode::Replace.into();
@@ -37,7 +30,8 @@ pub(crate) async fn run(
         return Err(report_all(socket, files, request).await);
     }
     let mut client = Client::connect(socket).await?;
-    let response = client.apply(request).await?;
+    let what = format!("applying {}", count(request.changes.len(), "object"));
+    let response = progress::wait(&what, client.apply(request)).await?;
     if response.outcome() == proto::Outcome::Refused {
         files.add_refusals(&response.refusals);
         return Err(refused(&files, response.refusals_left_out, None));
@@ -45,10 +39,23 @@ pub(crate) async fn run(
     Ok(print_outcome(&response, out)?)
 }
 
+/// The objects of some files.
+pub(crate) fn read_files(paths: &[PathBuf]) -> Result<ObjectFiles, Failure> {
+    let mut files = ObjectFiles::default();
+    for path in paths {
+        let (name, text) = read(path)?;
+        match String::from_utf8(text) {
+            Ok(text) => files.read(&name, &text),
+            Err(_) => return Err(Failure::Refused(format!("{name}: this is not UTF-8 text"))),
+        }
+    }
+    Ok(files)
+}
+
 /// Mistakes that only the daemon can see (references to what it has) are
 /// reported together with those in the files: it checks the request as a dry
 /// run. Nothing is committed whatever it says.
-async fn report_all(
+pub(crate) async fn report_all(
     socket: &Path,
     mut files: ObjectFiles,
     mut request: proto::ApplyRequest,
@@ -69,7 +76,7 @@ async fn report_all(
 }
 
 /// `left_out` is how many more reasons the daemon has than it listed.
-fn refused(files: &ObjectFiles, left_out: u64, note: Option<String>) -> Failure {
+pub(crate) fn refused(files: &ObjectFiles, left_out: u64, note: Option<String>) -> Failure {
     let mistakes = files.mistakes();
     let mut lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     if left_out > 0 {

@@ -15,11 +15,15 @@ use crate::explain::cli::ExplainArgs;
     disable_help_subcommand = true,
     after_help = "\
 A first session:
+  vrctl diff -f net.yaml               see what that would change
   vrctl apply -f net.yaml              make the node have what the file says
   vrctl get all                        see what it has
   vrctl flows vrf=front proto=tcp      see who talks to whom
-  vrctl drops --watch                  see what is dropped, where and why
+  vrctl drops --since 5m               see what is dropped, where and why
   vrctl explain --in web-1 10.1.0.9    see what becomes of a packet, and why
+  vrctl capture web-1 | tshark -r -    see the packets of a vif
+  vrctl top                            see it all live
+  vrctl doctor                         see what this node's set-up costs
   vrctl delete route front 10.1.0.9/32
 
 Exit status: 0 done, 1 refused, 2 could not ask."
@@ -35,6 +39,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Apply(ApplyArgs),
+    Diff(crate::diff::DiffArgs),
     Get(GetArgs),
     Delete(DeleteArgs),
     Flows(FlowsArgs),
@@ -42,6 +47,9 @@ pub(crate) enum Command {
     Macs(MacsArgs),
     Stats(StatsArgs),
     Drops(DropsArgs),
+    Capture(crate::capture::CaptureArgs),
+    Top(crate::top::TopArgs),
+    Doctor(crate::doctor::DoctorArgs),
     Watch(WatchArgs),
     /// Show who answers: version, limits, the generation, and what you may do
     Hello,
@@ -189,6 +197,11 @@ pub(crate) struct MacsArgs {
 
 /// Show counters: workers, vifs, the flow table
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  vrctl stats
+  vrctl stats --rules
+  vrctl stats -o json | jq .flow_table")]
 pub(crate) struct StatsArgs {
     /// What every rule has matched, too
     #[arg(long)]
@@ -198,12 +211,40 @@ pub(crate) struct StatsArgs {
     pub(crate) output: Output,
 }
 
-/// Show what was dropped, by reason and vif
+/// Show what was dropped, by reason and vif, and why
+///
+/// All drops are counted. Of each vif and reason some are kept with their headers
+/// and the object that caused them: a rule, a route, a limit.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  vrctl drops                              counters since the start
+  vrctl drops --watch                      with the rate, every second
+  vrctl drops --since 5m                   of the last five minutes, with causes
+  vrctl drops --packets                    one by one, decoded
+  vrctl drops --packets --watch --vif web-1 --filter 'tcp port 80'
+  vrctl capture --drops | tshark -r -      in full")]
 pub(crate) struct DropsArgs {
-    /// Show again every second until interrupted, with the rate
+    /// Show again every second until interrupted, with the rate; of packets,
+    /// those that come
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Only what was dropped so long ago or less, such as 30s, 5m, 2h, with the
+    /// objects that caused it
+    #[arg(long, value_name = "AGE", value_parser = crate::dropped::age_ms)]
+    pub(crate) since: Option<u64>,
+    /// Show dropped packets one by one: the last 4096 that were kept
+    #[arg(long)]
+    pub(crate) packets: bool,
+    /// Only those of this vif; may be given several times
+    #[arg(long = "vif", value_name = "NAME")]
+    pub(crate) vifs: Vec<String>,
+    /// Only those for this reason; may be given several times
+    #[arg(long = "reason", value_name = "REASON")]
+    pub(crate) reasons: Vec<String>,
+    /// Only packets that this pcap expression matches
+    #[arg(long, value_name = "EXPRESSION")]
+    pub(crate) filter: Option<String>,
     /// In which form
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: Output,

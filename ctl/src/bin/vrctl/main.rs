@@ -3,16 +3,26 @@
 //! Exit status: 0 done, 1 refused, 2 could not ask.
 
 mod apply;
+mod capture;
 mod cli;
+mod diff;
+mod doctor;
+mod dropped;
 mod explain;
+mod filter;
 mod flows;
 mod get;
 mod impact;
 mod macs;
 mod objects;
+mod paint;
+mod pcapng;
+mod progress;
 mod rules;
 mod stats;
+mod summary;
 mod table;
+mod top;
 mod watch;
 
 use std::io::{self, Write};
@@ -86,7 +96,14 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&cli.socket, *args, out).await?,
         Command::Macs(args) => macs::run(&cli.socket, args, out).await?,
         Command::Stats(args) => stats::stats(&cli.socket, args, out).await?,
+        Command::Drops(args) if args.packets || args.since.is_some() => {
+            dropped::run(&cli.socket, args, out).await?;
+        }
         Command::Drops(args) => stats::drops(&cli.socket, args, out).await?,
+        Command::Capture(args) => capture::run(&cli.socket, args, out).await?,
+        Command::Diff(args) => diff::run(&cli.socket, args, out).await?,
+        Command::Doctor(args) => doctor::run(&cli.socket, args, out).await?,
+        Command::Top(args) => top::run(&cli.socket, args).await?,
         Command::Watch(args) => watch::run(&cli.socket, args, out).await?,
         Command::Hello => watch::hello(&cli.socket, out).await?,
         Command::Completions { shell } => {

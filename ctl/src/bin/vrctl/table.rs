@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use crate::paint::{Colour, paint};
+
 /// A table: rows wait until [`Table::flush`]; columns only ever grow.
 pub(crate) struct Table {
     columns: Vec<Column>,
@@ -56,16 +58,17 @@ impl Table {
         }
         if self.head_is_due {
             let titles = self.columns.iter().map(|column| column.title.to_owned());
-            self.line(out, &titles.collect::<Vec<_>>())?;
+            let head = self.line(&titles.collect::<Vec<_>>());
+            writeln!(out, "{}", paint(&head, Colour::Bold))?;
             self.head_is_due = false;
         }
         for row in std::mem::take(&mut self.rows) {
-            self.line(out, &row)?;
+            writeln!(out, "{}", self.line(&row))?;
         }
         Ok(())
     }
 
-    fn line(&self, out: &mut dyn Write, cells: &[String]) -> io::Result<()> {
+    fn line(&self, cells: &[String]) -> String {
         let mut line = String::new();
         for (column, cell) in self.columns.iter().zip(cells) {
             let width = column.width;
@@ -76,7 +79,7 @@ impl Table {
             };
             line.push_str(&cell);
         }
-        writeln!(out, "{}", line.trim_end())
+        line.trim_end().into()
     }
 }
 

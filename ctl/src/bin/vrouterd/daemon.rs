@@ -11,7 +11,7 @@ use ctl::access::Caller;
 use ctl::config::{BOOT_OWNER, NodeConfig};
 use ctl::ipfix::{Exporter, Rules};
 use ctl::proto::Outcome;
-use ctl::server::{self, Access, Commits};
+use ctl::server::{self, Access, Commits, Metrics};
 use dataplane::Tables;
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::health::News;
@@ -61,6 +61,7 @@ async fn run_node(mut config: NodeConfig) -> Result<(), String> {
     boot(&commits, &mut config)?;
     announce_flow_table(&config, &flow_table, &memory);
     announce(&tables.current(), &config, &memory);
+    let _metrics = start_metrics(&config, &commits).await?;
     let engine = server::serve(commits, access, stopped)
         .await
         .map_err(|error| format!("socket {}: {error}", config.socket.display()))?;
@@ -236,6 +237,20 @@ fn start_exporter(engine: &Engine<Mbuf>, config: &NodeConfig) -> Result<Option<E
     exporter
         .map(Some)
         .map_err(|error| format!("ipfix: {error}"))
+}
+
+/// Shows metrics, if the node file says where.
+async fn start_metrics(
+    config: &NodeConfig,
+    commits: &Commits<Mbuf>,
+) -> Result<Option<Metrics>, String> {
+    let Some(addr) = config.metrics else {
+        return Ok(None);
+    };
+    let metrics = Metrics::start(addr, commits).await;
+    let metrics = metrics.map_err(|error| format!("metrics_address: {addr}: {error}"))?;
+    info!("metrics at http://{}/metrics", metrics.addr());
+    Ok(Some(metrics))
 }
 
 /// Applies the objects of the node file.
