@@ -29,6 +29,7 @@ pub mod replicate;
 pub mod respond;
 pub mod rewrite;
 pub mod router;
+pub mod segment;
 pub mod size;
 pub mod state;
 pub mod tenant;

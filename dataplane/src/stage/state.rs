@@ -6,8 +6,8 @@
 //! middle, as after a restart, is established once its other side has spoken,
 //! and a RST to a SYN does not make it live any longer.
 //!
-//! Sequence numbers are not looked at: a forged RST or FIN shortens a flow's
-//! timeout, and ends no connection.
+//! Sequence numbers are looked at for a RST that would end a connection, by stage `segment`. A forged
+//! FIN shortens a flow's timeout, and ends no connection.
 
 use encap::{Fragment, Meta, protocol};
 use flowtable::Class;

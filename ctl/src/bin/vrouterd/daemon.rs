@@ -24,7 +24,7 @@ use flowtable::Timeouts;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
-use crate::{read, report};
+use crate::{ports, read, report};
 
 /// Packet buffers, shared by all ports: enough for some 20 receive queues of
 /// 1024. On ordinary pages each takes a page, 96 MiB together, so that with a
@@ -54,6 +54,7 @@ async fn run_node(mut config: NodeConfig) -> Result<(), String> {
     let engine = start_engine(&config, &memory)?;
     // Before the first flow, so that none is missed.
     let _exporter = start_exporter(&engine, &config)?;
+    let _ports = ports::keep(&engine, &config.socket)?;
     let flow_table = engine.stats().flows.memory;
     let tables = engine.watcher();
     let commits = Commits::new(engine, access.observers());

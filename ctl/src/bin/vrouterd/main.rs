@@ -4,6 +4,8 @@
 
 #[cfg(feature = "dpdk")]
 mod daemon;
+#[cfg(feature = "dpdk")]
+mod ports;
 mod replay;
 
 use std::io::Write;
