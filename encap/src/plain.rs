@@ -256,6 +256,6 @@ mod tests {
                 seen[kind + 2 * usize::from(meta.network == Network::Ipv6)] = true;
             }
         }
-        assert_eq!(seen[0], true, "UDP over IPv4 at least");
+        assert!(seen[0], "UDP over IPv4 at least");
     }
 }
