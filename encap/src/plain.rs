@@ -132,6 +132,13 @@ impl Plain {
         if self.is_ipv4 { IPV4 } else { IPV6 }
     }
 
+    /// Offset of the transport header.
+    #[inline]
+    #[must_use]
+    pub const fn l4(&self) -> u16 {
+        self.l3 + if self.is_ipv4 { ipv4::LEN } else { ipv6::LEN } as u16
+    }
+
     /// Source port.
     #[inline]
     #[must_use]

@@ -5,27 +5,35 @@
 //! not exactly next with a challenge, which has to find the flow alive. A reset that does not fit
 //! passes and changes nothing.
 
+use std::ops::Range;
+
 use encap::{Fragment, Meta, TcpHeader, protocol, tcp};
 use flowtable::Hit;
 
 use super::Context;
 
-/// Takes note of a segment of a flow; not of resets, which say nothing of how far anything is.
+/// Takes note of a packet of a flow, if it is a segment; not of resets, which say nothing of how far
+/// anything is.
 #[inline]
 pub fn note(context: &Context, hit: &Hit, meta: &Meta, frame: &[u8]) {
-    if meta.protocol != protocol::TCP
-        || meta.fragment != Fragment::Whole
-        || meta.l4_flags & tcp::RST != 0
-    {
+    if meta.protocol == protocol::TCP && meta.fragment == Fragment::Whole {
+        note_whole(context, hit, meta.l4_flags, frame, meta.l4..meta.end);
+    }
+}
+
+/// The same for a whole segment, which is in these bytes of the frame.
+#[inline]
+pub fn note_whole(context: &Context, hit: &Hit, flags: u8, frame: &[u8], segment: Range<u16>) {
+    if flags & tcp::RST != 0 {
         return;
     }
-    let Some(header) = header(meta, frame) else {
+    let Some(header) = header(segment.start, frame) else {
         return;
     };
     // SYN and FIN take a number each (RFC 9293 §3.4).
-    let flags = meta.l4_flags;
     let controls = u32::from(flags & tcp::SYN != 0) + u32::from(flags & tcp::FIN != 0);
-    let len = usize::from(meta.end.saturating_sub(meta.l4)).saturating_sub(header.header_len());
+    let len = usize::from(segment.end.saturating_sub(segment.start));
+    let len = len.saturating_sub(header.header_len());
     let next = header.sequence().wrapping_add(len as u32 + controls);
     let acked = (flags & tcp::ACK != 0).then(|| header.acknowledgment());
     context.flows.advance(hit, next, acked);
@@ -34,7 +42,7 @@ pub fn note(context: &Context, hit: &Hit, meta: &Meta, frame: &[u8]) {
 /// Whether a segment is a reset that may not end its flow.
 #[cold]
 pub fn is_off(context: &Context, hit: &Hit, meta: &Meta, frame: &[u8]) -> bool {
-    let Some(header) = header(meta, frame) else {
+    let Some(header) = header(meta.l4, frame) else {
         return true; // a piece without its numbers
     };
     let (own, other) = context.flows.progress(hit);
@@ -42,7 +50,7 @@ pub fn is_off(context: &Context, hit: &Hit, meta: &Meta, frame: &[u8]) -> bool {
 }
 
 #[inline]
-fn header<'a>(meta: &Meta, frame: &'a [u8]) -> Option<TcpHeader<&'a [u8; tcp::LEN]>> {
-    let (header, _) = TcpHeader::split(frame.get(usize::from(meta.l4)..)?).ok()?;
+fn header(at: u16, frame: &[u8]) -> Option<TcpHeader<&[u8; tcp::LEN]>> {
+    let (header, _) = TcpHeader::split(frame.get(at.into()..)?).ok()?;
     Some(header)
 }

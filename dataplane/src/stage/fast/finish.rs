@@ -2,13 +2,13 @@
 //!
 //! Everything that may be in the way is asked before the first byte changes.
 
-use encap::{Buffer, Inner, Offload, Plain, ethernet, rewrite, translate};
+use encap::{Buffer, Inner, Offload, Plain, ethernet, protocol, rewrite, translate};
 use flowtable::{Rewrite, Translation, Verdict};
 
 use super::way::Way;
 use super::{Found, Inside};
 use crate::stage::translate::Becomes;
-use crate::stage::{Context, translate as ends};
+use crate::stage::{Context, segment, translate as ends};
 use crate::tables::VifId;
 use crate::tables::spec::Payload;
 
@@ -28,6 +28,10 @@ impl<'t> Found<'_, 't> {
             && packet.headroom() < path.header.len()
         {
             return None;
+        }
+        if plain.protocol == protocol::TCP {
+            let segment = plain.l4()..plain.end;
+            segment::note_whole(context, self.hit, plain.tcp_flags, packet.bytes(), segment);
         }
         self.unwrap(packet);
         let flows = context.flows;
