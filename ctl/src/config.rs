@@ -15,6 +15,9 @@ use crate::yaml::{tree, walk};
 /// Where the control socket is unless configured otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/vrouter/ctl.sock";
 
+/// Where commits are kept unless configured otherwise.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/vrouter";
+
 /// How many flows the table holds unless configured otherwise.
 pub const DEFAULT_FLOW_TABLE_SIZE: usize = 1 << 20;
 
@@ -33,6 +36,8 @@ pub struct NodeConfig {
     pub flow_table_memory: memory::Settings,
     /// Path of the control socket.
     pub socket: PathBuf,
+    /// The directory that commits are kept in.
+    pub state_dir: PathBuf,
     /// Whether an idle worker polls without pause.
     pub busy_poll: bool,
     /// What each worker may keep of fragments.
@@ -43,7 +48,7 @@ pub struct NodeConfig {
     pub icmp_errors_per_second: u32,
     /// Where records of flows go.
     pub ipfix: Option<ipfix::Settings>,
-    /// Objects to apply at boot; well-formed each for itself.
+    /// Objects to apply at the first boot; well-formed each for itself.
     pub objects: ObjectFiles,
 }
 
@@ -115,6 +120,11 @@ impl NodeConfig {
                 huge_pages: written.flow_table_huge_pages.unwrap_or(true),
             },
             socket: written.socket.as_deref().unwrap_or(DEFAULT_SOCKET).into(),
+            state_dir: written
+                .state_dir
+                .as_deref()
+                .unwrap_or(DEFAULT_STATE_DIR)
+                .into(),
             busy_poll: written.idle() == proto::Idle::Busy,
             fragments: fragments(&written.fragments.unwrap_or_default()),
             reassembly: reassembly(&written.fragments.unwrap_or_default()),
@@ -220,11 +230,13 @@ fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
     if let Some(Err(reason)) = written.ipfix.as_ref().map(ipfix) {
         wrong.push(("ipfix", reason));
     }
-    if written.socket.as_deref() == Some("") {
-        wrong.push((
-            "socket",
-            "is empty; write a path or leave the key out".into(),
-        ));
+    for (key, path) in [
+        ("socket", &written.socket),
+        ("state_dir", &written.state_dir),
+    ] {
+        if path.as_deref() == Some("") {
+            wrong.push((key, "is empty; write a path or leave the key out".into()));
+        }
     }
     let written = written.fragments.unwrap_or_default();
     wrong.extend(fragments_out_of_range("", fragments(&written)));
@@ -243,6 +255,7 @@ mod tests {
         assert_eq!(config.flow_table_size, 1 << 20);
         assert_eq!(config.flow_table_memory, memory::Settings::default());
         assert_eq!(config.socket, PathBuf::from("/run/vrouter/ctl.sock"));
+        assert_eq!(config.state_dir, PathBuf::from("/var/lib/vrouter"));
         assert!(!config.busy_poll);
         assert_eq!(config.fragments, Limits::default());
         assert_eq!(config.reassembly, Limits::REASSEMBLY);
@@ -260,6 +273,7 @@ flow_table_size: 65536
 flow_table_numa_node: 1
 flow_table_huge_pages: false
 socket: /tmp/a.sock
+state_dir: /tmp/a
 idle: busy
 fragments:
   {datagrams: 16, held_packets: 8, held_bytes: 9000, timeout_ms: 30, reassembly: {datagrams: 32, timeout_ms: 60}}
@@ -278,6 +292,7 @@ objects:
             huge_pages: false,
         };
         assert_eq!(config.flow_table_memory, memory);
+        assert_eq!(config.state_dir, PathBuf::from("/tmp/a"));
         assert!(config.busy_poll);
         let limits = Limits {
             datagrams: 16,

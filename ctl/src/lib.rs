@@ -17,4 +17,5 @@ pub mod ipfix;
 pub mod learned;
 pub mod proto;
 pub mod server;
+pub mod state;
 mod yaml;

@@ -264,7 +264,12 @@ mod daemon {
             let dir = tempfile::tempdir().unwrap();
             let file = dir.path().join("node.yaml");
             let socket = dir.path().join("ctl.sock");
-            let text = format!("socket: {}\neal: [\"--no-huge\"]\n{more}", socket.display());
+            let state = dir.path().join("state");
+            let text = format!(
+                "socket: {}\nstate_dir: {}\neal: [\"--no-huge\"]\n{more}",
+                socket.display(),
+                state.display()
+            );
             std::fs::write(&file, text).unwrap();
             Node { dir, file }
         }

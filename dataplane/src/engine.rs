@@ -9,10 +9,11 @@
 
 mod health;
 mod ports;
+mod restore;
 mod thread;
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,6 +35,7 @@ use crate::tables::spec::{Key, Name, Object, Role};
 use crate::tables::{Tables, UNDERLAY, Vif, VifId, Vrf, nat};
 use crate::worker::Worker;
 pub use health::OnHealth;
+pub use restore::Missing;
 
 use health::Health;
 use ports::Ports;
@@ -230,6 +232,8 @@ pub struct Engine<B> {
     reassembly: fragments::Limits,
     devices: Box<dyn Devices<B>>,
     ports: Ports,
+    /// Vifs whose device could not be opened at the start.
+    missing: BTreeSet<Name>,
     started: Instant,
 }
 
@@ -284,6 +288,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             reassembly: config.reassembly,
             devices,
             ports,
+            missing: BTreeSet::new(),
             started,
         })
     }
@@ -295,11 +300,31 @@ impl<B: Buffer + Send + 'static> Engine<B> {
     /// # Errors
     /// Everything that is wrong with the request.
     pub fn apply(&mut self, request: &Request, dry_run: bool) -> Result<Applied, Vec<Refusal>> {
+        if dry_run {
+            let draft = self.tables().prepare(request)?;
+            return Ok(Applied {
+                generation: draft.tables().generation(),
+                changed: draft.changed().clone(),
+            });
+        }
+        self.apply_with(request, |_, _| Ok(()))
+    }
+
+    /// The same, where `keep` has the last word: it gets the next snapshot before that is in force,
+    /// to make it durable. It is not asked when nothing changes.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the request, or what `keep` says.
+    pub fn apply_with(
+        &mut self,
+        request: &Request,
+        keep: impl FnOnce(&Tables, &Changed) -> Result<(), Refusal>,
+    ) -> Result<Applied, Vec<Refusal>> {
         let publisher = self.publisher.clone();
         let mut publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
         let before = publisher.current();
         let draft = before.prepare(request)?;
-        if dry_run || draft.changed().is_empty() {
+        if draft.changed().is_empty() {
             return Ok(Applied {
                 generation: draft.tables().generation(),
                 changed: draft.changed().clone(),
@@ -318,6 +343,10 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             )
             .collect();
         let (tables, changed) = draft.finish(|name| facts.get(name).copied());
+        if let Err(refusal) = keep(&tables, &changed) {
+            opened.into_iter().for_each(|(_, port)| close(port));
+            return Err(vec![refusal]);
+        }
         let tables = Arc::new(tables);
         accounts::set_quotas(&self.flows, &tables, &changed);
         let receivers = self.attach_senders(&tables, opened);
@@ -331,6 +360,24 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             generation: tables.generation(),
             changed,
         })
+    }
+
+    /// Puts commits in force that were made beside the engine, all at once; returns the last one.
+    /// `make` gets what is in force now and returns snapshots made from it, each with what is
+    /// different from the one before; they open and close no devices, and delete no vrfs.
+    pub fn publish(
+        &mut self,
+        make: impl FnOnce(&Arc<Tables>) -> Vec<(Arc<Tables>, Changed)>,
+    ) -> Option<Arc<Tables>> {
+        let publisher = self.publisher.clone();
+        let mut publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = make(&publisher.current());
+        let (last, _) = made.last()?;
+        for (_, changed) in &made {
+            accounts::set_quotas(&self.flows, last, changed);
+        }
+        publisher.publish(last.clone());
+        Some(last.clone())
     }
 
     /// A way to the configuration for whoever runs beside the engine.

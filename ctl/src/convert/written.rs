@@ -13,12 +13,18 @@ use super::{bridge, text};
 use crate::proto;
 use crate::proto::refusal::Code;
 
+/// What a refusal is about that has nothing to do with the request: where commits are kept.
+pub(crate) const NOT_KEPT: &str = "state_dir";
+
 /// What the engine says against a request, in the words of the protocol;
 /// `change` is the place of the object in the request.
 pub fn refusal(refusal: &Refusal, change: Option<usize>) -> proto::Refusal {
     let is_stale = refusal.object.is_none() && refusal.field == "if_generation";
+    let is_not_kept = refusal.object.is_none() && refusal.field == NOT_KEPT;
     let code = if is_stale {
         Code::StaleGeneration
+    } else if is_not_kept {
+        Code::NotDurable
     } else {
         Code::Conflict
     };

@@ -8,6 +8,7 @@
 mod alarms;
 mod apply;
 mod commit;
+mod devices;
 mod limits;
 mod rules;
 mod socket;
@@ -98,6 +99,7 @@ where
         result = server => result.map_err(io::Error::other)?,
         () = shutdown => {}
         () = alarms::watch(engine.clone()) => {}
+        () = devices::await_missing(engine.clone()) => {}
     }
     drop(socket);
     // Waits for a commit that has begun; later calls find no engine.
@@ -145,12 +147,8 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
         &self,
         request: Request<proto::ApplyRequest>,
     ) -> Result<Response<proto::ApplyResponse>, Status> {
-        let written = request.into_inner();
-        let commits = self.commits.clone();
-        let response = spawn_blocking(move || commits.apply(&Caller::Controller, &written))
-            .await
-            .map_err(|_| panicked())?
-            .ok_or_else(stopping)?;
+        let commit = self.commits.apply(Caller::Controller, request.into_inner());
+        let response = commit.await.ok_or_else(stopping)?;
         Ok(Response::new(response))
     }
 

@@ -48,7 +48,7 @@ impl Daemon {
         let socket = ControlSocket::bind(&dir.path().join("ctl.sock")).unwrap();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let commits = Commits::new(engine, vec![]);
+            let commits = Commits::new(engine, None, vec![]).unwrap();
             let serving = serve(commits, socket, async { _ = stopped.await });
             let engine = runtime().block_on(serving).unwrap();
             engine.unwrap().stop();

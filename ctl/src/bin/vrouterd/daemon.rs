@@ -7,10 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ctl::config::{BOOT_OWNER, NodeConfig};
+use ctl::config::NodeConfig;
 use ctl::ipfix::{Exporter, Rules};
-use ctl::proto::Outcome;
-use ctl::server::{self, Caller, Commits, ControlSocket};
+use ctl::server::{self, Commits, ControlSocket};
 use dataplane::Tables;
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::health::News;
@@ -23,7 +22,7 @@ use flowtable::Timeouts;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
-use crate::{read, report};
+use crate::{boot, read, report};
 
 /// Packet buffers, shared by all ports: enough for some 20 receive queues of
 /// 1024. On ordinary pages each takes a page, 96 MiB together, so that with a
@@ -33,7 +32,8 @@ const BUFFERS: u32 = 24_575;
 /// Memory for the buffers and the rings of virtual devices, in MiB.
 const MEGABYTES: u32 = 160;
 
-pub(crate) fn run(path: &Path) -> Result<(), String> {
+/// Runs until it is told to end; without state it begins with the node file, and keeps nothing.
+pub(crate) fn run(path: &Path, without_state: bool) -> Result<(), String> {
     start_log();
     let name = path.display().to_string();
     let config = NodeConfig::parse(&name, &read(path)?)
@@ -42,20 +42,29 @@ pub(crate) fn run(path: &Path) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?
-        .block_on(run_node(config))
+        .block_on(run_node(config, without_state))
 }
 
-async fn run_node(mut config: NodeConfig) -> Result<(), String> {
+async fn run_node(mut config: NodeConfig, without_state: bool) -> Result<(), String> {
     let stopped = stop_signal()?;
     let socket = ControlSocket::bind(&config.socket).map_err(|error| error.to_string())?;
+    let (state, saved) = match without_state {
+        false => boot::open_state(&config.state_dir)?,
+        true => boot::without_state(&config.state_dir),
+    };
     let memory = DpdkMemory::new(&config.eal);
-    let engine = start_engine(&config, &memory)?;
+    let mut engine = start_engine(&config, &memory)?;
     // Before the first flow, so that none is missed.
     let _exporter = start_exporter(&engine, &config)?;
     let flow_table = engine.stats().flows.memory;
     let tables = engine.watcher();
-    let commits = Commits::new(engine, vec![]);
-    boot(&commits, &mut config)?;
+    let is_first_boot = saved.generation == 0;
+    boot::restore(&mut engine, saved)?;
+    let commits = Commits::new(engine, state, vec![])
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    if is_first_boot {
+        boot::apply_node_file(&commits, &mut config).await?;
+    }
     announce_flow_table(&config, &flow_table, &memory);
     announce(&tables.current(), &config, &memory);
     let engine = server::serve(commits, socket, stopped)
@@ -233,19 +242,6 @@ fn start_exporter(engine: &Engine<Mbuf>, config: &NodeConfig) -> Result<Option<E
     exporter
         .map(Some)
         .map_err(|error| format!("ipfix: {error}"))
-}
-
-/// Applies the objects of the node file.
-fn boot(commits: &Commits<Mbuf>, config: &mut NodeConfig) -> Result<(), String> {
-    let request = config.objects.request(BOOT_OWNER);
-    let response = commits.apply(&Caller::NodeFile, &request);
-    if let Some(response) = response
-        && response.outcome() == Outcome::Refused
-    {
-        config.objects.add_refusals(&response.refusals);
-        return Err(report(&config.objects.mistakes(), "not started"));
-    }
-    Ok(())
 }
 
 fn announce(tables: &Tables, config: &NodeConfig, memory: &DpdkMemory) {
