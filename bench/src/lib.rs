@@ -5,6 +5,7 @@
 pub mod engine;
 pub mod footprint;
 pub mod frames;
+pub mod program;
 pub mod report;
 pub mod table;
 pub mod traffic;

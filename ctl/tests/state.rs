@@ -188,7 +188,8 @@ fn every_flipped_byte_is_refused_or_nothing_is_missing() {
     let whole = fs::read(&file).unwrap();
     let mut refused = 0;
     // One in so many bytes; in redb's own header, all.
-    let step = std::env::var("STATE_FLIP_STEP").map_or(4_099, |step| step.parse().unwrap());
+    let step = std::env::var("STATE_FLIP_STEP");
+    let step: usize = step.map_or(4_099, |step| step.parse().unwrap());
     let places = (0..320).step_by(step.div_ceil(512));
     let places = places.chain((320..whole.len()).step_by(step));
     let hook = std::panic::take_hook();

@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use redb::{Builder, Database, Durability, ReadableDatabase, WriteTransaction};
+use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase, WriteTransaction};
 
 use super::checkpoint::Checkpointing;
 use super::load::{self, Saved};
@@ -15,6 +15,23 @@ use crate::proto::{SavedCommit, SavedHeader};
 /// Pages that redb keeps in memory. Nothing is read again but what commits touch.
 const CACHE_BYTES: usize = 8 << 20;
 
+/// Where the file's bytes are: on the disk, but for tests of disks that fail.
+pub trait Storage: Send {
+    /// Opens the file that is there.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    fn open(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError>;
+}
+
+struct Files;
+
+impl Storage for Files {
+    fn open(&self, builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
+        builder.open(path)
+    }
+}
+
 /// The state of one daemon; nobody else has it open.
 pub struct State {
     pub(super) path: PathBuf,
@@ -23,6 +40,7 @@ pub struct State {
     /// Closed after an error: what a write that failed left behind is found out by
     /// opening the file again.
     db: Option<Database>,
+    storage: Box<dyn Storage>,
     /// The last commit that was acknowledged.
     generation: u64,
     pub(super) checkpointing: Checkpointing,
@@ -60,17 +78,29 @@ impl State {
     /// # Errors
     /// [`StateError`]: then nothing was changed.
     pub fn open(directory: &Path) -> Result<(State, Saved), StateError> {
+        State::open_on(directory, Box::new(Files))
+    }
+
+    /// The same with the file's bytes elsewhere.
+    ///
+    /// # Errors
+    /// As [`State::open`].
+    pub fn open_on(
+        directory: &Path,
+        storage: Box<dyn Storage>,
+    ) -> Result<(State, Saved), StateError> {
         let lock = lock(directory)?;
         let path = directory.join(FILE_NAME);
         if !path.try_exists().unwrap_or(true) {
             create(directory, &path)?;
         }
-        let db = open(&path)?;
+        let db = open(&*storage, &path)?;
         let (saved, checkpointing) = guarded(&path, || load::load(&path, &db))?;
         let state = State {
             path,
             _lock: lock,
             db: Some(db),
+            storage,
             generation: saved.generation,
             checkpointing,
         };
@@ -119,7 +149,7 @@ impl State {
     /// Opens the file after an error. A commit that was refused may have reached the disk
     /// nevertheless, if only the word that it did got lost; it is taken out again.
     fn reopen(&mut self) -> Result<Database, StateError> {
-        let db = open(&self.path)?;
+        let db = open(&*self.storage, &self.path)?;
         let last = self.generation;
         let refused = |transaction: &WriteTransaction| {
             let mut log = transaction.open_table(LOG)?;
@@ -196,9 +226,9 @@ fn create(directory: &Path, path: &Path) -> Result<(), StateError> {
     named.map_err(trouble)
 }
 
-fn open(path: &Path) -> Result<Database, StateError> {
+fn open(storage: &dyn Storage, path: &Path) -> Result<Database, StateError> {
     guarded(path, || {
-        let opened = builder().open(path);
+        let opened = storage.open(&builder(), path);
         opened.map_err(|error| StateError::of(path, error))
     })
 }
@@ -211,7 +241,7 @@ fn builder() -> Builder {
 }
 
 /// A damaged file is an error even if a check within redb takes it for a bug and panics. (Where
-/// panics abort, [`crate::state::on_panic`] says the same and ends the process.)
+/// panics abort, the daemon's panic hook says the same and ends the process.)
 fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, StateError>) -> Result<T, StateError> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(StateError::damaged(path, "the file is damaged")))

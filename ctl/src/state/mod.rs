@@ -27,7 +27,7 @@ mod load;
 pub mod record;
 
 pub use error::StateError;
-pub use file::{Entry, State};
+pub use file::{Entry, State, Storage};
 pub use load::Saved;
 
 /// The name of the file in the state directory.

@@ -31,7 +31,7 @@ pub enum RecordError {
 }
 
 /// The bytes of a record that stands under `key`.
-pub(super) fn seal<M: Message>(key: &[u8], message: &M) -> Vec<u8> {
+pub fn seal<M: Message>(key: &[u8], message: &M) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(CHECKSUM_LEN + message.encoded_len());
     bytes.extend([0; CHECKSUM_LEN]);
     // A vector grows, so there is always room.

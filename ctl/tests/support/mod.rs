@@ -4,13 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use ctl::client::Client;
 use ctl::server::{Commits, ControlSocket, serve};
+use ctl::state::{Saved, State};
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::io::memory;
 use dataplane::stage::fragments::Limits;
@@ -27,7 +28,18 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
+    /// Without state.
     pub(crate) fn start() -> Daemon {
+        Daemon::start_with(None)
+    }
+
+    /// With state in this directory.
+    pub(crate) fn start_in(state: &Path) -> Daemon {
+        let (state, saved) = State::open(state).unwrap();
+        Daemon::start_with(Some((state, saved)))
+    }
+
+    fn start_with(state: Option<(State, Saved)>) -> Daemon {
         let dir = tempfile::tempdir().unwrap();
         let devices = memory::Devices::new();
         let config = Config {
@@ -44,11 +56,14 @@ impl Daemon {
             on_health: Arc::new(|_, _| {}),
             on_thread: Arc::new(|| Box::new(())),
         };
-        let engine = Engine::start(config, Box::new(devices.clone())).unwrap();
+        let mut engine = Engine::start(config, Box::new(devices.clone())).unwrap();
+        let (state, saved) = state.unzip();
+        let saved = saved.unwrap_or_default();
+        engine.restore(saved.generation, &saved.objects).unwrap();
         let socket = ControlSocket::bind(&dir.path().join("ctl.sock")).unwrap();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let commits = Commits::new(engine, None, vec![]).unwrap();
+            let commits = Commits::new(engine, state, vec![]).unwrap();
             let serving = serve(commits, socket, async { _ = stopped.await });
             let engine = runtime().block_on(serving).unwrap();
             engine.unwrap().stop();
