@@ -318,7 +318,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
     pub fn apply_with(
         &mut self,
         request: &Request,
-        keep: impl FnOnce(&Tables, &Changed) -> Result<(), Refusal>,
+        keep: impl FnOnce(&Tables, &Changed) -> Result<(), Vec<Refusal>>,
     ) -> Result<Applied, Vec<Refusal>> {
         let publisher = self.publisher.clone();
         let mut publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
@@ -343,9 +343,9 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             )
             .collect();
         let (tables, changed) = draft.finish(|name| facts.get(name).copied());
-        if let Err(refusal) = keep(&tables, &changed) {
+        if let Err(refusals) = keep(&tables, &changed) {
             opened.into_iter().for_each(|(_, port)| close(port));
-            return Err(vec![refusal]);
+            return Err(refusals);
         }
         let tables = Arc::new(tables);
         accounts::set_quotas(&self.flows, &tables, &changed);

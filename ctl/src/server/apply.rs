@@ -18,7 +18,10 @@ const MAX_LISTED: usize = 4096;
 
 /// Checks every object of a request by itself; the answer, if it is refused. `tables` are those in
 /// force.
-pub(super) fn check(tables: &Tables, written: &ApplyRequest) -> Result<Checked, ApplyResponse> {
+pub(super) fn check(
+    tables: &Tables,
+    written: &ApplyRequest,
+) -> Result<Checked, Box<ApplyResponse>> {
     let mut checked = Checked::new(written);
     if checked.refusals.is_empty() {
         return Ok(checked);
@@ -34,7 +37,7 @@ pub(super) fn check(tables: &Tables, written: &ApplyRequest) -> Result<Checked, 
         });
         checked.add(refusals);
     }
-    Err(refused(checked.refusals, tables.generation()))
+    Err(Box::new(refused(checked.refusals, tables.generation())))
 }
 
 /// What a request would do.

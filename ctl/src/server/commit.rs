@@ -130,7 +130,7 @@ impl<B: Buffer + Send + 'static> Commits<B> {
         let check = move || {
             let checked = apply::check(&tables, &request)?;
             match request.dry_run {
-                true => Err(apply::dry_run(&tables, checked)),
+                true => Err(Box::new(apply::dry_run(&tables, checked))),
                 false => Ok(checked),
             }
         };
@@ -140,7 +140,7 @@ impl<B: Buffer + Send + 'static> Commits<B> {
         };
         let checked = match checked {
             Ok(checked) => checked,
-            Err(response) => return Some(response),
+            Err(response) => return Some(*response),
         };
         let (answer, answered) = oneshot::channel();
         let job = Job {

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use ctl::client::Client;
 use ctl::server::{Commits, ControlSocket, serve};
-use ctl::state::{Saved, State};
+use ctl::state::State;
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::io::memory;
 use dataplane::stage::fragments::Limits;
@@ -30,18 +30,17 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Without state.
     pub(crate) fn start() -> Daemon {
-        Daemon::start_with(None)
+        Daemon::start_with_devices(None, memory::Devices::new())
     }
 
     /// With state in this directory.
     pub(crate) fn start_in(state: &Path) -> Daemon {
-        let (state, saved) = State::open(state).unwrap();
-        Daemon::start_with(Some((state, saved)))
+        Daemon::start_with_devices(Some(state), memory::Devices::new())
     }
 
-    fn start_with(state: Option<(State, Saved)>) -> Daemon {
+    pub(crate) fn start_with_devices(state: Option<&Path>, devices: memory::Devices) -> Daemon {
+        let (state, saved) = state.map(|dir| State::open(dir).unwrap()).unzip();
         let dir = tempfile::tempdir().unwrap();
-        let devices = memory::Devices::new();
         let config = Config {
             cores: vec![core_affinity::get_core_ids().unwrap()[0].id],
             flows: 1024,
@@ -57,7 +56,6 @@ impl Daemon {
             on_thread: Arc::new(|| Box::new(())),
         };
         let mut engine = Engine::start(config, Box::new(devices.clone())).unwrap();
-        let (state, saved) = state.unzip();
         let saved = saved.unwrap_or_default();
         engine.restore(saved.generation, &saved.objects).unwrap();
         let socket = ControlSocket::bind(&dir.path().join("ctl.sock")).unwrap();

@@ -160,7 +160,7 @@ impl<B: Buffer + Send + 'static> Writer<B> {
             bytes = entry.len() as u64;
             self.commit(&[entry]).map_err(|error| {
                 error!("a commit is refused: {}", error.reason());
-                not_kept(&error.reason())
+                vec![not_kept(&error.reason())]
             })
         });
         let tables = engine.tables();
