@@ -400,7 +400,7 @@ objects:
     fn a_device_that_is_not_there_is_named_with_its_line() {
         let node = Node::new(&VIF.replace("net_null0", "'net_af_packet0,iface=nosuch0'"));
         let err = node.fails();
-        assert!(err.contains("node.yaml:7: vif v: device:"), "{err}");
+        assert!(err.contains("node.yaml:8: vif v: device:"), "{err}");
         assert!(
             err.contains("there is no network interface `nosuch0`"),
             "{err}"
