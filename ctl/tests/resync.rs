@@ -112,7 +112,7 @@ fn replacing_disturbs_nothing_that_is_as_wanted() {
                 let flows = flows(&mut client).await;
                 assert_eq!(flows.len(), 1);
                 assert_eq!(flows[0].forward.as_ref().unwrap().packets, sent);
-                let (objects, _) = client.list(&[], Some("other")).await.unwrap();
+                let (objects, _) = client.list(&[], Some("other".into())).await.unwrap();
                 assert_eq!(objects.len(), 1);
                 let stats = client.stats().await.unwrap();
                 let web_2 = stats.vifs.iter().find(|it| it.name == "web-2").unwrap();
