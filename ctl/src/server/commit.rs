@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 use dataplane::engine::Engine;
+use dataplane::snapshot::Watcher;
 use dataplane::tables::Tables;
 use dataplane::tables::commit::Changed;
 use encap::Buffer;
@@ -29,7 +30,7 @@ use tokio::task::spawn_blocking;
 use self::stager::Stager;
 use self::writer::Writer;
 use super::apply::{self, Checked};
-use super::{SharedEngine, lock};
+use super::SharedEngine;
 use crate::proto::{ApplyRequest, ApplyResponse};
 use crate::state::State;
 
@@ -74,6 +75,8 @@ pub struct Commit<'a> {
 /// What all threads share.
 struct Shared<B> {
     engine: SharedEngine<B>,
+    /// What is in force: asking the engine may have to wait for a device that is being opened.
+    tables: Watcher<Tables>,
     observers: Vec<Observer>,
     /// How often snapshots that were made ahead had to be given up: after the disk has refused
     /// commits, or when something else came into force in between.
@@ -100,6 +103,7 @@ impl<B: Buffer + Send + 'static> Commits<B> {
         observers: Vec<Observer>,
     ) -> std::io::Result<Commits<B>> {
         let shared = Arc::new(Shared {
+            tables: engine.watcher(),
             engine: SharedEngine::new(Some(engine).into()),
             observers,
             restarts: AtomicU64::new(0),
@@ -125,7 +129,7 @@ impl<B: Buffer + Send + 'static> Commits<B> {
     /// Commits a request or says why not; `None` once the engine has been taken. It may take some
     /// milliseconds: for the disk, and where devices are opened or closed.
     pub async fn apply(&self, caller: Caller, request: ApplyRequest) -> Option<ApplyResponse> {
-        let tables = lock(&self.shared.engine).as_ref()?.tables();
+        let tables = self.shared.tables.current();
         let is_small = request.changes.len() <= CHECKED_AT_ONCE && !request.dry_run;
         let check = move || {
             let checked = apply::check(&tables, &request)?;
