@@ -69,7 +69,7 @@ scripts() {
         shellcheck -x .ci/run scripts/{setup,test,demo,ci.sh}
     fi
     # Only the syntax; no compiled files beside the sources.
-    /usr/bin/python3 -B -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' scripts/demo.d/*.py tests/scapy/*.py tests/scapy/checks/*.py
+    /usr/bin/python3 -B -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' scripts/demo.d/*.py tests/scapy/*.py tests/scapy/checks/*.py ctl/examples/python/*.py ctl/tests/conformance/*.py
 }
 
 # Tests of the tests crate with the programs that the other crates' tests made:

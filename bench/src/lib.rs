@@ -7,5 +7,7 @@ pub mod footprint;
 pub mod frames;
 pub mod program;
 pub mod report;
+#[cfg(feature = "dpdk")]
+pub mod rig;
 pub mod table;
 pub mod traffic;

@@ -38,6 +38,23 @@ enum Command {
     /// The flow table by itself and beside other tables.
     #[command(subcommand)]
     Table(TableCommand),
+    /// vrouterd beside testpmd, Open vSwitch and the Linux kernel: the same packets through real
+    /// ports of DPDK (memif), each on the same core, in turns.
+    ///
+    /// Needs root, two cores, and the packages dpdk and openvswitch-switch-dpdk; reserves huge
+    /// pages while it runs. Packets stay between processes and network namespaces of its own. Each
+    /// line is the median of the turns; a spread above 10 % is marked.
+    #[cfg(feature = "dpdk")]
+    #[command(after_help = "\
+Examples:
+  vrbench rig --paths encap --flows 1,10000
+  vrbench rig --no-drop --json rig.json      loss-free rate and latency, too
+  vrbench rig --configurations               how each was set up")]
+    Rig(bench::rig::Arguments),
+    /// What vrouterd costs without traffic, and how long it takes to wake up: needs root and two
+    /// cores, as `rig` does.
+    #[cfg(feature = "dpdk")]
+    Idle(bench::rig::idle::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -181,6 +198,10 @@ fn main() -> ExitCode {
         Command::Engine(arguments) => engine(&arguments),
         Command::Program(arguments) => program(&arguments),
         Command::Table(command) => table(&command),
+        #[cfg(feature = "dpdk")]
+        Command::Rig(arguments) => bench::rig::run(&arguments),
+        #[cfg(feature = "dpdk")]
+        Command::Idle(arguments) => bench::rig::idle::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

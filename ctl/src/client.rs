@@ -50,9 +50,11 @@ pub enum Error {
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         match status.code() {
-            Code::InvalidArgument | Code::NotFound | Code::ResourceExhausted => {
-                Error::Refused(status.message().into())
-            }
+            Code::InvalidArgument
+            | Code::NotFound
+            | Code::ResourceExhausted
+            | Code::PermissionDenied
+            | Code::OutOfRange => Error::Refused(status.message().into()),
             _ => Error::Status(Box::new(status)),
         }
     }
@@ -102,6 +104,28 @@ impl Client {
         Ok(self.inner.apply(request).await?.into_inner())
     }
 
+    /// Who answers, and what it can do.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Status`].
+    pub async fn hello(&mut self) -> Result<proto::HelloResponse, Error> {
+        let request = proto::HelloRequest {
+            client: concat!("vrctl ", env!("CARGO_PKG_VERSION")).into(),
+        };
+        Ok(self.inner.hello(request).await?.into_inner())
+    }
+
+    /// What happens, as it happens.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Status`], also while reading the stream.
+    pub async fn watch(
+        &mut self,
+        request: proto::WatchRequest,
+    ) -> Result<Streaming<proto::WatchResponse>, Error> {
+        Ok(self.inner.watch(request).await?.into_inner())
+    }
+
     /// One object; `None` when there is none under this key.
     ///
     /// # Errors
@@ -147,6 +171,25 @@ impl Client {
         request: proto::FlowsRequest,
     ) -> Result<Streaming<proto::FlowsResponse>, Error> {
         Ok(self.inner.flows(request).await?.into_inner())
+    }
+
+    /// Ends the flows that match; how many those were.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Status`].
+    pub async fn clear_flows(&mut self, request: proto::FlowsRequest) -> Result<u64, Error> {
+        Ok(self.inner.clear_flows(request).await?.into_inner().cleared)
+    }
+
+    /// What becomes of packets.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Status`].
+    pub async fn explain(
+        &mut self,
+        request: proto::ExplainRequest,
+    ) -> Result<proto::ExplainResponse, Error> {
+        Ok(self.inner.explain(request).await?.into_inner())
     }
 
     /// The learned MACs of a vrf, or of all.

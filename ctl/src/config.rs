@@ -7,6 +7,7 @@ use dataplane::memory;
 use dataplane::stage::error_rate;
 use dataplane::stage::fragments::{LIFETIME_MS, Limits};
 
+use crate::access;
 use crate::files::{Mistake, ObjectFiles, take_objects};
 use crate::ipfix;
 use crate::proto::{self, descriptor};
@@ -48,6 +49,8 @@ pub struct NodeConfig {
     pub icmp_errors_per_second: u32,
     /// Where records of flows go.
     pub ipfix: Option<ipfix::Settings>,
+    /// Who may use the protocol, and how much of it.
+    pub access: access::Settings,
     /// Objects to apply at the first boot; well-formed each for itself.
     pub objects: ObjectFiles,
 }
@@ -132,6 +135,7 @@ impl NodeConfig {
                 .icmp_errors_per_second
                 .unwrap_or(error_rate::PER_SECOND),
             // `out_of_range` has seen to the rest.
+            access: access::Settings::new(written).unwrap_or_default(),
             ipfix: written.ipfix.as_ref().and_then(|it| ipfix(it).ok()),
             objects,
         }
@@ -238,6 +242,7 @@ fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
             wrong.push((key, "is empty; write a path or leave the key out".into()));
         }
     }
+    wrong.extend(access::Settings::new(written).err().unwrap_or_default());
     let written = written.fragments.unwrap_or_default();
     wrong.extend(fragments_out_of_range("", fragments(&written)));
     wrong.extend(fragments_out_of_range("reassembly: ", reassembly(&written)));

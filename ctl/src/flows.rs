@@ -138,7 +138,8 @@ impl<'a> Describer<'a> {
     }
 }
 
-fn nexthop_text(tables: &Tables, id: NexthopId) -> String {
+/// Where packets go by a nexthop, in words.
+pub(crate) fn nexthop_text(tables: &Tables, id: NexthopId) -> String {
     let name = || tables.nexthop_name(id).unwrap_or_default();
     match tables.nexthop(id) {
         Some(Nexthop::Vif(vif)) => match tables.vif(*vif) {

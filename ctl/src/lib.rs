@@ -8,6 +8,7 @@
 //! [`config`] read them from YAML; [`convert`] turns them into the checked
 //! objects of `dataplane` and back. The programs are in `src/bin`.
 
+pub mod access;
 pub mod client;
 pub mod config;
 pub mod convert;

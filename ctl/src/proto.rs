@@ -49,3 +49,11 @@ pub(crate) fn dynamic<M: prost::Message>(name: &str, message: &M) -> DynamicMess
 pub fn json<M: prost::Message>(name: &str, message: &M) -> serde_json::Value {
     emit::full_data(&dynamic(name, message))
 }
+
+/// An object as JSON under the keys of an objects file, without those that are not set.
+pub(crate) fn object_json(object: &Object) -> serde_json::Value {
+    let kinds = emit::data(&dynamic("Object", object));
+    // There is one kind, which the object's key says already.
+    let kinds = kinds.as_object().and_then(|kinds| kinds.values().next());
+    kinds.cloned().unwrap_or_default()
+}

@@ -8,6 +8,7 @@
 //! a queue of a vif that is gone.
 
 mod health;
+mod history;
 mod ports;
 mod restore;
 mod thread;
@@ -28,7 +29,7 @@ use crate::memory::{self, MemoryError, Placement};
 use crate::sessions;
 use crate::snapshot::{Publisher, Watcher};
 use crate::stage::fragments;
-use crate::tables::change::{Refusal, Request};
+use crate::tables::change::{Refusal, RefusalCode, Request};
 use crate::tables::commit::{Changed, PortFacts};
 use crate::tables::service::{Backend, Service};
 use crate::tables::spec::{Key, Name, Object, Role};
@@ -38,6 +39,7 @@ pub use health::OnHealth;
 pub use restore::Missing;
 
 use health::Health;
+use history::History;
 use ports::Ports;
 use thread::{Command, Handle};
 
@@ -78,7 +80,7 @@ pub struct Config<B> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Idle {
     /// Keeps polling for a while, then sleeps in short naps: a packet after a
-    /// pause waits up to about 0.1 ms.
+    /// pause waits up to about 40 µs.
     #[default]
     Adaptive,
     /// Keeps polling: the core is always busy.
@@ -225,6 +227,8 @@ pub struct Engine<B> {
     /// Held while the next snapshot is made, by a commit or by what checks find out.
     publisher: Arc<Mutex<Publisher<Tables>>>,
     health: Health,
+    history: History,
+    icmp_errors_per_second: u32,
     flows: Arc<FlowTable>,
     flow_memory: Placement,
     workers: Vec<Handle<B>>,
@@ -281,6 +285,8 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         Ok(Engine {
             publisher,
             health,
+            history: History::default(),
+            icmp_errors_per_second: config.icmp_errors_per_second,
             flows,
             flow_memory,
             workers,
@@ -351,6 +357,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         accounts::set_quotas(&self.flows, &tables, &changed);
         let receivers = self.attach_senders(&tables, opened);
         publisher.publish(tables.clone());
+        self.history.keep(before.clone());
         drop(publisher);
         for (vif, queues) in receivers {
             self.attach_receivers(&vif, queues);
@@ -367,17 +374,23 @@ impl<B: Buffer + Send + 'static> Engine<B> {
     /// different from the one before; they open and close no devices, and delete no vrfs.
     pub fn publish(
         &mut self,
-        make: impl FnOnce(&Arc<Tables>) -> Vec<(Arc<Tables>, Changed)>,
+        make: impl FnOnce(&Arc<Tables>) -> Vec<(Arc<Tables>, Arc<Changed>)>,
     ) -> Option<Arc<Tables>> {
         let publisher = self.publisher.clone();
         let mut publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = make(&publisher.current());
-        let (last, _) = made.last()?;
+        let before = publisher.current();
+        let mut made = make(&before);
+        let last = made.last()?.0.clone();
         for (_, changed) in &made {
-            accounts::set_quotas(&self.flows, last, changed);
+            accounts::set_quotas(&self.flows, &last, changed);
         }
         publisher.publish(last.clone());
-        Some(last.clone())
+        made.pop();
+        self.history.keep(before);
+        for (tables, _) in made {
+            self.history.keep(tables);
+        }
+        Some(last)
     }
 
     /// A way to the configuration for whoever runs beside the engine.
@@ -395,6 +408,16 @@ impl<B: Buffer + Send + 'static> Engine<B> {
         self.publisher
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The configuration of some generations before that in force, oldest first.
+    pub fn history(&self) -> impl Iterator<Item = &Arc<Tables>> {
+        self.history.iter()
+    }
+
+    /// ICMP errors sent to one source in a second.
+    pub fn icmp_errors_per_second(&self) -> u32 {
+        self.icmp_errors_per_second
     }
 
     /// The flows of all workers.
@@ -669,7 +692,7 @@ fn device_refusal(key: &Key, error: &DeviceError) -> Refusal {
         DeviceError::Mtu { .. } => "mtu",
         _ => "device",
     };
-    Refusal::field(key.clone(), field, error.to_string())
+    Refusal::field(key.clone(), field, error.to_string()).with_code(RefusalCode::Device)
 }
 
 fn close<B>(port: Port<B>) {

@@ -15,6 +15,7 @@ pub mod ports;
 mod slots;
 mod sweeper;
 mod transport;
+mod view;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -28,7 +29,7 @@ pub use gauge::Usage;
 pub use sweeper::Sweeper;
 pub use transport::Transport;
 
-use crate::decide::sessions::{Asked, Binding, Bound};
+use crate::decide::sessions::{Asked, Binding, Bound, Step};
 use crate::decide::{End, Note, Sessions};
 use crate::health::Wire;
 use crate::reason::DropReason;
@@ -37,6 +38,7 @@ use crate::tables::nat::PoolId;
 use crate::tables::policy::RuleCells;
 use crate::tables::service::ServiceId;
 use affinity::Affinity;
+use view::View;
 
 /// Bindings that a node without a word about it has room for.
 pub const BINDINGS: usize = 1 << 16;
@@ -57,6 +59,8 @@ pub struct Shared {
     /// Who has which backend.
     pub affinity: Affinity,
     rules: Arc<RuleCells>,
+    /// Whose these only look at; `None`: they are the workers' own.
+    view: Option<View>,
 }
 
 /// The state as one worker uses it now.
@@ -78,7 +82,25 @@ impl Shared {
             probes: Wire::default(),
             affinity: Affinity::new(secret[0]),
             ids: ids::Ids::default(),
+            view: None,
         }
+    }
+
+    /// What looks like these sessions and changes nothing of them: what is asked for is foreseen, and
+    /// each step of a decision is written down.
+    pub(crate) fn looked_at(self: &Arc<Self>) -> Shared {
+        Shared {
+            rules: self.rules.clone(),
+            probes: self.probes.deaf(),
+            ids: self.ids.apart(),
+            view: Some(View::of(self.clone())),
+            ..Shared::new(self.secret)
+        }
+    }
+
+    /// The steps of decisions since they were last taken; none of sessions that are in use.
+    pub(crate) fn take_steps(&self) -> Vec<Step> {
+        self.view.as_ref().map(View::take_steps).unwrap_or_default()
     }
 
     /// Has room for so many bindings, once there is a pool.
@@ -163,6 +185,9 @@ impl Live<'_> {
 
 impl Sessions for Live<'_> {
     fn bind(&mut self, asked: &Asked) -> Result<Binding, DropReason> {
+        if let Some(view) = &self.shared.view {
+            return view.bind(&self.context, asked);
+        }
         let pool = self.context.tables.pool(asked.pool);
         let found = pool.zip(self.shared.bindings());
         let (pool, bindings) = found.ok_or(DropReason::SnatExhausted)?;
@@ -176,6 +201,9 @@ impl Sessions for Live<'_> {
         outside: End,
         remote: End,
     ) -> Result<Bound, DropReason> {
+        if let Some(view) = &self.shared.view {
+            return view.bound(&self.context, pool, protocol, (outside, remote));
+        }
         let pool = self.context.tables.pool(pool);
         let found = pool.zip(self.shared.bindings());
         let (pool, bindings) = found.ok_or(DropReason::SnatUnknown)?;
@@ -190,7 +218,11 @@ impl Sessions for Live<'_> {
 
     fn backend_of(&mut self, service: ServiceId, client: IpAddr) -> Option<End> {
         let now = self.context.now;
-        self.shared.affinity.lookup(service, client, now)
+        let affinity = match &self.shared.view {
+            Some(view) => view.affinity(),
+            None => &self.shared.affinity,
+        };
+        affinity.lookup(service, client, now)
     }
 
     fn keep_backend(&mut self, service: ServiceId, client: IpAddr, backend: End) {
@@ -198,7 +230,14 @@ impl Sessions for Live<'_> {
         if let Some(timeout_ms) = found.and_then(|service| service.affinity_ms) {
             let now = self.context.now;
             let affinity = &self.shared.affinity;
+            // A view's own has no memory and keeps nothing.
             affinity.keep(service, client, backend, timeout_ms, now);
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        if let Some(view) = &self.shared.view {
+            view.note(step);
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::stage::learn::{self, Sweeper};
 use crate::stage::outbox::Outbox;
 use crate::stage::reassembly::Reassembly;
 use crate::stage::waiting::Waiting;
+use crate::stage::watch::{Stage, Unwatched, Watch};
 use crate::stage::{self, Burst, Context};
 use crate::tables::spec::Role;
 use crate::tables::{Tables, VifId, VrfId};
@@ -200,14 +201,22 @@ impl<B: Buffer> Worker<B> {
     pub fn poll(&mut self, now: Ticks) -> usize {
         let mut received = 0;
         for index in 0..self.inputs.len() {
-            received += self.process(index, now);
+            received += self.process(index, now, &mut Unwatched);
         }
         self.look_after(now, received);
         received
     }
 
+    /// One round over all queues with somebody looking on, and nothing done besides: no neighbour is
+    /// asked and nothing ages. For explanations.
+    pub(crate) fn poll_watched(&mut self, now: Ticks, watch: &mut impl Watch<B>) {
+        for index in 0..self.inputs.len() {
+            self.process(index, now, watch);
+        }
+    }
+
     /// A packet's way. The order of these calls is the design.
-    fn process(&mut self, index: usize, now: Ticks) -> usize {
+    fn process(&mut self, index: usize, now: Ticks, watch: &mut impl Watch<B>) -> usize {
         let input = &mut self.inputs[index];
         let burst = &mut self.burst;
         let received = input.queue.rx_burst(&mut burst.packets);
@@ -231,6 +240,7 @@ impl<B: Buffer> Worker<B> {
             vif,
         };
         stage::parse::run(&context, burst);
+        watch.after(Stage::Parse, &context, burst);
         match vif.role {
             Role::Tenant => stage::tenant::run(&context, burst),
             Role::Fabric => {
@@ -239,6 +249,7 @@ impl<B: Buffer> Worker<B> {
             }
             Role::Host => stage::host::run(&context, burst),
         }
+        watch.after(Stage::Entry, &context, burst);
         let mut exits = Exits {
             outbox: &mut self.outbox,
             waiting: &mut self.waiting,
@@ -248,15 +259,18 @@ impl<B: Buffer> Worker<B> {
         if vif.is_guarded {
             stage::guard::egress(&context, burst, &mut exits);
         }
+        watch.after(Stage::Guard, &context, burst);
         stage::fragments::run(&context, burst, &mut self.fragments);
-        onward(&context, burst, &mut exits);
+        watch.after(Stage::Fragments, &context, burst);
+        onward(&context, burst, &mut exits, watch);
         while let Some(vif) = self.fragments.release(tables, burst) {
-            onward(&Context { vif, ..context }, burst, &mut exits);
+            onward(&Context { vif, ..context }, burst, &mut exits, watch);
         }
         while let Some(vif) = self.reassembly.release(tables, burst) {
             let context = Context { vif, ..context };
             stage::fabric::run(&context, burst);
-            onward(&context, burst, &mut exits);
+            watch.after(Stage::Entry, &context, burst);
+            onward(&context, burst, &mut exits, watch);
         }
         self.outbox.flush(tables);
         received
@@ -407,11 +421,21 @@ impl<B: Buffer> Worker<B> {
 }
 
 /// The rest of a packet's way, for those that stage `fragments` let go as for all.
-fn onward<B: Buffer>(context: &Context, burst: &mut Burst<B>, exits: &mut Exits<B>) {
+fn onward<B: Buffer>(
+    context: &Context,
+    burst: &mut Burst<B>,
+    exits: &mut Exits<B>,
+    watch: &mut impl Watch<B>,
+) {
+    watch.after(Stage::Admitted, context, burst);
     stage::related::run(context, burst);
+    watch.after(Stage::Related, context, burst);
     stage::flow::run(context, burst);
+    watch.after(Stage::Flow, context, burst);
     stage::marks::run(context, burst, exits);
     stage::bridge::run(context, burst);
+    watch.after(Stage::Bridge, context, burst);
     stage::rewrite::run(context, burst);
+    watch.after(Stage::Rewrite, context, burst);
     stage::forward::run(context, burst, exits);
 }

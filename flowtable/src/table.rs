@@ -146,6 +146,29 @@ impl FlowTable {
         FlowTable::of(config, Region::carve(memory, &config.shape()))
     }
 
+    /// An empty table for `pairs` flows that hashes keys as this one does and has as many owners, none
+    /// with a quota; for trying things out.
+    ///
+    /// # Panics
+    /// As [`FlowTable::new`].
+    #[cfg(not(loom))]
+    pub fn twin(&self, pairs: usize) -> FlowTable {
+        let config = Config {
+            pairs,
+            seed: [0; 4],
+            timeouts: self.timeouts,
+            workers: 1,
+            vifs: self.bounds.vifs,
+            vrfs: self.bounds.vrfs,
+            half_open_percent: 100,
+            baseline: self.wide.is_none(),
+        };
+        FlowTable {
+            hasher: self.hasher.clone(),
+            ..FlowTable::new(&config)
+        }
+    }
+
     /// Bytes that a table of this configuration takes, all in one piece.
     pub fn memory_needed(config: &Config) -> usize {
         config.shape().bytes()

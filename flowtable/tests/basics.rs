@@ -365,3 +365,15 @@ fn every_end_is_told_once_with_its_reason_and_the_last_counters() {
     assert_eq!(heard.len(), 3);
     assert_eq!(heard[2].1, Ending::Evicted);
 }
+
+#[test]
+fn a_twin_hashes_alike_and_is_empty() {
+    let table = table(4);
+    let key = ipv4(1);
+    insert(&table, &key, 7, Class::Udp, Ticks(0));
+    let twin = table.twin(2);
+    assert_eq!(twin.hash(&key), table.hash(&key));
+    assert_eq!((twin.len(), twin.lookup(&key)), (0, None));
+    insert(&twin, &key, 9, Class::Udp, Ticks(0));
+    assert_eq!((table.len(), twin.len()), (1, 1));
+}

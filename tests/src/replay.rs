@@ -22,12 +22,18 @@ pub fn scapy(script: &str, args: &[&str]) -> Option<String> {
 
 /// The same for a script whose failure says something.
 pub fn try_scapy(script: &str, args: &[&str]) -> Option<Output> {
+    let path = format!("{}/scapy/{script}", env!("CARGO_MANIFEST_DIR"));
+    try_python(&[&[path.as_str()], args].concat())
+}
+
+/// Runs Debian's Python, for a program that imports scapy; `None`, with a line that says so, where
+/// that is not installed.
+pub fn try_python(args: &[&str]) -> Option<Output> {
     if python(&["-c", "import scapy"]).status != Some(0) {
         eprintln!("left out: python3-scapy is not installed; run scripts/setup");
         return None;
     }
-    let path = format!("{}/scapy/{script}", env!("CARGO_MANIFEST_DIR"));
-    Some(python(&[&[path.as_str()], args].concat()))
+    Some(python(args))
 }
 
 /// Another Python may come first on the path, without Debian's packages.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use ctl::server::{Commits, ControlSocket, serve};
+use ctl::access::Settings;
+use ctl::server::{Access, Commits, serve};
 use ctl::state::State;
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::stage::fragments::Limits;
@@ -54,13 +55,13 @@ impl Rig {
                 plan.state_dir.display()
             ));
         }
-        let commits = Commits::new(engine, Some(state), vec![]);
-        let commits = commits.map_err(|error| error.to_string())?;
         let path = plan.state_dir.join("ctl.sock");
-        let socket = ControlSocket::bind(&path).map_err(|error| error.to_string())?;
+        let access = Access::open(&path, Settings::default()).map_err(|error| error.to_string())?;
+        let commits = Commits::new(engine, Some(state), access.observers());
+        let commits = commits.map_err(|error| error.to_string())?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let serving = serve(commits, socket, async { _ = stopped.await });
+            let serving = serve(commits, access, async { _ = stopped.await });
             let engine = runtime()?.block_on(serving);
             let engine = engine.map_err(|error| error.to_string())?;
             engine.into_iter().for_each(Engine::stop);

@@ -4,7 +4,9 @@
 //! their timeouts, as in a table that has been in use for hours. Time is
 //! simulated: each millisecond the worker ages in slices, then what it would do
 //! besides happens, uncounted: new flows come for those that went, and active
-//! ones are touched. Only the slices are timed.
+//! ones are touched. Only the slices are timed. One in which the system let
+//! others run says nothing about ageing: it counts as a mean one, and how many
+//! those were is said, with the share as it is with them.
 
 use flowtable::{AgeCursor, Class, FlowTable, Insert, Ticks, Timeouts};
 use quanta::Clock;
@@ -12,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::flows::{Draw, Ipv4};
 use super::ours::{Pair, capacity, config, table_with};
+use super::turns::Turns;
 use crate::footprint::Footprint;
 use crate::report::{self, Quantiles};
 
@@ -77,6 +80,9 @@ pub struct Outcome {
     footprint: Footprint,
     /// Time spent on ageing, of one core's simulated time.
     share: f64,
+    /// The same with all that passed in slices that were interrupted.
+    share_interrupted: f64,
+    interrupted: usize,
     /// Flows that expired in a second, and as many that came.
     per_second: f64,
     /// Microseconds of each slice.
@@ -89,8 +95,8 @@ pub struct Outcome {
 struct Lateness {
     class: Class,
     timeout_ms: u32,
-    /// In percent of the timeout, ascending.
-    percent: Vec<f64>,
+    /// In milliseconds, ascending.
+    late_ms: Vec<u32>,
 }
 
 /// Simulates a plan.
@@ -99,30 +105,41 @@ pub fn simulate(plan: Plan, mix: Mix) -> Outcome {
     let mut world = World::new(plan, mix);
     let footprint = Footprint::now().since(before);
     let clock = Clock::new();
-    let mut slices = Vec::with_capacity(plan.seconds as usize * 1000);
+    let mut turns = Turns::of_this_thread();
+    let (mut slices, mut interrupted) = (Vec::with_capacity(1 << 20), Vec::new());
     for elapsed in 0..plan.seconds * 1000 {
         let now = START.after(elapsed);
         // As a worker does it: what one slice leaves, the next one takes, with
         // packets in between.
         let mut owed = world.budget;
         while owed > 0 {
+            turns.passed();
             let start = clock.raw();
             owed = world.age(now, owed);
-            slices.push(clock.delta_as_nanos(start, clock.raw()) as f64 / 1e3);
+            let took = clock.delta_as_nanos(start, clock.raw()) as f64 / 1e3;
+            match turns.passed() {
+                false => slices.push(took),
+                true => interrupted.push(took),
+            }
         }
         world.replace(now);
         world.touch(now);
     }
     slices.sort_by(f64::total_cmp);
     for class in &mut world.late {
-        class.percent.sort_by(f64::total_cmp);
+        class.late_ms.sort_unstable();
     }
     let seconds = f64::from(plan.seconds);
-    let gone: usize = world.late.iter().map(|late| late.percent.len()).sum();
+    let all = slices.len() + interrupted.len();
+    let undisturbed: f64 = slices.iter().sum();
+    let mean = undisturbed / slices.len() as f64;
+    let gone: usize = world.late.iter().map(|late| late.late_ms.len()).sum();
     Outcome {
         mix,
         footprint,
-        share: slices.iter().sum::<f64>() / (seconds * 1e6),
+        share: mean * all as f64 / (seconds * 1e6),
+        share_interrupted: (undisturbed + interrupted.iter().sum::<f64>()) / (seconds * 1e6),
+        interrupted: interrupted.len(),
         per_second: gone as f64 / seconds,
         slices: Quantiles::of(&slices),
         longest_slice: slices[slices.len() - 1],
@@ -161,7 +178,8 @@ impl World {
                 .map(|class| Lateness {
                     class,
                     timeout_ms: timeouts.timeout_ms(class),
-                    percent: Vec::new(),
+                    // So that making room is not counted.
+                    late_ms: Vec::with_capacity(plan.flows as usize),
                 })
                 .into(),
         };
@@ -209,9 +227,8 @@ impl World {
         let worker = self.table.worker(0);
         worker.age(self.cursor.at_most(64), budget, now, |flow| {
             let late = &mut late[flow.class as usize];
-            let late_ms = now.since(flow.last_seen) - late.timeout_ms;
-            late.percent
-                .push(f64::from(late_ms) * 100.0 / f64::from(late.timeout_ms));
+            late.late_ms
+                .push(now.since(flow.last_seen) - late.timeout_ms);
             gone.push(flow.class);
         });
         self.cursor.left()
@@ -253,14 +270,14 @@ pub fn print(outcome: &Outcome) {
         "  {:<14}{:>10}{:>10}{:>18}{:>12}",
         "class", "timeout s", "expired", "late by, median", "at most"
     );
-    let expired = |late: &&Lateness| !late.percent.is_empty();
+    let expired = |late: &&Lateness| !late.late_ms.is_empty();
     for late in outcome.classes.iter().filter(expired) {
         println!(
             "  {:<14}{:>10}{:>10}{:>16.2} %{:>10.2} %",
             format!("{:?}", late.class),
             late.timeout_ms / 1000,
-            late.percent.len(),
-            Quantiles::of(&late.percent).median,
+            late.late_ms.len(),
+            late.percent(late.late_ms[late.late_ms.len() / 2]),
             late.worst(),
         );
     }
@@ -270,14 +287,24 @@ pub fn print(outcome: &Outcome) {
         outcome.per_second / 1e3,
     );
     println!(
+        "  {:.2} % with {} slices in which others ran",
+        outcome.share_interrupted * 100.0,
+        outcome.interrupted,
+    );
+    println!(
         "  a slice takes {:.1} µs in the middle, {:.1} µs in one of 20, {:.0} µs at most",
         slices.median, slices.p95, outcome.longest_slice,
     );
 }
 
 impl Lateness {
+    /// So much later, in percent of the timeout.
+    fn percent(&self, late_ms: u32) -> f64 {
+        f64::from(late_ms) * 100.0 / f64::from(self.timeout_ms)
+    }
+
     fn worst(&self) -> f64 {
-        self.percent.last().copied().unwrap_or(0.0)
+        self.percent(self.late_ms.last().copied().unwrap_or(0))
     }
 }
 
@@ -288,7 +315,7 @@ pub fn document(plan: Plan, outcomes: &[Outcome]) -> Value {
             json!({
                 "class": format!("{:?}", late.class),
                 "timeout_ms": late.timeout_ms,
-                "expired": late.percent.len(),
+                "expired": late.late_ms.len(),
                 "late_percent_worst": late.worst(),
             })
         });
@@ -301,6 +328,8 @@ pub fn document(plan: Plan, outcomes: &[Outcome]) -> Value {
             json!({
                 "mix": outcome.mix.name(),
                 "share_of_a_core": outcome.share,
+                "share_with_interrupted_slices": outcome.share_interrupted,
+                "interrupted_slices": outcome.interrupted,
                 "expired_per_second": outcome.per_second,
                 "slice_us": { "median": median, "p95": p95, "most": outcome.longest_slice },
                 "classes": classes(outcome),
@@ -340,6 +369,6 @@ mod tests {
         // A timeout long, every one of these went once; those that came
         // meanwhile stay.
         let dropped = &outcome.classes[Class::Dropped as usize];
-        assert!((380..=400).contains(&dropped.percent.len()));
+        assert!((380..=400).contains(&dropped.late_ms.len()));
     }
 }

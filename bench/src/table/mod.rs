@@ -18,6 +18,7 @@ pub mod peers;
 #[cfg(feature = "dpdk")]
 pub mod rte_hash;
 pub mod scale;
+mod turns;
 
 use flows::Direction;
 

@@ -30,7 +30,6 @@ use encap::{Encap, MacAddr, Model, VlanId};
 pub(crate) use l4::{protocol_name, protocol_number};
 pub use problems::Problem;
 pub(crate) use text::quoted;
-pub(crate) use written::NOT_KEPT;
 pub use written::{kind, refusal, role};
 
 use crate::proto;

@@ -1,7 +1,7 @@
 //! The way back: checked objects, keys and refusals in the words of the protocol.
 
 use dataplane::tables::Stored;
-use dataplane::tables::change::Refusal;
+use dataplane::tables::change::{Refusal, RefusalCode};
 use dataplane::tables::spec::{
     self, Arrival, ForwardingMode, FragmentMode, HashFields, Key, NexthopAction, Object, Payload,
     Role,
@@ -13,20 +13,21 @@ use super::{bridge, text};
 use crate::proto;
 use crate::proto::refusal::Code;
 
-/// What a refusal is about that has nothing to do with the request: where commits are kept.
-pub(crate) const NOT_KEPT: &str = "state_dir";
-
 /// What the engine says against a request, in the words of the protocol;
 /// `change` is the place of the object in the request.
 pub fn refusal(refusal: &Refusal, change: Option<usize>) -> proto::Refusal {
-    let is_stale = refusal.object.is_none() && refusal.field == "if_generation";
-    let is_not_kept = refusal.object.is_none() && refusal.field == NOT_KEPT;
-    let code = if is_stale {
-        Code::StaleGeneration
-    } else if is_not_kept {
-        Code::NotDurable
-    } else {
-        Code::Conflict
+    let code = match refusal.code {
+        RefusalCode::StaleGeneration => Code::StaleGeneration,
+        RefusalCode::OtherOwner => Code::OtherOwner,
+        RefusalCode::NotFound => Code::NotFound,
+        RefusalCode::Duplicate => Code::Duplicate,
+        RefusalCode::Unresolved => Code::Unresolved,
+        RefusalCode::InUse => Code::InUse,
+        RefusalCode::Taken => Code::Taken,
+        RefusalCode::Limit => Code::Limit,
+        RefusalCode::Device => Code::Device,
+        RefusalCode::NotDurable => Code::NotDurable,
+        RefusalCode::Conflict => Code::Conflict,
     };
     proto::Refusal {
         change: change.map(|change| change as u32),

@@ -1,6 +1,7 @@
 //! `Apply`: a request as written to a commit, or to every reason why not.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use dataplane::tables::Tables;
 use dataplane::tables::change::{self, Change, Request};
@@ -18,7 +19,7 @@ const MAX_LISTED: usize = 4096;
 
 /// Checks every object of a request by itself; the answer, if it is refused. `tables` are those in
 /// force.
-pub(super) fn check(
+pub(super) fn begin(
     tables: &Tables,
     written: &ApplyRequest,
 ) -> Result<Checked, Box<ApplyResponse>> {
@@ -49,6 +50,18 @@ pub(super) fn dry_run(tables: &Tables, checked: Checked) -> ApplyResponse {
             ..accepted(draft.changed(), draft.tables().generation())
         },
         Err(refusals) => checked.answer(Err(refusals), tables.generation()),
+    }
+}
+
+/// A request as the engine takes it.
+///
+/// # Errors
+/// What is not well-formed.
+pub(super) fn check(written: &ApplyRequest) -> Result<Request, Vec<Refusal>> {
+    let checked = Checked::new(written);
+    match checked.refusals.is_empty() {
+        true => Ok(checked.request),
+        false => Err(checked.refusals),
     }
 }
 
@@ -114,7 +127,7 @@ impl Checked {
             self.refusals.push(Refusal {
                 change: Some(position as u32),
                 object: Some(key.into()),
-                code: Code::Conflict.into(),
+                code: Code::Duplicate.into(),
                 reason,
                 conflict: Some(key.into()),
                 ..Default::default()
@@ -185,7 +198,7 @@ impl Checked {
     /// The answer, when the engine has said what it did or why it did nothing.
     pub(super) fn answer(
         mut self,
-        made: Result<Changed, Vec<change::Refusal>>,
+        made: Result<Arc<Changed>, Vec<change::Refusal>>,
         generation: u64,
     ) -> ApplyResponse {
         match made {
@@ -241,7 +254,7 @@ fn plan(changed: &Changed) -> Plan {
     }
 }
 
-fn refused(mut refusals: Vec<Refusal>, generation: u64) -> ApplyResponse {
+pub(super) fn refused(mut refusals: Vec<Refusal>, generation: u64) -> ApplyResponse {
     // In the order of the request; what is about all of it comes first.
     refusals.sort_by_key(|refusal| refusal.change);
     let left_out = refusals.len().saturating_sub(MAX_LISTED);

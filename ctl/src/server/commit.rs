@@ -29,8 +29,9 @@ use tokio::task::spawn_blocking;
 
 use self::stager::Stager;
 use self::writer::Writer;
-use super::apply::{self, Checked};
 use super::SharedEngine;
+use super::apply::{self, Checked};
+use crate::access::Caller;
 use crate::proto::{ApplyRequest, ApplyResponse};
 use crate::state::State;
 
@@ -49,15 +50,6 @@ pub struct Commits<B> {
 /// Hears of every commit when it is in force, before it is acknowledged: the next one waits.
 pub type Observer = Box<dyn Fn(&Commit<'_>) + Send + Sync>;
 
-/// Who asks for a commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caller {
-    /// The node file, at boot.
-    NodeFile,
-    /// A controller at the socket.
-    Controller,
-}
-
 /// A commit that is in force.
 pub struct Commit<'a> {
     /// Who asked.
@@ -65,11 +57,11 @@ pub struct Commit<'a> {
     /// The owner in whose name.
     pub owner: &'a str,
     /// The objects before.
-    pub before: &'a Tables,
+    pub before: &'a Arc<Tables>,
     /// The objects now; its generation is the commit's.
-    pub after: &'a Tables,
+    pub after: &'a Arc<Tables>,
     /// What is different.
-    pub changed: &'a Changed,
+    pub changed: &'a Arc<Changed>,
 }
 
 /// What all threads share.
@@ -132,7 +124,7 @@ impl<B: Buffer + Send + 'static> Commits<B> {
         let tables = self.shared.tables.current();
         let is_small = request.changes.len() <= CHECKED_AT_ONCE && !request.dry_run;
         let check = move || {
-            let checked = apply::check(&tables, &request)?;
+            let checked = apply::begin(&tables, &request)?;
             match request.dry_run {
                 true => Err(Box::new(apply::dry_run(&tables, checked))),
                 false => Ok(checked),

@@ -5,18 +5,30 @@
 //! threads; commits queue up there behind the engine's lock, one at a time.
 //! Reads of objects and flows hold that lock only to take a reference.
 
+mod access;
 mod alarms;
 mod apply;
+mod clear;
 mod commit;
 mod devices;
+mod explain;
+mod gate;
+mod hello;
+mod impact;
+mod journal;
 mod limits;
+mod listen;
+mod observe;
 mod rules;
+mod slow;
 mod socket;
 mod stats;
+mod watch;
 
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use dataplane::engine::Engine;
 use dataplane::tables::spec::{Key, Name};
@@ -24,21 +36,24 @@ use dataplane::tables::{Stored, Tables};
 use encap::Buffer;
 use flowtable::WalkCursor;
 use prost::Message as _;
-use tokio::net::UnixListener;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::spawn_blocking;
-use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-pub use commit::{Caller, Commit, Commits, Observer};
+pub use access::{Access, AccessError};
+pub use commit::{Commit, Commits, Observer};
 pub use socket::{ControlSocket, SocketError};
 
+use journal::Journal;
+
+use crate::access::{Audit, Caller, Limits, audit};
 use crate::convert;
 use crate::flows::{Describer, Filter};
 use crate::learned;
 use crate::proto::vrouter_server::{Vrouter, VrouterServer};
-use crate::proto::{self, FILE_DESCRIPTOR_SET, MAX_MESSAGE_LEN};
+use crate::proto::{self, FILE_DESCRIPTOR_SET};
 
 /// Objects in one message of a list.
 const OBJECTS_PER_MESSAGE: usize = 512;
@@ -53,8 +68,11 @@ const FLOWS_PER_MESSAGE: usize = 256;
 const FLOW_WALK: usize = 4096;
 /// HTTP/2 windows: a large apply should not wait for a window update every 64 KiB.
 const WINDOW: u32 = 4 << 20;
+/// A connection whose other end says nothing for so long is asked whether it is there, and closed
+/// when it does not answer for as long again.
+const KEEPALIVE: Duration = Duration::from_secs(20);
 
-/// Serves the protocol on `socket` until `shutdown` completes, and returns the
+/// Serves the protocol on the ways that `access` has until `shutdown` completes, and returns the
 /// engine of `commits`. Calls under way then end with `UNAVAILABLE`; a commit that has
 /// begun is finished first.
 ///
@@ -63,13 +81,18 @@ const WINDOW: u32 = 4 << 20;
 /// stopped then.
 pub async fn serve<B>(
     commits: Commits<B>,
-    socket: ControlSocket,
+    access: impl Into<Access>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<Option<Engine<B>>>
 where
     B: Buffer + Send + 'static,
 {
+    let access = access.into();
+    let limits = access.limits;
     let engine = commits.engine().clone();
+    if let Some(engine) = lock(&engine).as_ref() {
+        access.journal.begin(engine.tables().generation());
+    }
     let rule_log = lock(&engine)
         .as_ref()
         .map(|engine| engine.tables().rule_log().clone());
@@ -77,8 +100,12 @@ where
     let service = VrouterServer::new(Service {
         engine: engine.clone(),
         commits,
+        host: hello::Host::new(limits),
+        journal: access.journal.clone(),
+        audit: access.audit.clone(),
+        limits,
     })
-    .max_decoding_message_size(MAX_MESSAGE_LEN);
+    .max_decoding_message_size(limits.message_bytes);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -86,22 +113,26 @@ where
     // Both versions of the same thing: grpcurl asks for v1, Python's client for v1alpha.
     let reflection_v1 = reflection().build_v1().map_err(io::Error::other)?;
     let reflection_v1alpha = reflection().build_v1alpha().map_err(io::Error::other)?;
-    let incoming = UnixListenerStream::new(UnixListener::from_std(socket.listener()?)?);
+    let gate = gate::Layer::new(limits, access.audit.clone());
     let server = Server::builder()
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW)
-        .layer(limits::Layer)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .layer(gate.clone())
         .add_service(service)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)
-        .serve_with_incoming(incoming);
+        .serve_with_incoming(listen::connections(&access)?);
     tokio::select! {
         result = server => result.map_err(io::Error::other)?,
         () = shutdown => {}
         () = alarms::watch(engine.clone()) => {}
         () = devices::await_missing(engine.clone()) => {}
+        () = gate.watch_readers() => {}
+        () = observe::observe(engine.clone(), access.journal.clone()) => {}
     }
-    drop(socket);
+    drop(access);
     // Waits for a commit that has begun; later calls find no engine.
     let engine = spawn_blocking(move || lock(&engine).take()).await?;
     Ok(engine)
@@ -110,6 +141,10 @@ where
 struct Service<B> {
     engine: SharedEngine<B>,
     commits: Commits<B>,
+    host: hello::Host,
+    journal: Arc<Journal>,
+    audit: Option<Arc<Audit>>,
+    limits: Limits,
 }
 
 type SharedEngine<B> = Arc<Mutex<Option<Engine<B>>>>;
@@ -139,6 +174,14 @@ impl<B: Buffer + Send + 'static> Service<B> {
     async fn tables(&self) -> Result<Arc<Tables>, Status> {
         self.with_engine(|engine| engine.tables()).await
     }
+
+    /// Writes down an `Apply` that was refused; what was committed is written down by its commit.
+    fn note_refused(&self, caller: &Caller, owner: String, response: &proto::ApplyResponse) {
+        let Some(audit) = &self.audit else { return };
+        if response.outcome() == proto::Outcome::Refused {
+            audit.note(audit::Entry::refused(caller, owner, response));
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -147,9 +190,52 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
         &self,
         request: Request<proto::ApplyRequest>,
     ) -> Result<Response<proto::ApplyResponse>, Status> {
-        let commit = self.commits.apply(Caller::Controller, request.into_inner());
-        let response = commit.await.ok_or_else(stopping)?;
+        let caller = caller(&request);
+        let written = request.into_inner();
+        if let Some(refusal) = limits::too_many(&written, &self.limits) {
+            let generation = self.tables().await?.generation();
+            let response = apply::refused(vec![refusal], generation);
+            self.note_refused(&caller, written.owner, &response);
+            return Ok(Response::new(response));
+        }
+        let owner = written.owner.clone();
+        let asked = written.dry_run.then(|| written.clone());
+        let apply = self.commits.apply(caller.clone(), written);
+        let mut response = apply.await.ok_or_else(stopping)?;
+        if let Some(written) = asked {
+            let engine = self.engine.clone();
+            let add = move || {
+                impact::add(&engine, &written, &mut response);
+                response
+            };
+            response = spawn_blocking(add).await.map_err(|_| panicked())?;
+        }
+        self.note_refused(&caller, owner, &response);
         Ok(Response::new(response))
+    }
+
+    async fn hello(
+        &self,
+        request: Request<proto::HelloRequest>,
+    ) -> Result<Response<proto::HelloResponse>, Status> {
+        let caller = caller(&request);
+        let client: String = request.into_inner().client.chars().take(128).collect();
+        tracing::debug!("{caller} is {client:?}");
+        let generation = self.tables().await?.generation();
+        let answer = self.host.answer(&caller, generation, &self.journal);
+        Ok(Response::new(answer))
+    }
+
+    type WatchStream = ResponseStream<proto::WatchResponse>;
+
+    async fn watch(
+        &self,
+        request: Request<proto::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let watcher = watch::Watcher::new(self.journal.clone(), &request.into_inner())?;
+        let (sender, receiver) = mpsc::channel(4);
+        tokio::spawn(watcher.tell(sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
     async fn get(
@@ -211,6 +297,29 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
+    async fn clear_flows(
+        &self,
+        request: Request<proto::FlowsRequest>,
+    ) -> Result<Response<proto::ClearFlowsResponse>, Status> {
+        let request = request.into_inner();
+        let read = |engine: &mut Engine<B>| (engine.tables(), engine.flows().clone());
+        let (tables, flows) = self.with_engine(read).await?;
+        let work = move || clear::run(&request, &tables, &flows);
+        let cleared = spawn_blocking(work).await.map_err(|_| panicked())??;
+        Ok(Response::new(proto::ClearFlowsResponse { cleared }))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<proto::ExplainRequest>,
+    ) -> Result<Response<proto::ExplainResponse>, Status> {
+        let request = request.into_inner();
+        let state = self.with_engine(explain::State::of).await?;
+        let work = move || explain::run(&request, &state);
+        let response = spawn_blocking(work).await.map_err(|_| panicked())??;
+        Ok(Response::new(response))
+    }
+
     type LearnedMacsStream = ResponseStream<proto::LearnedMacsResponse>;
 
     async fn learned_macs(
@@ -251,6 +360,12 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
         }
         Ok(Response::new(response))
     }
+}
+
+/// Who made the connection that a request came by.
+fn caller<T>(request: &Request<T>) -> Caller {
+    let known = request.extensions().get::<Caller>();
+    known.cloned().unwrap_or_else(Caller::unknown)
 }
 
 fn stopping() -> Status {

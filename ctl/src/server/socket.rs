@@ -1,13 +1,12 @@
 //! The control socket: one daemon listens on it, and it goes with the daemon.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-/// Owner and group may connect: who is in the group is the operator's choice.
-const MODE: u32 = 0o660;
+use crate::access::Permissions;
 
 /// A bound control socket. Its file is removed when this is dropped, unless
 /// somebody else has put another one in its place.
@@ -47,6 +46,14 @@ impl ControlSocket {
     /// # Errors
     /// [`SocketError`].
     pub fn bind(path: &Path) -> Result<ControlSocket, SocketError> {
+        ControlSocket::bind_for(path, Permissions::default())
+    }
+
+    /// The same for those whom `permissions` name.
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    pub fn bind_for(path: &Path, permissions: Permissions) -> Result<ControlSocket, SocketError> {
         let refused = |source| SocketError::Refused {
             path: path.into(),
             source,
@@ -62,7 +69,10 @@ impl ControlSocket {
             _ => refused(error),
         })?;
         let file = SocketFile::at(path).map_err(refused)?;
-        fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(refused)?;
+        // First whose it is, then what they may.
+        chown(path, permissions.uid, permissions.gid).map_err(refused)?;
+        let mode = fs::Permissions::from_mode(permissions.mode);
+        fs::set_permissions(path, mode).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
         Ok(ControlSocket {
             listener,

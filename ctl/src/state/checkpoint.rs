@@ -143,6 +143,7 @@ impl State {
         let mut last = None;
         for (key, stored) in objects.take(OBJECTS_PER_PIECE) {
             piece.objects.push(StoredObject::from(stored));
+            piece.generations.push(stored.generation);
             last = Some(key.clone());
         }
         if last.is_none() {

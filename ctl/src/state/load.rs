@@ -125,9 +125,9 @@ impl Loading<'_> {
             bytes += value.value().len() as u64;
             let piece: SavedPiece = unseal(&piece_key(checkpoint.id, number), value.value())
                 .map_err(|error| StateError::record(path, &what(), error))?;
-            for stored in piece.objects {
+            for (stored, generation) in piece.objects.into_iter().zip(piece.generations) {
                 let object = stored.object.unwrap_or_default();
-                self.put(&object, &stored.owner)?;
+                self.put(&object, &stored.owner, generation)?;
             }
         }
         self.saved.generation = checkpoint.generation;
@@ -155,31 +155,40 @@ impl Loading<'_> {
                 let what = format!("the commit of generation {generation}");
                 StateError::record(path, &what, error)
             })?;
-            self.replay(&commit)?;
+            self.replay(&commit, generation)?;
             self.saved.generation = generation;
         }
         Ok(bytes)
     }
 
-    fn replay(&mut self, commit: &SavedCommit) -> Result<(), StateError> {
+    fn replay(&mut self, commit: &SavedCommit, generation: u64) -> Result<(), StateError> {
         for key in &commit.deletes {
             let key = convert::key(key).map_err(|problems| self.unfit("a key", &problems))?;
             self.saved.objects.remove(&key);
         }
         for object in &commit.upserts {
-            self.put(object, &commit.owner)?;
+            self.put(object, &commit.owner, generation)?;
         }
         Ok(())
     }
 
-    fn put(&mut self, object: &proto::Object, owner: &str) -> Result<(), StateError> {
+    fn put(
+        &mut self,
+        object: &proto::Object,
+        owner: &str,
+        generation: u64,
+    ) -> Result<(), StateError> {
         let object = convert::object(object).map_err(|problems| {
             let name = convert::key_of(object).map_or("an object".into(), |key| key.to_string());
             self.unfit(&name, &problems)
         })?;
         let owner = self.names.shared(owner);
         let key = object.key();
-        let stored = Arc::new(Stored { object, owner });
+        let stored = Arc::new(Stored {
+            object,
+            owner,
+            generation,
+        });
         self.saved.objects.insert(key, stored);
         Ok(())
     }

@@ -9,8 +9,12 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use ctl::access::Settings;
 use ctl::client::Client;
-use ctl::server::{Commits, ControlSocket, serve};
+use ctl::files::ObjectFiles;
+use ctl::proto::ApplyRequest;
+use ctl::proto::vrouter_client::VrouterClient;
+use ctl::server::{Access, Commits, serve};
 use ctl::state::State;
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::io::memory;
@@ -18,6 +22,7 @@ use dataplane::stage::fragments::Limits;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
+use tonic::transport::{Channel, Endpoint};
 
 /// A running daemon; it stops when dropped.
 pub(crate) struct Daemon {
@@ -30,7 +35,12 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Without state.
     pub(crate) fn start() -> Daemon {
-        Daemon::start_with_devices(None, memory::Devices::new())
+        Daemon::start_with(|_| Settings::default())
+    }
+
+    /// With what `settings` says of access, for a daemon in this directory.
+    pub(crate) fn start_with(settings: impl FnOnce(&Path) -> Settings) -> Daemon {
+        Daemon::assemble(None, memory::Devices::new(), settings)
     }
 
     /// With state in this directory.
@@ -39,6 +49,14 @@ impl Daemon {
     }
 
     pub(crate) fn start_with_devices(state: Option<&Path>, devices: memory::Devices) -> Daemon {
+        Daemon::assemble(state, devices, |_| Settings::default())
+    }
+
+    fn assemble(
+        state: Option<&Path>,
+        devices: memory::Devices,
+        settings: impl FnOnce(&Path) -> Settings,
+    ) -> Daemon {
         let (state, saved) = state.map(|dir| State::open(dir).unwrap()).unzip();
         let dir = tempfile::tempdir().unwrap();
         let config = Config {
@@ -58,11 +76,11 @@ impl Daemon {
         let mut engine = Engine::start(config, Box::new(devices.clone())).unwrap();
         let saved = saved.unwrap_or_default();
         engine.restore(saved.generation, &saved.objects).unwrap();
-        let socket = ControlSocket::bind(&dir.path().join("ctl.sock")).unwrap();
+        let access = Access::open(&dir.path().join("ctl.sock"), settings(dir.path())).unwrap();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let commits = Commits::new(engine, state, vec![]).unwrap();
-            let serving = serve(commits, socket, async { _ = stopped.await });
+            let commits = Commits::new(engine, state, access.observers()).unwrap();
+            let serving = serve(commits, access, async { _ = stopped.await });
             let engine = runtime().block_on(serving).unwrap();
             engine.unwrap().stop();
         });
@@ -83,6 +101,32 @@ impl Daemon {
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
+    }
+
+    /// The protocol as any language generates it, over another of the daemon's sockets too.
+    pub(crate) async fn raw(&self, socket: &str) -> VrouterClient<Channel> {
+        VrouterClient::new(self.channel(socket).await)
+    }
+
+    pub(crate) async fn channel(&self, socket: &str) -> Channel {
+        self.channel_with_window(socket, None).await
+    }
+
+    /// Of a client that takes so many bytes before it reads on.
+    pub(crate) async fn channel_with_window(&self, socket: &str, window: Option<u32>) -> Channel {
+        let socket = self.dir.path().join(socket);
+        let connector = tower::service_fn(move |_| {
+            let socket = socket.clone();
+            async move {
+                let stream = tokio::net::UnixStream::connect(socket).await?;
+                Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
+            }
+        });
+        Endpoint::from_static("http://localhost")
+            .initial_stream_window_size(window)
+            .connect_with_connector(connector)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -114,6 +158,13 @@ impl Drop for Daemon {
             self.stop();
         }
     }
+}
+
+/// A request for the objects of a file, in the name of `owner`.
+pub(crate) fn upserts(owner: &str, text: &str) -> ApplyRequest {
+    let mut files = ObjectFiles::default();
+    files.read("test", text);
+    files.request(owner)
 }
 
 /// How a program ended.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::routed::Walk;
-use super::sessions::Step;
+use super::sessions::{Chosen, Step};
 use super::{End, Sessions};
 use crate::reason::DropReason;
 use crate::spread::Tuple;
@@ -26,6 +26,7 @@ pub(super) fn member(
     let is_good = |id| tables.is_usable(id) && may_take(id);
     let kept = walk.headers.kept.map(|kept| kept.nexthop);
     let kept = group.find(|id| Some(id) == kept && is_good(id));
+    let kept = kept.map(|found| (found, Chosen::Kept));
     let chosen = kept.or_else(|| {
         let tuple = Tuple {
             src: walk.headers.source(),
@@ -35,10 +36,12 @@ pub(super) fn member(
         let key = tables.spread_key();
         let hash = key.flow(&tuple, group.hash, group.symmetric);
         let good = group.pick(hash, is_good);
-        good.or_else(|| group.pick(hash, may_take))
+        let good = good.map(|found| (found, Chosen::Hash));
+        let any = || Some((group.pick(hash, may_take)?, Chosen::NoneUsable));
+        good.or_else(any)
     });
-    let (member, number) = chosen.ok_or(DropReason::SplitHorizon)?;
-    sessions.step(Step::Member(nexthop, member));
+    let ((member, number), why) = chosen.ok_or(DropReason::SplitHorizon)?;
+    sessions.step(Step::Member(nexthop, member, why));
     Ok((member, number))
 }
 

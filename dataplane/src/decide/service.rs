@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::routed::{Outward, Walk};
-use super::sessions::Step;
+use super::sessions::{Chosen, Step};
 use super::{End, Sessions};
 use crate::reason::DropReason;
 use crate::spread::{SpreadKey, Tuple};
@@ -33,12 +33,17 @@ pub(super) fn inward(
         return Err(DropReason::VrfLoop);
     }
     let service = walk.tables.service(id).ok_or(DropReason::NoService)?;
-    let backend = match kept(walk, service)? {
-        Some(backend) => backend,
-        None => choose(walk, id, service, sessions).ok_or(DropReason::NoBackend)?,
+    let kept = kept(walk, service);
+    let chosen = match kept.inspect_err(|_| sessions.step(Step::NoBackend(id)))? {
+        Some(backend) => Some((backend, Chosen::Kept)),
+        None => choose(walk, id, service, sessions),
+    };
+    let Some((backend, why)) = chosen else {
+        sessions.step(Step::NoBackend(id));
+        return Err(DropReason::NoBackend);
     };
     let end = backend.end;
-    sessions.step(Step::Service(id, end));
+    sessions.step(Step::Service(id, end, why));
     walk.called = Some(Called {
         service: id,
         backend: end,
@@ -104,13 +109,13 @@ fn choose<'a>(
     id: ServiceId,
     service: &'a Service,
     sessions: &mut impl Sessions,
-) -> Option<&'a Backend> {
+) -> Option<(&'a Backend, Chosen)> {
     let is_good = |backend: &&Backend| backend.takes_flows && is_in_reach(walk, service, backend);
     if service.affinity_ms.is_some()
         && let Some(end) = sessions.backend_of(id, walk.headers.src_addr)
         && let Some(backend) = service.backend(end).filter(is_good)
     {
-        return Some(backend);
+        return Some((backend, Chosen::Client));
     }
     let tuple = Tuple {
         src: walk.headers.source(),
@@ -121,12 +126,12 @@ fn choose<'a>(
     let hash = key.flow(&tuple, HashFields::FiveTuple, false);
     let picked = service.pick(hash)?;
     if is_good(&picked) {
-        return Some(picked);
+        return Some((picked, Chosen::Hash));
     }
     // Highest random weight among those that it can be brought to.
     let near = service.backends.iter().filter(is_good);
     let best = near.max_by_key(|backend| SpreadKey::new(hash).end(backend.end));
-    Some(best.unwrap_or(picked))
+    Some((best.unwrap_or(picked), Chosen::Reach))
 }
 
 /// What a tunnel brought goes into no other: only backends on this node can get it.

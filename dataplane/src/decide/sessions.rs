@@ -98,8 +98,10 @@ pub trait Sessions {
 pub enum Step {
     /// The longest prefix that a destination has in a network; `None`: there is none.
     Route(VrfId, IpAddr, Option<crate::tables::Target>),
-    /// A service, and the backend chosen.
-    Service(ServiceId, End),
+    /// A service, the backend chosen, and why it.
+    Service(ServiceId, End, Chosen),
+    /// A service without a backend for this flow.
+    NoBackend(ServiceId),
     /// A floating address, inwards or outwards, and what the end became.
     Floating(FloatingId, End),
     /// A pool, inwards or outwards, and what the end became.
@@ -108,10 +110,30 @@ pub enum Step {
     EgressPolicy(VifId, Option<RuleId>),
     /// A policy of a vif that what is sent to it was held against, and the rule that matched.
     IngressPolicy(VifId, Option<RuleId>),
-    /// The member of a group that was chosen.
-    Member(NexthopId, NexthopId),
+    /// A group, the member that was chosen, and why it.
+    Member(NexthopId, NexthopId, Chosen),
+    /// The end outside that a machine's end has in a pool, or would be given (`false`). Only those
+    /// who look on hear of it.
+    Binding(PoolId, End, bool),
+    /// A pool has nothing for this end, or knows nobody by it. Likewise.
+    NoBinding(PoolId, End),
     /// The way back to the source was checked.
     ReversePath(IpAddr),
+}
+
+/// Why one of several was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// The flow has it.
+    Kept,
+    /// The client has it, from another flow.
+    Client,
+    /// The flow's hash says so.
+    Hash,
+    /// The flow's hash says so among those that can be reached; the one it named first cannot.
+    Reach,
+    /// The flow's hash says so; none of them is usable now.
+    NoneUsable,
 }
 
 /// No state: nothing was ever given, and nothing can be.

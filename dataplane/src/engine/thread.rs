@@ -57,8 +57,12 @@ struct Progress {
 /// Rounds without packets before the first nap: some tens of microseconds of
 /// polling, so that a stream at 100 000 packets a second is never kept waiting.
 const PATIENCE: u32 = 1_000;
-/// One nap. The kernel adds its timer slack of 50 µs.
-const NAP: Duration = Duration::from_micros(20);
+/// One nap: a packet after a pause waits as long at most, and some microseconds for the core to
+/// wake; more naps would cost more than a tenth of the core.
+const NAP: Duration = Duration::from_micros(35);
+/// How late the kernel may end a nap, in nanoseconds; by default it takes 50 µs, to end several
+/// threads' at once.
+const TIMER_SLACK_NS: &str = "1000";
 
 impl<B> Handle<B> {
     pub(super) fn send(&self, command: Command<B>) {
@@ -130,6 +134,7 @@ pub(super) fn spawn<B: Buffer + Send + 'static>(
         .name(format!("worker-{core}"))
         .spawn(move || {
             core_affinity::set_for_current(core_affinity::CoreId { id: core });
+            wake_in_time();
             let _kept = (settings.on_thread)();
             run(worker, &commands, &settings, &counted);
         })
@@ -142,6 +147,16 @@ pub(super) fn spawn<B: Buffer + Send + 'static>(
         reassembly,
         thread,
     })
+}
+
+/// Has the kernel end naps of this thread when they are over. Where it refuses, naps are longer.
+fn wake_in_time() {
+    // Threads have such a file under their own number only.
+    let own = std::fs::read_link("/proc/thread-self").unwrap_or_default();
+    if let Some(thread) = own.file_name() {
+        let file = std::path::Path::new("/proc").join(thread);
+        _ = std::fs::write(file.join("timerslack_ns"), TIMER_SLACK_NS);
+    }
 }
 
 /// The engine's clock.

@@ -143,6 +143,22 @@ impl Allotment {
         taken
     }
 
+    /// The end that [`Self::take`] would give now. Takes nothing; copies the ports of one address.
+    pub(super) fn foresee(&self, claim: &Claim) -> Result<End, DropReason> {
+        self.may_join(claim.vif)?;
+        self.pick_at(&self.address_for(claim)?.apart(), claim)
+    }
+
+    /// Whether one more port may count for a vif.
+    pub(super) fn may_join(&self, vif: Option<VifId>) -> Result<(), DropReason> {
+        let share = self.share(vif);
+        let is_free = |share: &AtomicU32| share.load(Ordering::Relaxed) < self.ports_per_vif;
+        match share.is_none_or(is_free) {
+            true => Ok(()),
+            false => Err(DropReason::SnatPortLimit),
+        }
+    }
+
     /// Counts a flow that gets none for want of room to note it.
     pub(super) fn refuse(&self) {
         self.gauge.refused();
@@ -180,9 +196,17 @@ impl Allotment {
     }
 
     fn pick(&self, claim: &Claim) -> Result<End, DropReason> {
+        self.pick_at(self.address_for(claim)?, claim)
+    }
+
+    /// The one address that whoever asks gets ports of.
+    fn address_for(&self, claim: &Claim) -> Result<&Address, DropReason> {
         let place = (u128::from(claim.address) * self.addresses.len() as u128) >> 64;
         let address = self.addresses.get(place as usize);
-        let address = address.ok_or(DropReason::SnatExhausted)?;
+        address.ok_or(DropReason::SnatExhausted)
+    }
+
+    fn pick_at(&self, address: &Address, claim: &Claim) -> Result<End, DropReason> {
         let port = match claim.vif {
             Some(vif) if self.block_size != 0 => self.pick_in_blocks(address, vif, claim)?,
             _ => {
@@ -255,6 +279,16 @@ impl Allotment {
 }
 
 impl Address {
+    /// The same, for trying things out.
+    fn apart(&self) -> Address {
+        let word = |word: &AtomicU64| AtomicU64::new(word.load(Ordering::Relaxed));
+        Address {
+            addr: self.addr,
+            ports: Arc::new(self.ports.apart()),
+            blocks: self.blocks.iter().map(word).collect(),
+        }
+    }
+
     fn pick(&self, claim: &Claim, range: &RangeInclusive<u16>) -> Option<u16> {
         let wishes = Wish::for_port(claim.transport, claim.inside_port, range);
         let mut wishes = wishes.iter();

@@ -71,14 +71,7 @@ impl Bindings {
         let allotment = &pool.allotment;
         let hash = self.hash_inside(allotment.serial(), transport, asked);
         let mut chain = self.inside.lock(hash);
-        let found = chain.find(|index| {
-            let bond = self.slots.get(index).map(Slot::bond);
-            bond.is_some_and(|bond| {
-                bond.inside == asked.inside
-                    && (bond.pool, bond.transport) == (allotment.serial(), transport)
-                    && bond.vrf == asked.vrf
-            })
-        });
+        let found = chain.find(|index| self.is_of(index, allotment.serial(), transport, asked));
         let held = found.and_then(|index| self.hold_again(index, allotment));
         let index = match (held, found) {
             (Some(held), _) => held?,
@@ -116,6 +109,72 @@ impl Bindings {
         (outside, remote): (End, End),
         now: Ticks,
     ) -> Result<Bound, DropReason> {
+        let hold = |slot: &Slot| slot.update(|life| life.held_if_alive(now)).is_some();
+        self.find_bound(pool, protocol, (outside, remote), now, hold)
+    }
+
+    /// What [`Self::bind`] would give now, and whether the machine's end has that already. Changes
+    /// nothing.
+    pub fn foresee(
+        &self,
+        pool: &Pool,
+        asked: &Asked,
+        now: Ticks,
+    ) -> Result<(Binding, bool), DropReason> {
+        let transport = Transport::of(asked.protocol).ok_or(DropReason::SnatProtocol)?;
+        let allotment = &pool.allotment;
+        let serial = allotment.serial();
+        let hash = self.hash_inside(serial, transport, asked);
+        let chain = self.inside.lock(hash);
+        let found = chain.find(|index| self.is_of(index, serial, transport, asked));
+        drop(chain);
+        let found = found.and_then(|index| Some((index, self.slots.get(index)?)));
+        if let Some((index, slot)) = found
+            && allotment.has(slot.bond().outside)
+        {
+            let bond = slot.bond();
+            let phase = slot.life().phase;
+            if phase == Phase::Resting {
+                allotment.may_join(bond.vif.map(|vif| VifId(vif.into())))?;
+            }
+            if phase != Phase::Gone {
+                let outside = bond.outside;
+                return Ok((
+                    Binding {
+                        id: index + 1,
+                        outside,
+                    },
+                    true,
+                ));
+            }
+        }
+        let (index, slot) = self.slots.next().ok_or(DropReason::SnatExhausted)?;
+        let claim = self.claim(allotment, transport, asked, (index, slot.turn()), now);
+        let outside = allotment.foresee(&claim)?;
+        let id = index + 1;
+        Ok((Binding { id, outside }, false))
+    }
+
+    /// What [`Self::bound`] would say now. Changes nothing.
+    pub fn foresee_bound(
+        &self,
+        pool: &Pool,
+        protocol: u8,
+        ends: (End, End),
+        now: Ticks,
+    ) -> Result<Bound, DropReason> {
+        self.find_bound(pool, protocol, ends, now, |_| true)
+    }
+
+    /// Whose an end outside is; `hold` makes that last, or cannot.
+    fn find_bound(
+        &self,
+        pool: &Pool,
+        protocol: u8,
+        (outside, remote): (End, End),
+        now: Ticks,
+        hold: impl Fn(&Slot) -> bool,
+    ) -> Result<Bound, DropReason> {
         let transport = Transport::of(protocol).ok_or(DropReason::SnatProtocol)?;
         let serial = pool.allotment.serial();
         if !pool.allotment.has(outside) {
@@ -126,16 +185,15 @@ impl Bindings {
         let index = chain.find(|index| self.is_at(index, serial, transport, outside));
         let index = index.ok_or(DropReason::SnatUnknown)?;
         let slot = self.slots.get(index).ok_or(DropReason::SnatUnknown)?;
-        let alive = |life: Life| {
-            let is_due = life.holders == 0 && now.since(life.due) > 0;
-            (life.phase == Phase::Live && !is_due).then_some(life.held())
-        };
-        alive(slot.life()).ok_or(DropReason::SnatUnknown)?;
+        let alive = slot.life().held_if_alive(now);
+        alive.ok_or(DropReason::SnatUnknown)?;
         let tag = self.tag(pool.filtering, transport, (index, slot.turn()), remote);
         if tag.is_some_and(|tag| !self.permits.allows(tag, now)) {
             return Err(DropReason::SnatFiltered);
         }
-        slot.update(alive).ok_or(DropReason::SnatUnknown)?;
+        if !hold(slot) {
+            return Err(DropReason::SnatUnknown);
+        }
         let bond = slot.bond();
         Ok(Bound {
             id: index + 1,
@@ -278,22 +336,8 @@ impl Bindings {
             allotment.refuse();
             return Err(DropReason::SnatExhausted);
         };
-        let host = match (allotment.has_blocks(), asked.vif) {
-            (true, Some(vif)) => self.hasher.hash_one((allotment.serial(), vif)),
-            _ => {
-                let host = (allotment.serial(), asked.vrf, asked.inside.addr);
-                self.hasher.hash_one(host)
-            }
-        };
-        let drawn = (asked.inside, asked.remote, now.0, index, slot.turn());
-        let taken = allotment.take(&Claim {
-            transport,
-            vif: asked.vif,
-            inside_port: asked.inside.port,
-            address: host,
-            random: self.hasher.hash_one(drawn),
-        });
-        let outside = match taken {
+        let claim = self.claim(allotment, transport, asked, (index, slot.turn()), now);
+        let outside = match allotment.take(&claim) {
             Ok(outside) => outside,
             Err(reason) => {
                 self.slots.put(index);
@@ -313,6 +357,42 @@ impl Bindings {
         let hash = self.hash_outside(pool, transport, outside);
         self.outside.lock(hash).push(index);
         Ok(index)
+    }
+
+    /// What a binding in this slot asks of what the pool has to give.
+    fn claim(
+        &self,
+        allotment: &Allotment,
+        transport: Transport,
+        asked: &Asked,
+        slot: (u32, u32),
+        now: Ticks,
+    ) -> Claim {
+        let host = match (allotment.has_blocks(), asked.vif) {
+            (true, Some(vif)) => self.hasher.hash_one((allotment.serial(), vif)),
+            _ => {
+                let host = (allotment.serial(), asked.vrf, asked.inside.addr);
+                self.hasher.hash_one(host)
+            }
+        };
+        let drawn = (asked.inside, asked.remote, now.0, slot.0, slot.1);
+        Claim {
+            transport,
+            vif: asked.vif,
+            inside_port: asked.inside.port,
+            address: host,
+            random: self.hasher.hash_one(drawn),
+        }
+    }
+
+    /// Whether a slot is that of a machine's end.
+    fn is_of(&self, index: u32, pool: u32, transport: Transport, asked: &Asked) -> bool {
+        let bond = self.slots.get(index).map(Slot::bond);
+        bond.is_some_and(|bond| {
+            bond.inside == asked.inside
+                && (bond.pool, bond.transport) == (pool, transport)
+                && bond.vrf == asked.vrf
+        })
     }
 
     /// Takes a binding that is gone out of both indexes.
@@ -374,6 +454,12 @@ impl Life {
             phase: Phase::Live,
             ..self
         }
+    }
+
+    /// Held once more, unless it is over.
+    fn held_if_alive(self, now: Ticks) -> Option<Life> {
+        let is_due = self.holders == 0 && now.since(self.due) > 0;
+        (self.phase == Phase::Live && !is_due).then_some(self.held())
     }
 
     fn let_go(self, due: Ticks, used: bool) -> Option<Life> {

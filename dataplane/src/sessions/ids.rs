@@ -32,6 +32,14 @@ impl Ids {
     }
 }
 
+impl Ids {
+    /// Counters that stand where these do, for trying things out.
+    pub(crate) fn apart(&self) -> Ids {
+        let count = |count: &AtomicU16| AtomicU16::new(count.load(Ordering::Relaxed));
+        Ids(self.0.iter().map(count).collect())
+    }
+}
+
 impl Default for Ids {
     fn default() -> Ids {
         Ids((0..COUNTERS).map(|_| AtomicU16::new(0)).collect())

@@ -43,6 +43,16 @@ impl Ports {
         }
     }
 
+    /// The same ports, taken as they are now, for trying things out.
+    pub(super) fn apart(&self) -> Ports {
+        let word = |word: &AtomicU64| AtomicU64::new(word.load(Ordering::Relaxed));
+        let copy = |taken: &[AtomicU64]| taken.iter().map(word).collect();
+        Ports {
+            taken: self.taken.each_ref().map(|taken| copy(taken)),
+            count: Default::default(),
+        }
+    }
+
     /// Takes a random port that fulfils a wish; `None` if there is none.
     pub fn take(&self, transport: Transport, wish: &Wish, random: u64) -> Option<u16> {
         let taken = &self.taken[transport as usize];

@@ -108,6 +108,14 @@ impl Slots {
         Some((index, &self.slots[index as usize]))
     }
 
+    /// The slot that [`Self::take`] would give now.
+    pub(super) fn next(&self) -> Option<(u32, &Slot)> {
+        let head = self.free.load(Ordering::Acquire) as u32;
+        let fresh = || self.fresh.load(Ordering::Relaxed);
+        let index = head.checked_sub(1).unwrap_or_else(fresh);
+        Some((index, self.get(index)?))
+    }
+
     /// Gives one back that is entered nowhere any more.
     pub(super) fn put(&self, index: u32) {
         let slot = &self.slots[index as usize];

@@ -115,7 +115,7 @@ fn enter(
 }
 
 /// The key of a packet's direction.
-fn key(lane: &Lane, layer: Layer, frame: &[u8]) -> Option<Key> {
+pub(crate) fn key(lane: &Lane, layer: Layer, frame: &[u8]) -> Option<Key> {
     let meta = &lane.meta;
     // Of a later fragment, what stage `fragments` lent it.
     let (src_port, dst_port) = (meta.src_port, meta.dst_port);
@@ -143,7 +143,7 @@ pub fn vrf_of(zone: Zone) -> (VrfId, Layer) {
     (VrfId(zone.value() >> 1), layer)
 }
 
-pub(super) fn is_fresh(context: &Context, lane: &Lane, hit: &Hit) -> bool {
+pub(crate) fn is_fresh(context: &Context, lane: &Lane, hit: &Hit) -> bool {
     let vrf = context.tables.vrf(lane.vrf);
     comes_from_there(lane, hit)
         && vrf.is_some_and(|vrf| !hit.is_stale(vrf.epoch))
@@ -328,7 +328,7 @@ fn as_first(lane: &Lane, key: &Key, frame: &[u8]) -> Result<(Headers, Ingress), 
 }
 
 /// What to decide about the first packet of a flow that exists, at hand one of either direction.
-fn as_before(
+pub(crate) fn as_before(
     lane: &Lane,
     flow: &FlowView,
     is_forward: bool,

@@ -33,6 +33,7 @@ pub mod state;
 pub mod tenant;
 pub mod translate;
 pub mod waiting;
+pub mod watch;
 
 use arrayvec::ArrayVec;
 use encap::{Buffer, Meta};

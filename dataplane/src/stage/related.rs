@@ -133,6 +133,12 @@ fn is_from_there(context: &Context, lane: &Lane, key: &Key, hit: &Hit) -> bool {
     !is_stale && flow.is_some_and(by_other)
 }
 
+/// The key of the direction that an error goes, of the flow of the packet it quotes.
+pub(crate) fn quoted_key(lane: &Lane, layer: Layer, frame: &[u8]) -> Option<Key> {
+    let quote = Quote::read(frame, &lane.meta).ok().flatten();
+    is_error(&lane.meta).then(|| key(lane, layer, &quote?))?
+}
+
 /// The key of the direction that the error goes.
 fn key(lane: &Lane, layer: Layer, quote: &Quote) -> Option<Key> {
     let zone = flow::zone(lane.vrf, layer);

@@ -55,6 +55,20 @@ impl BridgePort {
         }
     }
 
+    /// The same with cells of its own, for trying things out.
+    pub(super) fn apart(&self) -> BridgePort {
+        let storm = self.storm.as_ref().map(|storm| StormLimit {
+            per_second: storm.per_second,
+            state: AtomicU64::new(storm.state.load(Ordering::Relaxed)),
+        });
+        let advertised = self.advertised.0.load(Ordering::Relaxed);
+        BridgePort {
+            storm: storm.map(Arc::new),
+            advertised: Arc::new(LastTime(AtomicU32::new(advertised))),
+            ..*self
+        }
+    }
+
     /// Whether one more frame may be flooded now.
     pub fn may_flood(&self, now: Ticks) -> bool {
         self.storm.as_ref().is_none_or(|storm| storm.take(now))

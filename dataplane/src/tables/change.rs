@@ -26,9 +26,38 @@ pub struct Request {
     pub changes: Vec<Change>,
 }
 
+/// The kind of a reason, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RefusalCode {
+    /// Somebody else committed first.
+    StaleGeneration,
+    /// The object is somebody else's.
+    OtherOwner,
+    /// What is to be deleted is not there.
+    NotFound,
+    /// One request, or one list, names it twice.
+    Duplicate,
+    /// It refers to something that is not there.
+    Unresolved,
+    /// What is to be deleted is still referred to.
+    InUse,
+    /// What it wants for itself, such as an address or a device, is another object's.
+    Taken,
+    /// There is no room for more.
+    Limit,
+    /// Its device cannot be used.
+    Device,
+    /// It does not fit the other objects in another way.
+    Conflict,
+    /// Nothing is wrong with the request, but it would not outlast the daemon.
+    NotDurable,
+}
+
 /// One reason to refuse a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// What kind of reason.
+    pub code: RefusalCode,
     /// The object, as `kind name`; `None` when it is about the request as a whole.
     pub object: Option<Key>,
     /// The field, in the words of the YAML file; empty for the whole object.
@@ -40,14 +69,21 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal of one field of one object.
+    /// A refusal of one field of one object: a [`RefusalCode::Conflict`] unless
+    /// [`with_code`](Refusal::with_code) says otherwise.
     pub fn field(object: Key, field: &str, reason: impl Into<String>) -> Refusal {
         Refusal {
+            code: RefusalCode::Conflict,
             object: Some(object),
             field: field.into(),
             reason: reason.into(),
             conflict: None,
         }
+    }
+
+    /// The same for another kind of reason.
+    pub fn with_code(self, code: RefusalCode) -> Refusal {
+        Refusal { code, ..self }
     }
 
     /// The same, naming the other object.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use encap::MacAddr;
 
-use super::change::{Change, Refusal, Request};
+use super::change::{Change, Refusal, RefusalCode, Request};
 use super::spec::{self, Key, Name, Object};
 use super::{Stored, Tables, VifId, VrfId};
 
@@ -82,6 +82,7 @@ impl Tables {
             && wanted != self.generation
         {
             return Err(vec![Refusal {
+                code: RefusalCode::StaleGeneration,
                 object: None,
                 field: "if_generation".into(),
                 reason: format!(
@@ -93,11 +94,16 @@ impl Tables {
         }
         let mut refusals = Vec::new();
         let steps = self.steps(request, &mut refusals);
+        let generation = self.generation + 1;
         let stored = |key: &Key| {
             let (_, new) = steps.by_key.get(key)?;
             let object = new.cloned()?;
             let owner = request.owner.clone();
-            Some(Arc::new(Stored { object, owner }))
+            Some(Arc::new(Stored {
+                object,
+                owner,
+                generation,
+            }))
         };
         self.draft(&steps, stored, refusals)
     }
@@ -136,6 +142,23 @@ impl Tables {
         }
     }
 
+    /// The snapshot that a request would make, as far as that can be told without opening devices:
+    /// those that are there stay as they are.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn foresee(&self, request: &Request) -> Result<(Tables, Changed), Vec<Refusal>> {
+        let facts = |name: &Name| {
+            let vif = self.vif_named(name)?;
+            Some(PortFacts {
+                mac: vif.mac,
+                mtu: vif.mtu,
+                finishes_checksums: vif.finishes_checksums,
+            })
+        };
+        Ok(self.prepare(request)?.finish(facts))
+    }
+
     /// What to do with each object that changes; ownership and repetition checked.
     fn steps<'a>(&self, request: &'a Request, refusals: &mut Vec<Refusal>) -> Steps<'a> {
         let mut steps = Steps::default();
@@ -146,7 +169,8 @@ impl Tables {
                 Change::Delete(key) => (key.clone(), None),
             };
             if !named.insert(key.clone()) {
-                refusals.push(Refusal::field(key, "", "named twice in one request"));
+                let refusal = Refusal::field(key, "", "named twice in one request");
+                refusals.push(refusal.with_code(RefusalCode::Duplicate));
                 continue;
             }
             let old = self.objects.get(&key);
@@ -157,12 +181,14 @@ impl Tables {
                     "belongs to owner `{}`, not to `{}`",
                     old.owner, request.owner
                 );
-                refusals.push(Refusal::field(key.clone(), "", reason).with_conflict(key));
+                let refusal = Refusal::field(key.clone(), "", reason).with_conflict(key);
+                refusals.push(refusal.with_code(RefusalCode::OtherOwner));
                 continue;
             }
             match (old, new) {
                 (None, None) => {
-                    refusals.push(Refusal::field(key, "", "does not exist"));
+                    let refusal = Refusal::field(key, "", "does not exist");
+                    refusals.push(refusal.with_code(RefusalCode::NotFound));
                 }
                 (Some(old), Some(new)) if old.object == *new => steps.unchanged += 1,
                 (old, new) => {

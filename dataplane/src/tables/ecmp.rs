@@ -52,6 +52,11 @@ impl Ecmp {
         members.any(|it| matches!(tables.nexthop(it.nexthop), Some(Nexthop::Vif(id)) if *id == vif))
     }
 
+    /// All members.
+    pub fn members(&self) -> impl Iterator<Item = NexthopId> {
+        self.members.iter().map(|it| it.nexthop)
+    }
+
     /// Whether this is a member.
     pub fn has(&self, nexthop: NexthopId) -> bool {
         self.members.iter().any(|it| it.nexthop == nexthop)

@@ -125,6 +125,25 @@ impl Learned {
         }
     }
 
+    /// A table of its own with the same entries, for trying things out.
+    pub(super) fn apart(&self) -> Learned {
+        let copy = Learned {
+            hash: self.hash.clone(),
+            buckets: OnceLock::new(),
+            counts: OnceLock::new(),
+        };
+        let word = |word: &AtomicU32| AtomicU32::new(word.load(Ordering::Relaxed));
+        if let Some(counts) = self.counts.get() {
+            copy.counts
+                .get_or_init(|| counts.iter().map(word).collect());
+        }
+        if let Some(buckets) = self.buckets.get() {
+            let all = || buckets.iter().map(Bucket::apart).collect();
+            copy.buckets.get_or_init(all);
+        }
+        copy
+    }
+
     /// Takes the memory, if that is not done yet. Called before the first vrf that
     /// learns is published.
     pub fn prepare(&self) {
@@ -315,6 +334,31 @@ impl Default for Learned {
 }
 
 impl Bucket {
+    /// A copy as of one moment; an empty bucket if others keep writing.
+    fn apart(&self) -> Bucket {
+        let word = |word: &AtomicU32| AtomicU32::new(word.load(Ordering::Relaxed));
+        for _ in 0..TRIES {
+            let before = self.turn.load(Ordering::Acquire);
+            if before & 1 == 0 {
+                let key = |key: &AtomicU64| AtomicU64::new(key.load(Ordering::Relaxed));
+                let copy = Bucket {
+                    keys: self.keys.each_ref().map(key),
+                    places: self.places.each_ref().map(word),
+                    seen: self.seen.each_ref().map(word),
+                    moves: self.moves.each_ref().map(word),
+                    turn: AtomicU32::new(0),
+                };
+                // As in `find`.
+                fence(Ordering::Acquire);
+                if self.turn.load(Ordering::Relaxed) == before {
+                    return copy;
+                }
+            }
+            std::hint::spin_loop();
+        }
+        Bucket::default()
+    }
+
     /// The entry of a key, as of one moment.
     #[inline]
     fn find(&self, key: u64) -> Option<Found> {

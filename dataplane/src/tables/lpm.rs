@@ -69,6 +69,16 @@ impl<V: Copy> Lpm<V> {
         root.lookup(bits)
     }
 
+    /// The longest prefix that covers `addr`, with its value; for people, as it takes 33 or 129 times
+    /// as long as [`Self::lookup`].
+    pub fn lookup_prefix(&self, addr: IpAddr) -> Option<(IpNet, V)> {
+        let longest = IpNet::from(addr).prefix_len();
+        (0..=longest).rev().find_map(|len| {
+            let net = IpNet::new(addr, len).ok()?.trunc();
+            Some((net, self.get(net)?))
+        })
+    }
+
     /// The value of exactly `prefix`.
     pub fn get(&self, prefix: IpNet) -> Option<V> {
         let (bits, len) = split(prefix);

@@ -109,6 +109,20 @@ impl Meter {
         }
     }
 
+    /// The same with buckets of its own, as full as these, for trying things out.
+    pub(super) fn apart(&self) -> Meter {
+        let bucket = |bucket: &Bucket| Bucket {
+            until: AtomicU64::new(bucket.until.load(Ordering::Relaxed)),
+            ..*bucket
+        };
+        Meter {
+            spec: self.spec.clone(),
+            bytes: self.bytes.as_ref().map(bucket),
+            packets: self.packets.as_ref().map(bucket),
+            refused: AtomicU64::new(0),
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &Name {
         &self.spec.name

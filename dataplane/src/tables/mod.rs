@@ -5,6 +5,7 @@
 //! bridge entries, tunnels with their prebuilt headers. A commit ([`commit`])
 //! clones it, which shares everything, and changes only what the request touches.
 
+mod apart;
 pub mod bridge_port;
 pub mod change;
 pub mod commit;
@@ -131,6 +132,8 @@ pub struct Stored {
     pub object: Object,
     /// The controller that may change it.
     pub owner: Name,
+    /// The generation that made it what it is.
+    pub generation: u64,
 }
 
 /// A tenant network, resolved.
@@ -515,6 +518,11 @@ impl Tables {
     /// The vrf of this name.
     pub fn vrf_named(&self, name: &str) -> Option<&Vrf> {
         self.vrf(*self.names.vrfs.get(name)?)
+    }
+
+    /// The nexthop of this name.
+    pub fn nexthop_named(&self, name: &str) -> Option<NexthopId> {
+        self.names.nexthops.get(name).copied()
     }
 
     /// The nexthop with this index.

@@ -65,6 +65,19 @@ impl Neighbour {
         }
     }
 
+    /// A cell of its own that says the same, for trying things out.
+    pub(super) fn apart(&self) -> Neighbour {
+        let copy = |cell: &AtomicU32| AtomicU32::new(cell.load(Ordering::Relaxed));
+        Neighbour {
+            vif: self.vif,
+            addr: self.addr,
+            state: AtomicU64::new(self.state.load(Ordering::Relaxed)),
+            confirmed: copy(&self.confirmed),
+            probed: copy(&self.probed),
+            probes: copy(&self.probes),
+        }
+    }
+
     /// Its MAC, if known.
     #[inline]
     pub fn mac(&self) -> Option<MacAddr> {

@@ -30,7 +30,7 @@ pub(super) struct Way {
 }
 
 /// A way with everything a packet needs to take it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Path {
     /// The outer header; only the neighbour's MAC is filled in per packet.
     pub header: TunnelHeader,
@@ -47,7 +47,7 @@ pub struct Path {
 }
 
 /// All paths of a tunnel, at least one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Paths {
     /// Stands apart because it mostly stands alone: then choosing costs nothing.
     first: Path,

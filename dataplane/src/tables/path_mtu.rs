@@ -89,6 +89,15 @@ impl PathMtu {
         self.ids.fetch_add(1, Ordering::Relaxed) as u32
     }
 
+    /// A cell of its own that says the same, for trying things out.
+    pub(super) fn apart(&self) -> PathMtu {
+        let copy = |cell: &AtomicU64| AtomicU64::new(cell.load(Ordering::Relaxed));
+        PathMtu {
+            state: copy(&self.state),
+            ids: copy(&self.ids),
+        }
+    }
+
     /// Forgets what is too old, before the clock comes round again.
     fn forget(&self, now: Ticks) {
         let old = self.state.load(Ordering::Relaxed);
@@ -167,6 +176,15 @@ impl Paths {
         });
         path.tunnels.insert(id);
         path.mtu.clone()
+    }
+
+    /// The same with cells of their own, for trying things out.
+    pub(super) fn apart(&self) -> Paths {
+        let path = |path: &Path| Path {
+            mtu: Arc::new(path.mtu.apart()),
+            ..path.clone()
+        };
+        Paths(self.0.iter().map(|(ends, it)| (*ends, path(it))).collect())
     }
 
     /// The path between these addresses, if a tunnel takes it.

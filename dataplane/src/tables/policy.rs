@@ -188,6 +188,12 @@ impl Tables {
         (!of_vrf.is_empty()).then_some(of_vrf)
     }
 
+    /// The name of a policy, for people: looked for among all.
+    pub fn policy_name(&self, id: PolicyId) -> Option<&Name> {
+        let mut names = self.policies.names.iter();
+        names.find(|(_, at)| **at == id).map(|(name, _)| name)
+    }
+
     /// The rule with this number.
     #[inline]
     pub fn rule(&self, id: RuleId) -> Option<&Rule> {
@@ -219,6 +225,15 @@ impl Policies {
             rules: rules::Rules::new(workers, cells),
             sets: AddressSets::default(),
             log: Arc::default(),
+        }
+    }
+
+    /// The same, of which nothing is counted and nothing said in the log.
+    pub(super) fn apart(&self) -> Policies {
+        Policies {
+            rules: self.rules.apart(),
+            log: Arc::default(),
+            ..self.clone()
         }
     }
 

@@ -179,6 +179,11 @@ impl Node {
         self.worker.poll(self.now);
     }
 
+    /// The clock.
+    pub fn now(&self) -> Ticks {
+        self.now
+    }
+
     pub fn totals(&self, vif: &str) -> Totals {
         let tables = self.publisher.current();
         tables

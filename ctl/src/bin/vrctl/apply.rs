@@ -10,6 +10,7 @@ use ctl::proto;
 
 use crate::Failure;
 use crate::cli::ApplyArgs;
+use crate::impact;
 use crate::table::count;
 
 pub(crate) async fn run(
@@ -31,6 +32,7 @@ pub(crate) async fn run(
     }
     request.if_generation = args.if_generation;
     request.dry_run = args.dry_run;
+    request.list_flows = if args.dry_run { impact::LISTED } else { 0 };
     if !files.is_clean() {
         return Err(report_all(socket, files, request).await);
     }
@@ -80,7 +82,7 @@ fn refused(files: &ObjectFiles, left_out: u64, note: Option<String>) -> Failure 
 }
 
 /// A file's content and what messages call it.
-fn read(path: &Path) -> Result<(String, Vec<u8>), Failure> {
+pub(crate) fn read(path: &Path) -> Result<(String, Vec<u8>), Failure> {
     let (name, text) = if path == Path::new("-") {
         let mut text = Vec::new();
         let read = std::io::stdin().read_to_end(&mut text);
@@ -115,6 +117,9 @@ pub(crate) fn print_outcome(
         proto::Outcome::Unchanged => writeln!(out, "unchanged: generation {generation}"),
         proto::Outcome::Checked => {
             print_plan(response, out)?;
+            if let Some(found) = response.impact.as_ref().filter(|found| found.flows > 0) {
+                impact::print(found, out)?;
+            }
             writeln!(out, "dry run: would be generation {generation}: {parts}")
         }
         _ => writeln!(out, "generation {generation}: {parts}"),

@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ctl::config::DEFAULT_SOCKET;
 
+use crate::explain::cli::ExplainArgs;
+
 /// Programs and shows a vrouter
 #[derive(Parser)]
 #[command(
@@ -17,6 +19,7 @@ A first session:
   vrctl get all                        see what it has
   vrctl flows vrf=front proto=tcp      see who talks to whom
   vrctl drops --watch                  see what is dropped, where and why
+  vrctl explain --in web-1 10.1.0.9    see what becomes of a packet, and why
   vrctl delete route front 10.1.0.9/32
 
 Exit status: 0 done, 1 refused, 2 could not ask."
@@ -35,9 +38,13 @@ pub(crate) enum Command {
     Get(GetArgs),
     Delete(DeleteArgs),
     Flows(FlowsArgs),
+    Explain(Box<ExplainArgs>),
     Macs(MacsArgs),
     Stats(StatsArgs),
     Drops(DropsArgs),
+    Watch(WatchArgs),
+    /// Show who answers: version, limits, the generation, and what you may do
+    Hello,
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  source <(vrctl completions bash)")]
     Completions {
@@ -76,7 +83,8 @@ pub(crate) struct ApplyArgs {
     /// Delete this owner's objects that the files do not name
     #[arg(long)]
     pub(crate) replace: bool,
-    /// Check everything and list what would change, but change nothing
+    /// Check everything and list what would change, live flows included, but
+    /// change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Whose objects these are; only their owner changes or deletes them
@@ -141,7 +149,9 @@ Filter terms, all of which must match, in either direction:
 Examples:
   vrctl flows
   vrctl flows vrf=front proto=tcp port=80
-  vrctl flows addr=10.1.0.0/24 --watch")]
+  vrctl flows addr=10.1.0.0/24 --watch
+  vrctl flows addr=10.1.0.9 --clear        end them: their next packets are
+                                           first packets again")]
 pub(crate) struct FlowsArgs {
     /// Which flows
     #[arg(value_name = "FILTER")]
@@ -152,6 +162,9 @@ pub(crate) struct FlowsArgs {
     /// Show again every second until interrupted
     #[arg(long)]
     pub(crate) watch: bool,
+    /// End the flows instead of showing them; wants a filter
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) clear: bool,
     /// In which form
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: FlowsOutput,
@@ -194,6 +207,36 @@ pub(crate) struct DropsArgs {
     /// In which form
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: Output,
+}
+
+/// Show commits, links, neighbours, backends and alarms as they happen
+///
+/// First how things are, then every change, until interrupted.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  vrctl watch
+  vrctl watch --from 41                    and what was committed after generation 41
+  vrctl watch link backend -o json")]
+pub(crate) struct WatchArgs {
+    /// Only these kinds of events
+    #[arg(value_enum, value_name = "KIND")]
+    pub(crate) kinds: Vec<EventKind>,
+    /// Commits after this generation first
+    #[arg(long, value_name = "GENERATION")]
+    pub(crate) from: Option<u64>,
+    /// In which form
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: FlowsOutput,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventKind {
+    Commit,
+    Link,
+    Neighbour,
+    Backend,
+    Capacity,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -9,7 +9,7 @@ use ctl::proto::{self, Flow, FlowSide, FlowsRequest};
 
 use crate::Failure;
 use crate::cli::{FlowsArgs, FlowsOutput};
-use crate::table::{Table, span};
+use crate::table::{Table, count, span};
 
 pub(crate) async fn run(
     socket: &Path,
@@ -19,6 +19,11 @@ pub(crate) async fn run(
     let mut request = filter(&args.filter).map_err(Failure::CouldNotAsk)?;
     request.limit = args.limit;
     let mut client = Client::connect(socket).await?;
+    if args.clear {
+        let cleared = client.clear_flows(request).await?;
+        writeln!(out, "{} ended", count(cleared as usize, "flow"))?;
+        return Ok(());
+    }
     loop {
         if args.watch {
             clear_screen(out)?;
@@ -47,7 +52,7 @@ pub(crate) fn clear_screen(out: &mut dyn Write) -> std::io::Result<()> {
 }
 
 /// `vrf=front proto=tcp addr=10.1.0.9 port=80`
-fn filter(terms: &[String]) -> Result<FlowsRequest, String> {
+pub(crate) fn filter(terms: &[String]) -> Result<FlowsRequest, String> {
     let mut request = FlowsRequest::default();
     for term in terms {
         let known = match term.split_once('=') {
@@ -142,7 +147,7 @@ fn translation(forward: &FlowSide, reverse: &FlowSide) -> String {
     words.collect()
 }
 
-fn endpoint(addr: &str, port: u32) -> String {
+pub(crate) fn endpoint(addr: &str, port: u32) -> String {
     if addr.contains(':') {
         format!("[{addr}]:{port}")
     } else {

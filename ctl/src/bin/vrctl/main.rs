@@ -4,13 +4,16 @@
 
 mod apply;
 mod cli;
+mod explain;
 mod flows;
 mod get;
+mod impact;
 mod macs;
 mod objects;
 mod rules;
 mod stats;
 mod table;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -80,9 +83,12 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Get(args) => get::get(&cli.socket, args, out).await?,
         Command::Delete(args) => get::delete(&cli.socket, args, out).await?,
         Command::Flows(args) => flows::run(&cli.socket, args, out).await?,
+        Command::Explain(args) => explain::run(&cli.socket, *args, out).await?,
         Command::Macs(args) => macs::run(&cli.socket, args, out).await?,
         Command::Stats(args) => stats::stats(&cli.socket, args, out).await?,
         Command::Drops(args) => stats::drops(&cli.socket, args, out).await?,
+        Command::Watch(args) => watch::run(&cli.socket, args, out).await?,
+        Command::Hello => watch::hello(&cli.socket, out).await?,
         Command::Completions { shell } => {
             // clap_complete panics when it cannot write, so it writes to memory.
             let mut script = Vec::new();

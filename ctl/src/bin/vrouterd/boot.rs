@@ -5,9 +5,10 @@ use std::io::Write;
 use std::panic;
 use std::path::Path;
 
+use ctl::access::Caller;
 use ctl::config::{BOOT_OWNER, NodeConfig};
 use ctl::proto::Outcome;
-use ctl::server::{Caller, Commits};
+use ctl::server::Commits;
 use ctl::state::{FILE_NAME, Saved, State, StateError};
 use dataplane::engine::Engine;
 use dataplane::io::dpdk::Mbuf;
@@ -73,7 +74,7 @@ pub(crate) async fn apply_node_file(
     config: &mut NodeConfig,
 ) -> Result<(), String> {
     let request = config.objects.request(BOOT_OWNER);
-    let response = commits.apply(Caller::NodeFile, request).await;
+    let response = commits.apply(Caller::daemon(), request).await;
     if let Some(response) = response
         && response.outcome() == Outcome::Refused
     {

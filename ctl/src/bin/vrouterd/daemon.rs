@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ctl::config::NodeConfig;
 use ctl::ipfix::{Exporter, Rules};
-use ctl::server::{self, Commits, ControlSocket};
+use ctl::server::{self, Access, Commits};
 use dataplane::Tables;
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::health::News;
@@ -47,7 +47,8 @@ pub(crate) fn run(path: &Path, without_state: bool) -> Result<(), String> {
 
 async fn run_node(mut config: NodeConfig, without_state: bool) -> Result<(), String> {
     let stopped = stop_signal()?;
-    let socket = ControlSocket::bind(&config.socket).map_err(|error| error.to_string())?;
+    let settings = std::mem::take(&mut config.access);
+    let access = Access::open(&config.socket, settings).map_err(|error| error.to_string())?;
     let (state, saved) = match without_state {
         false => boot::open_state(&config.state_dir)?,
         true => boot::without_state(&config.state_dir),
@@ -60,14 +61,14 @@ async fn run_node(mut config: NodeConfig, without_state: bool) -> Result<(), Str
     let tables = engine.watcher();
     let is_first_boot = saved.generation == 0;
     boot::restore(&mut engine, saved)?;
-    let commits = Commits::new(engine, state, vec![])
+    let commits = Commits::new(engine, state, access.observers())
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     if is_first_boot {
         boot::apply_node_file(&commits, &mut config).await?;
     }
     announce_flow_table(&config, &flow_table, &memory);
     announce(&tables.current(), &config, &memory);
-    let engine = server::serve(commits, socket, stopped)
+    let engine = server::serve(commits, access, stopped)
         .await
         .map_err(|error| format!("socket {}: {error}", config.socket.display()))?;
     if let Some(engine) = engine {

@@ -87,14 +87,14 @@ impl<B: Buffer + Send + 'static> Stager<B> {
                 self.tip = None;
             }
             Ok(draft) if draft.changed().is_empty() => {
-                let changed = draft.changed().clone();
+                let changed = Arc::new(draft.changed().clone());
                 self.add(job, &base, Ok((base.clone(), changed)));
             }
             Ok(draft) => {
                 let (tables, changed) = draft.finish(|_| None);
                 let tables = Arc::new(tables);
                 self.tip = Some(tables.clone());
-                self.add(job, &base, Ok((tables, changed)));
+                self.add(job, &base, Ok((tables, Arc::new(changed))));
             }
         }
     }
@@ -103,7 +103,7 @@ impl<B: Buffer + Send + 'static> Stager<B> {
         &mut self,
         job: Job,
         base: &Arc<Tables>,
-        made: Result<(Arc<Tables>, Changed), Vec<change::Refusal>>,
+        made: Result<(Arc<Tables>, Arc<Changed>), Vec<change::Refusal>>,
     ) {
         self.changes += job.checked.request.changes.len();
         let staged = Staged {

@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use dataplane::tables::Tables;
-use dataplane::tables::change::Refusal;
+use dataplane::tables::change::{Refusal, RefusalCode};
 use dataplane::tables::commit::Changed;
 use encap::Buffer;
 use tracing::{error, warn};
 
 use super::{Commit, Job, Shared};
-use crate::convert::NOT_KEPT;
 use crate::proto::SavedCommit;
 use crate::server::lock;
 use crate::state::{Entry, State, StateError};
@@ -40,7 +39,7 @@ pub(super) struct Staged {
     pub(super) job: Job,
     pub(super) before: Arc<Tables>,
     /// The snapshot, which is `before` if nothing changes; or everything that is wrong.
-    pub(super) made: Result<(Arc<Tables>, Changed), Vec<Refusal>>,
+    pub(super) made: Result<(Arc<Tables>, Arc<Changed>), Vec<Refusal>>,
 }
 
 impl Group {
@@ -60,7 +59,7 @@ impl Group {
 
 impl Staged {
     /// The snapshot and what is different in it, if anything is.
-    fn change(&self) -> Option<(&Arc<Tables>, &Changed)> {
+    fn change(&self) -> Option<(&Arc<Tables>, &Arc<Changed>)> {
         let (tables, changed) = self.made.as_ref().ok()?;
         (!changed.is_empty()).then_some((tables, changed))
     }
@@ -164,7 +163,7 @@ impl<B: Buffer + Send + 'static> Writer<B> {
             })
         });
         let tables = engine.tables();
-        let made = applied.map(|applied| (tables.clone(), applied.changed));
+        let made = applied.map(|applied| (tables.clone(), Arc::new(applied.changed)));
         self.answer(Staged { job, before, made });
         self.go_on(bytes, Some(tables));
     }
@@ -238,7 +237,7 @@ fn rebase(group: &mut Group, current: &Arc<Tables>) {
         };
         let (tables, changed) = draft.finish(|_| None);
         staged.before = std::mem::replace(&mut base, Arc::new(tables));
-        staged.made = Ok((base.clone(), changed));
+        staged.made = Ok((base.clone(), Arc::new(changed)));
     }
 }
 
@@ -274,8 +273,9 @@ fn refuse(group: Group, reason: &str) {
 /// A commit that cannot be made durable.
 fn not_kept(reason: &str) -> Refusal {
     Refusal {
+        code: RefusalCode::NotDurable,
         object: None,
-        field: NOT_KEPT.into(),
+        field: "state_dir".into(),
         reason: format!("nothing was changed, because it would not last: {reason}"),
         conflict: None,
     }

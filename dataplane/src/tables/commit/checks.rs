@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::{Draft, Steps, device_name};
 use crate::tables::Vif;
-use crate::tables::change::Refusal;
+use crate::tables::change::{Refusal, RefusalCode};
 use crate::tables::spec::{self, Key, NexthopAction, Object, Role};
 
 impl Draft {
@@ -24,7 +24,8 @@ impl Draft {
                                 mentioned.kind(),
                                 mentioned.name()
                             );
-                            refusals.push(Refusal::field(key.clone(), field, reason));
+                            let refusal = Refusal::field(key.clone(), field, reason);
+                            refusals.push(refusal.with_code(RefusalCode::Unresolved));
                         }
                     }
                 }
@@ -38,6 +39,7 @@ impl Draft {
                     if let Some((user, _)) = user {
                         let reason = format!("is still used by {user}");
                         let refusal = Refusal::field(key.clone(), "", reason);
+                        let refusal = refusal.with_code(RefusalCode::InUse);
                         refusals.push(refusal.with_conflict(user.clone()));
                     }
                 }
@@ -222,6 +224,7 @@ pub(super) fn check_devices(steps: &Steps, refusals: &mut Vec<Refusal>) {
                  delete that in a request of its own first"
             );
             let refusal = Refusal::field(key.clone(), "device", reason);
+            let refusal = refusal.with_code(RefusalCode::Taken);
             refusals.push(refusal.with_conflict((*holder).clone()));
         }
     }

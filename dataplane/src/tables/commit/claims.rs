@@ -6,7 +6,7 @@ use encap::MacAddr;
 use ipnet::IpNet;
 
 use super::Draft;
-use crate::tables::change::Refusal;
+use crate::tables::change::{Refusal, RefusalCode};
 use crate::tables::spec::{Key, Name, Role};
 use crate::tables::{Nexthop, NexthopId, Target, UNDERLAY, Vif, Vrf};
 
@@ -27,11 +27,15 @@ impl Draft {
         };
         entry.routes.insert(prefix, old);
         let holder = self.holder(vrf, prefix, old, key);
-        let reason = match holder == *key {
-            true => format!("`{prefix}` is named twice"),
-            false => format!("`{prefix}` already belongs to {holder}"),
+        let (code, reason) = match holder == *key {
+            true => (RefusalCode::Duplicate, format!("`{prefix}` is named twice")),
+            false => (
+                RefusalCode::Taken,
+                format!("`{prefix}` already belongs to {holder}"),
+            ),
         };
-        refusals.push(Refusal::field(key.clone(), field, reason).with_conflict(holder));
+        let refusal = Refusal::field(key.clone(), field, reason).with_code(code);
+        refusals.push(refusal.with_conflict(holder));
     }
 
     /// Gives `prefix` to a fabric vif, which shares it with other fabric vifs:
@@ -84,7 +88,8 @@ impl Draft {
         } else {
             return;
         };
-        refusals.push(Refusal::field(key.clone(), "mac", reason));
+        let refusal = Refusal::field(key.clone(), "mac", reason);
+        refusals.push(refusal.with_code(RefusalCode::Taken));
     }
 
     /// Says that `ip` is at `mac`, unless something else says otherwise.
@@ -102,7 +107,8 @@ impl Draft {
             && other != mac
         {
             let reason = format!("`{ip}` is already at `{other}`");
-            refusals.push(Refusal::field(key.clone(), field, reason));
+            let refusal = Refusal::field(key.clone(), field, reason);
+            refusals.push(refusal.with_code(RefusalCode::Taken));
         }
     }
 

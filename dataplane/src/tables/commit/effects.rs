@@ -8,7 +8,7 @@ use super::claims::{host, is_host};
 use super::{DEFAULT_MTU, Draft, Steps, device_name};
 use crate::counters::VifCounters;
 use crate::tables::bridge_port::BridgePort;
-use crate::tables::change::Refusal;
+use crate::tables::change::{Refusal, RefusalCode};
 use crate::tables::router::Advertised;
 use crate::tables::spec::{self, Key, NexthopAction, Object, Role};
 use crate::tables::{
@@ -241,7 +241,8 @@ impl Draft {
         {
             let other = Key::Vif(other);
             let reason = format!("device `{device}` already belongs to {other}");
-            refusals.push(Refusal::field(key.clone(), "device", reason).with_conflict(other));
+            let refusal = Refusal::field(key.clone(), "device", reason);
+            refusals.push(refusal.with_code(RefusalCode::Taken).with_conflict(other));
         }
         let (id, nexthop) = self.tables.add_vif(spec, vrf);
         if id.0 >= MAX_VIFS {
@@ -353,7 +354,7 @@ impl Draft {
 fn too_many(key: &Key, limit: u32) -> Refusal {
     let kind = key.kind();
     let reason = format!("a node has at most {limit} {kind}s, those this request deletes included");
-    Refusal::field(key.clone(), "", reason)
+    Refusal::field(key.clone(), "", reason).with_code(RefusalCode::Limit)
 }
 
 impl Tables {

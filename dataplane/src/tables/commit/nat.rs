@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use super::claims::{host, is_host};
 use super::{Draft, Steps};
 use crate::sessions::allotment::{Allotment, MAX_ADDRESSES, count};
-use crate::tables::change::Refusal;
+use crate::tables::change::{Refusal, RefusalCode};
 use crate::tables::nat::{Floating, FloatingId, Outwards, Pool, PoolId};
 use crate::tables::spec::{self, FloatingIp, FloatingTarget, Key, Name, Object, Role, SnatPool};
 use crate::tables::{Tables, Target, UNDERLAY, VifId, VrfId};
@@ -96,7 +96,10 @@ impl Draft {
                     "`{inside}` already goes to vrf `{}` as {other}; name another address of it",
                     spec.vrf
                 );
-                refusals.push(Refusal::field(key.clone(), "fixed", reason).with_conflict(other));
+                let refusal = Refusal::field(key.clone(), "fixed", reason);
+                let refusal = refusal.with_code(RefusalCode::Taken);
+                let refusal = refusal.with_code(RefusalCode::Taken);
+                refusals.push(refusal.with_conflict(other));
             }
         }
         if let Some(inside) = self.tables.vrf(inside_vrf).map(|vrf| vrf.name.clone()) {
@@ -434,7 +437,8 @@ fn taken(key: &Key, field: &str, prefix: IpNet, holder: Option<Key>) -> Refusal 
         return Refusal::field(key.clone(), field, reason);
     };
     let reason = format!("`{prefix}` already belongs to {holder}; name another");
-    Refusal::field(key.clone(), field, reason).with_conflict(holder)
+    let refusal = Refusal::field(key.clone(), field, reason).with_code(RefusalCode::Taken);
+    refusal.with_conflict(holder)
 }
 
 /// The prefixes whose packets a pool translates when they leave; none of one for NAT64, which

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use encap::protocol;
 
 use super::{Draft, Steps};
-use crate::tables::change::Refusal;
+use crate::tables::change::{Refusal, RefusalCode};
 use crate::tables::policy::{self, Direction, PolicyId, PolicyLists};
 use crate::tables::spec::{self, Key, Object, Rule};
 
@@ -55,7 +55,8 @@ impl Draft {
             let mut newest = steps.iter().map(|(key, ..)| key);
             let key = newest.rfind(|key| matches!(key, Key::Policy(_)));
             let reason = format!("a node has at most {limit} rules");
-            refusals.extend(key.map(|key| Refusal::field(key.clone(), "rules", reason)));
+            let refusal = key.map(|key| Refusal::field(key.clone(), "rules", reason));
+            refusals.extend(refusal.map(|refusal| refusal.with_code(RefusalCode::Limit)));
         }
         changed.extend(policies.that_ask(&changed_sets));
         for (_, old, new) in steps.iter() {
@@ -120,13 +121,15 @@ impl Draft {
 /// What is wrong with a policy.
 fn check_policy(policy: &spec::Policy, key: &Key) -> Vec<Refusal> {
     let mut refusals = Vec::new();
+    if policy.rules.len() > policy::MAX_RULES_PER_POLICY {
+        let limit = policy::MAX_RULES_PER_POLICY;
+        let reason = format!("a policy has at most {limit} rules");
+        let refusal = Refusal::field(key.clone(), "rules", reason);
+        refusals.push(refusal.with_code(RefusalCode::Limit));
+    }
     let mut refuse = |field: &str, reason: String| {
         refusals.push(Refusal::field(key.clone(), field, reason));
     };
-    if policy.rules.len() > policy::MAX_RULES_PER_POLICY {
-        let limit = policy::MAX_RULES_PER_POLICY;
-        refuse("rules", format!("a policy has at most {limit} rules"));
-    }
     let mut ids = BTreeSet::new();
     for rule in &policy.rules {
         if !ids.insert(rule.id) {

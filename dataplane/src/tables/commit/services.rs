@@ -7,7 +7,7 @@ use encap::protocol;
 
 use super::claims::host;
 use super::{Draft, Steps};
-use crate::tables::change::Refusal;
+use crate::tables::change::{Refusal, RefusalCode};
 use crate::tables::maglev::is_prime;
 use crate::tables::service::{MAX_BACKENDS, Service, ServiceId};
 use crate::tables::spec::{self, Key, Object};
@@ -61,7 +61,9 @@ impl Draft {
                     "`{}` port {} of this protocol already belongs to {other}",
                     spec.address, spec.port
                 );
-                refusals.push(Refusal::field(key, "port", reason).with_conflict(other));
+                let refusal = Refusal::field(key, "port", reason);
+                let refusal = refusal.with_code(RefusalCode::Taken);
+                refusals.push(refusal.with_conflict(other));
             }
         }
     }

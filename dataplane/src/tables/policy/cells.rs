@@ -81,6 +81,14 @@ impl RuleId {
 }
 
 impl RuleCells {
+    /// Cells of nobody: what is counted in them is nowhere.
+    pub(super) fn nowhere() -> RuleCells {
+        RuleCells {
+            pages: Box::default(),
+            places: Mutex::default(),
+        }
+    }
+
     /// A cell for a new rule, at zero.
     pub(super) fn take(self: &Arc<Self>, workers: usize) -> Cell {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);

@@ -62,6 +62,14 @@ impl Rules {
         }
     }
 
+    /// The same rules, for which nothing is counted.
+    pub(super) fn apart(&self) -> Rules {
+        Rules {
+            cells: Arc::new(RuleCells::nowhere()),
+            ..self.clone()
+        }
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.all.len()
