@@ -659,3 +659,33 @@ macs:
         Some(0)
     );
 }
+
+#[test]
+fn hello_and_watch_tell_who_is_there_and_what_happens() {
+    let daemon = Daemon::start();
+    let hello = daemon.vrctl(&["hello"]);
+    assert_eq!(hello.status, Some(0), "{}", hello.err);
+    assert!(hello.out.contains("vrouter.v1"), "{}", hello.out);
+    let file = daemon.file("net.yaml", NET);
+    daemon.vrctl(&["apply", "-f", &file]);
+    let mut watch = daemon
+        .vrctl_command()
+        .args(["watch", "commit", "--from", "0"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let out = watch.stdout.take().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert!(line.trim_start().starts_with("1  vrctl (uid "), "{line}");
+    assert!(line.contains("created vrf back"), "{line}");
+    let late = daemon.vrctl(&["watch", "--from", "9"]);
+    assert_eq!(late.status, Some(1), "{}", late.err);
+    assert!(
+        late.err.contains("the last generation is 1"),
+        "{}",
+        late.err
+    );
+}

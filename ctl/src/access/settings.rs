@@ -210,3 +210,55 @@ fn audit(written: &proto::Audit, note: &mut impl FnMut(String)) -> Audit {
     }
     audit
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::NodeConfig;
+
+    fn said(text: &str) -> Vec<String> {
+        let mistakes = NodeConfig::parse("node.yaml", text).err().unwrap();
+        mistakes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_key_of_access_is_read() {
+        let text = r#"
+access: {owner: root, group: "7", mode: "0600", read_only: {path: /tmp/v.sock, mode: "0666"}}
+tls:
+  {listen: "[::1]:7433", certificate: a, key: b, client_ca: c, read_write: [x.test], read_only: ["*"]}
+audit: {path: /tmp/audit, max_bytes: 65536, files: 2, objects_per_commit: 0}
+limits:
+  {message_bytes: 65536, changes_per_apply: 1, calls: 4, connections: 2, slow_reader_ms: 100, watch_history: 1}
+"#;
+        let access = NodeConfig::parse("node.yaml", text).unwrap().access;
+        assert_eq!((access.socket.uid, access.socket.gid), (Some(0), Some(7)));
+        assert_eq!(access.socket.mode, 0o600);
+        assert_eq!(access.read_only.unwrap().1.mode, 0o666);
+        assert_eq!(access.tls.unwrap().read_only, ["*"]);
+        assert_eq!(access.audit.unwrap().files, 2);
+        assert_eq!((access.limits.calls, access.limits.watch_history), (4, 1));
+    }
+
+    #[test]
+    fn what_is_wrong_with_access_is_said_with_its_line() {
+        let text = "\
+access: {group: nobody-has-this, mode: rw}
+tls: {listen: here, key: b, client_ca: c}
+audit: {files: 0}
+limits: {calls: 3}
+";
+        assert_eq!(
+            said(text),
+            [
+                "node.yaml:1: access: group: this system has no group `nobody-has-this`",
+                "node.yaml:1: access: mode: wants octal permissions from \"0600\" to \"0666\", not `rw`",
+                "node.yaml:2: tls: certificate: is missing; write the path of a PEM file",
+                "node.yaml:2: tls: read_write: nobody could call; name the clients' certificates, or \"*\"",
+                "node.yaml:2: tls: listen: wants an address and a port, as in 192.0.2.10:7433, not `here`",
+                "node.yaml:3: audit: path: is missing; write where the log goes",
+                "node.yaml:3: audit: files: 0 is out of range, 1 to 1000",
+                "node.yaml:4: limits: calls: 3 is out of range, 4 to 512",
+            ]
+        );
+    }
+}

@@ -142,7 +142,7 @@ fn a_controller_in_python_programs_a_network_and_watches_it() {
             .args(["--vif", "memory:web", "--events", "5"]),
     );
     client.until("generation 1: 14 created");
-    client.until("synced");
+    client.until("link demo-1 is up");
     peer.set_link(false);
     client.until("link demo-1 is down");
     // Somebody takes something of the controller's away, and it puts it back.

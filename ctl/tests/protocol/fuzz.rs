@@ -10,11 +10,11 @@
 //! FUZZ_SECONDS=1800 FUZZ_KEEP=1 cargo test -p ctl --test protocol fuzz
 //! ```
 //!
-//! fuzzes for half an hour instead of some seconds, and keeps in `tests/corpus`
-//! one short message for each answer that no other message had got. What is kept
-//! is sent first, every time.
+//! fuzzes for half an hour instead of some seconds, and keeps in `corpus.txt` the
+//! shortest message that was met for each kind of answer, a line each. What is
+//! kept is sent first, every time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs, panic};
@@ -40,7 +40,10 @@ use tonic::{Code, Request, Status};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Longer ones are not kept.
-const KEPT_BYTES: usize = 1024;
+const KEPT_BYTES: usize = 256;
+
+/// By kind of answer, the call and the message that got it.
+type Corpus = BTreeMap<String, (String, Vec<u8>)>;
 
 fn length() -> Duration {
     let seconds = env::var("FUZZ_SECONDS").ok();
@@ -318,7 +321,8 @@ fn refused(status: &Status) -> String {
     assert!(!(fatal && is_ours), "{code:?}: {message}");
     // Without the values in it.
     let words = message.split(['`', ' ']).take(2).collect::<Vec<_>>();
-    format!("{code:?} {}", words.join(" "))
+    let words = words.join(" ").replace(|c: char| c.is_ascii_digit(), "");
+    format!("{code:?} {words}")
 }
 
 /// Codes and fields of refusals; of other answers, only that there is one.
@@ -340,8 +344,39 @@ fn kinds_of(method: &MethodDescriptor, bytes: &[u8]) -> Vec<String> {
     vec![first.unwrap_or(format!("{:?}", response.outcome()))]
 }
 
-fn corpus() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
+fn corpus_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/protocol/corpus.txt")
+}
+
+/// Calls and messages, as they were kept.
+fn kept() -> Vec<(String, Vec<u8>)> {
+    let text = fs::read_to_string(corpus_file()).unwrap_or_default();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let lines = text.lines().map(|line| {
+        let (call, hex) = line.split_once(' ').unwrap();
+        (
+            call.to_owned(),
+            hex.as_bytes().chunks(2).map(byte).collect(),
+        )
+    });
+    lines.collect()
+}
+
+fn keep(corpus: &Corpus) {
+    let lines = corpus.values().map(|(call, bytes)| {
+        let hex = bytes.iter().map(|byte| format!("{byte:02x}"));
+        format!("{call} {}\n", hex.collect::<String>())
+    });
+    fs::write(corpus_file(), lines.collect::<String>()).unwrap();
+}
+
+/// Takes the message if it is the shortest for this answer.
+fn remember(corpus: &mut Corpus, call: &str, answer: &str, bytes: Vec<u8>) {
+    let entry = corpus.entry(format!("{call} {answer}"));
+    let entry = entry.or_insert_with(|| (call.into(), vec![0; KEPT_BYTES + 1]));
+    if bytes.len() < entry.1.len() {
+        entry.1 = bytes;
+    }
 }
 
 #[test]
@@ -360,19 +395,15 @@ fn every_call_survives_any_message() {
         .flat_map(|it| it.methods().collect::<Vec<_>>())
         .collect();
     let seed = env::var("FUZZ_SEED").map_or(6, |text| text.parse().unwrap());
-    let keep = env::var_os("FUZZ_KEEP").is_some();
     let mut random = Random(seed);
-    let (mut answers, mut sent) = (BTreeSet::new(), 0_u64);
+    let (mut corpus, mut sent) = (Corpus::new(), 0_u64);
     runtime().block_on(async {
         let mut client = Grpc::new(daemon.channel("ctl.sock").await);
-        for method in &methods {
-            let Ok(kept) = fs::read_dir(corpus().join(method.name())) else {
-                continue;
-            };
-            for file in kept {
-                let bytes = fs::read(file.unwrap().path()).unwrap();
-                let answer = ask(&mut client, method, bytes).await;
-                answers.insert(format!("{} {answer}", method.name()));
+        for (call, bytes) in kept() {
+            // A call that is no more has nothing to be asked.
+            if let Some(method) = methods.iter().find(|method| method.name() == call) {
+                let answer = ask(&mut client, method, bytes.clone()).await;
+                remember(&mut corpus, &call, &answer, bytes);
             }
         }
         let until = Instant::now() + length();
@@ -389,25 +420,29 @@ fn every_call_survives_any_message() {
             if random.one_in(4) {
                 mutate(&mut random, &mut bytes);
             }
-            let shown = bytes.iter().take(512).map(|byte| format!("{byte:02x}"));
-            let shown = format!("{}: {}", method.name(), shown.collect::<String>());
             let asked = ask(&mut client, method, bytes.clone());
             let answer = tokio::time::timeout(PATIENCE, asked).await;
-            let answer = answer.unwrap_or_else(|_| panic!("no answer to {shown}"));
+            let answer = answer.unwrap_or_else(|_| {
+                let shown = bytes.iter().map(|byte| format!("{byte:02x}"));
+                panic!(
+                    "no answer to {}: {}",
+                    method.name(),
+                    shown.collect::<String>()
+                )
+            });
             sent += 1;
-            let is_new = answers.insert(format!("{} {answer}", method.name()));
-            if keep && is_new && bytes.len() <= KEPT_BYTES {
-                let dir = corpus().join(method.name());
-                fs::create_dir_all(&dir).unwrap();
-                fs::write(dir.join(format!("{seed}-{sent}.bin")), &bytes).unwrap();
-            }
+            remember(&mut corpus, method.name(), &answer, bytes);
+        }
+        corpus.retain(|_, (_, bytes)| bytes.len() <= KEPT_BYTES);
+        if env::var_os("FUZZ_KEEP").is_some() {
+            keep(&corpus);
         }
         let mut client = daemon.raw("ctl.sock").await;
         let stats = client
             .stats(proto::StatsRequest { rules: true })
             .await
             .unwrap();
-        let (made, kinds) = (stats.into_inner().generation, answers.len());
+        let (made, kinds) = (stats.into_inner().generation, corpus.len());
         println!("{sent} messages, {kinds} kinds of answers, {made} generations");
         assert!(made > 0 || sent < 1000, "nothing got as far as a commit");
     });

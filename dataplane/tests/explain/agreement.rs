@@ -86,6 +86,9 @@ fn one_round(
         true => in_pieces(random, frame),
         false => vec![frame],
     };
+    while from.starts_with("up") && node.is_waiting() {
+        node.pass(1_000); // or what it says of a neighbour lets others' packets go
+    }
     // What a worker holds of fragments is its own: none is left from before.
     let is_cut = frames.iter().any(|frame| is_fragment(frame));
     node.pass(if is_cut {
