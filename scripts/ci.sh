@@ -99,6 +99,8 @@ check "flow table under loom" env RUSTFLAGS="--cfg loom" LOOM_MAX_DURATION=20 \
     cargo test --package flowtable --test loom --release --target-dir target/loom
 check "policies against a model" env POLICY_PACKETS=1000000 \
     cargo test --package dataplane --no-default-features --test policies random
+check "decisions against a model" env DECISIONS=1000000 \
+    cargo test --package dataplane --no-default-features --test decisions
 check "mutations of frames" env MUTATIONS=10000000 \
     cargo test --package dataplane --no-default-features --test mutations
 check "scenarios without dpdk" scenarios --no-default-features

@@ -13,7 +13,7 @@ mod cycles;
 
 use std::time::Duration;
 
-use bench::frames::{Frame, Pool};
+use bench::engine::buffers::{Frame, Pool};
 use criterion::measurement::Measurement;
 use criterion::{Criterion, Throughput};
 use encap::{Buffer, Circuit, Encap, Inner, Label, MacAddr, Outer, TunnelHeader, Vni, checksum};

@@ -1,12 +1,14 @@
 //! `vrbench`: what a packet costs, and what a look into the flow table does.
 
+mod engine_arguments;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bench::table::insertion::{Coming, Places};
 use bench::table::{age, compare, instructions, scale};
-use bench::{engine, footprint, program, report, traffic};
+use bench::{footprint, program, report};
 use clap::{Parser, Subcommand};
 use core_affinity::CoreId;
 use serde_json::Value;
@@ -26,9 +28,14 @@ enum Command {
     ///
     /// Cycles are those of the time-stamp counter between the receive burst and
     /// the transmit burst; making the frames is not counted. Each line is the
-    /// median over many short windows, with the best beside it.
-    #[command(after_help = "Example: vrbench engine --flows 1,10000 --json engine.json")]
-    Engine(EngineArguments),
+    /// median over many short windows, with the best beside it. Lists multiply.
+    #[command(
+        after_help = "Example: vrbench engine --paths whole --flows 1,10000 --json engine.json"
+    )]
+    Engine(engine_arguments::Arguments),
+    /// The run that `engine --instructions` watches.
+    #[command(hide = true)]
+    EngineCounted(engine_arguments::Arguments),
     /// How fast one controller programs a running engine through the socket, durably,
     /// and what that costs the packets meanwhile.
     #[command(
@@ -176,26 +183,10 @@ struct CompareArguments {
     json: Option<PathBuf>,
 }
 
-#[derive(clap::Args)]
-struct EngineArguments {
-    /// Numbers of flows to measure with, in random order of packets.
-    #[arg(long, value_delimiter = ',', default_value = "1,10000,1000000",
-          value_parser = clap::value_parser!(u32).range(1..=16_000_000))]
-    flows: Vec<u32>,
-    /// Seconds for each line, after the warm-up.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=600))]
-    seconds: u64,
-    /// The core to run on; by default the last one.
-    #[arg(long)]
-    core: Option<usize>,
-    /// Also write the results to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Engine(arguments) => engine(&arguments),
+        Command::Engine(arguments) => engine_arguments::run(&arguments),
+        Command::EngineCounted(arguments) => engine_arguments::run_counted(&arguments),
         Command::Program(arguments) => program(&arguments),
         Command::Table(command) => table(&command),
         #[cfg(feature = "dpdk")]
@@ -210,21 +201,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn engine(arguments: &EngineArguments) -> Result<(), String> {
-    let core = pin(arguments.core)?;
-    let window = Duration::from_secs(arguments.seconds);
-    let mut lines = Vec::new();
-    report::header(core);
-    for scenario in traffic::Scenario::ALL {
-        for flows in &arguments.flows {
-            let line = engine::measure(scenario, *flows, window)?;
-            report::print(&line);
-            lines.push(line);
-        }
-    }
-    write(&arguments.json, || report::document(core, &lines))
 }
 
 fn program(arguments: &ProgramArguments) -> Result<(), String> {

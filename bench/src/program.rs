@@ -8,7 +8,8 @@
 mod controller;
 mod loss;
 mod rig;
-pub mod wire;
+mod traffic;
+mod wire;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -3,61 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Value, json};
-
-use crate::engine::Line;
-
-/// Where and how the numbers came about.
-pub fn header(core: usize) {
-    println!(
-        "{} · core {core} · 64-byte frames, bursts of 32, random flow order",
-        machine()
-    );
-    println!(
-        "{:<14}{:>10}{:>14}{:>12}{:>10}{:>12}",
-        "path", "flows", "cycles/packet", "(best)", "Mpps", "spread"
-    );
-}
-
-/// One line of the table.
-pub fn print(line: &Line) {
-    let cycles = Quantiles::of(&line.cycles);
-    println!(
-        "{:<14}{:>10}{:>14.1}{:>12.1}{:>10.2}{:>11.0}%",
-        line.scenario.name(),
-        line.flows,
-        cycles.median,
-        cycles.best,
-        mpps(line),
-        cycles.spread() * 100.0,
-    );
-}
-
-/// All lines as JSON.
-pub fn document(core: usize, lines: &[Line]) -> Value {
-    let results: Vec<_> = lines
-        .iter()
-        .map(|line| {
-            let cycles = Quantiles::of(&line.cycles);
-            json!({
-                "path": line.scenario.name(),
-                "flows": line.flows,
-                "cycles_per_packet": {
-                    "best": cycles.best, "median": cycles.median, "p95": cycles.p95,
-                },
-                "mpps_median": mpps(line),
-                "windows": line.cycles.len(),
-            })
-        })
-        .collect();
-    json!({
-        "machine": machine(),
-        "core": core,
-        "frame_bytes": 64,
-        "burst": 32,
-        "results": results,
-    })
-}
+use serde_json::Value;
 
 /// Writes results as JSON.
 ///
@@ -97,10 +43,6 @@ impl Quantiles {
     pub fn spread(&self) -> f64 {
         (self.p95 - self.best) / self.median
     }
-}
-
-fn mpps(line: &Line) -> f64 {
-    1_000.0 / Quantiles::of(&line.nanoseconds).median
 }
 
 /// The processor.

@@ -10,6 +10,7 @@ mod chains;
 mod ended;
 mod gauge;
 mod ids;
+pub mod leftovers;
 mod permits;
 pub mod ports;
 mod slots;
@@ -56,6 +57,8 @@ pub struct Shared {
     pub(crate) ids: ids::Ids,
     ledger: Ledger,
     probes: Wire,
+    /// UDP ports that rest since the start.
+    pub leftovers: leftovers::Leftovers,
     /// Who has which backend.
     pub affinity: Affinity,
     rules: Arc<RuleCells>,
@@ -80,6 +83,7 @@ impl Shared {
             serials: AtomicU32::new(0),
             ledger: Ledger::default(),
             probes: Wire::default(),
+            leftovers: leftovers::Leftovers::default(),
             affinity: Affinity::new(secret[0]),
             ids: ids::Ids::default(),
             view: None,

@@ -88,7 +88,10 @@ fn tcp(from: &str, to: &str, client: u16, flags: &str) -> Vec<u8> {
         "c" => (80, client),
         _ => (client, 80),
     };
-    let mut header = TcpHeader::new(src_port, dst_port, 1, 8192);
+    // Nothing is sent but what opens and closes, so what follows a SYN is number 2.
+    let sequence = if flags.contains('S') { 1 } else { 2 };
+    let mut header = TcpHeader::new(src_port, dst_port, sequence, 8192);
+    header.acknowledgment_number = if flags.contains('A') { 2 } else { 0 };
     header.syn = flags.contains('S');
     header.ack = flags.contains('A');
     header.fin = flags.contains('F');

@@ -76,6 +76,20 @@ pub fn decap<B: Buffer>(packet: &B, meta: &Meta) -> Result<Option<Decap>, Error>
     Ok(Some(opened))
 }
 
+/// What [`decap`] says of a plain tunnel packet in one piece: no IP options or extension headers,
+/// VXLAN or one ordinary label, GRE without optional fields. `None` for any other packet, and what is
+/// wrong.
+#[inline(always)]
+#[must_use]
+pub fn decap_plain(frame: &[u8], meta: &Meta) -> Option<Decap> {
+    match (meta.protocol, meta.dst_port) {
+        (UDP, VXLAN_PORT) => plain::vxlan(frame, meta),
+        (UDP, MPLS_UDP_PORT) => plain::mpls_over_udp(frame, meta),
+        (GRE, _) => plain::mpls_over_gre(frame, meta),
+        _ => None,
+    }
+}
+
 /// What is needed of the metadata here. The rest would be put together in memory, packet by packet,
 /// for a call that is hardly ever made.
 #[inline]

@@ -26,6 +26,14 @@ pub fn parse_outer<B: Buffer>(packet: &mut B) -> Result<Meta, Error> {
     Ok(meta)
 }
 
+/// What [`parse_outer`] says of a plain frame in one piece: untagged Ethernet, IP without options or
+/// extension headers, UDP or GRE, whole. `None` for any other.
+#[inline(always)]
+#[must_use]
+pub fn parse_plain_outer(frame: &[u8]) -> Option<Meta> {
+    plain(frame)
+}
+
 /// Apart, so that the short way stays short.
 #[cold]
 #[inline(never)]
@@ -37,7 +45,7 @@ fn other<B: Buffer>(packet: &mut B) -> Result<Meta, Error> {
 ///
 /// Branches are what this costs, more than instructions: hence one comparison for what lies side by
 /// side, and one length check per IP version.
-#[inline]
+#[inline(always)]
 fn plain(frame: &[u8]) -> Option<Meta> {
     let headers = frame.first_chunk::<{ L3 + ipv4::LEN + udp::LEN }>()?;
     let len = u16::try_from(frame.len()).ok()?;

@@ -16,6 +16,31 @@ pub fn limit_ttl(frame: &mut [u8], meta: &Meta, ttl: u8) {
     change_ttl(frame, meta, |old| old.min(ttl));
 }
 
+/// [`set_macs`] and [`decrement_ttl`] in one, of a frame whose packet is plain and begins behind an
+/// untagged Ethernet header. One too short stays as it is.
+#[inline(always)]
+pub fn route_plain(frame: &mut [u8], is_ipv4: bool, dst: MacAddr, src: MacAddr) {
+    const TTL: usize = ethernet::LEN + 8;
+    const HOP_LIMIT: usize = ethernet::LEN + 7;
+    const CHECKSUM: usize = ethernet::LEN + 10;
+
+    let Some(head) = frame.first_chunk_mut::<{ ethernet::LEN + ipv4::LEN }>() else {
+        return;
+    };
+    head[..6].copy_from_slice(&dst.0);
+    head[6..12].copy_from_slice(&src.0);
+    if !is_ipv4 {
+        head[HOP_LIMIT] = head[HOP_LIMIT].wrapping_sub(1);
+        return;
+    }
+    // What is taken from the word that the TTL is the upper half of is the same for all.
+    const LESS: u16 = 1 << 8;
+    head[TTL] = head[TTL].wrapping_sub(1);
+    let old = u16::from_be_bytes([head[CHECKSUM], head[CHECKSUM + 1]]);
+    let new = checksum::update_u16(old, LESS, 0);
+    head[CHECKSUM..CHECKSUM + 2].copy_from_slice(&new.to_be_bytes());
+}
+
 /// Undoes [`decrement_ttl`], for an error that quotes the packet as it came.
 pub fn increment_ttl(frame: &mut [u8], meta: &Meta) {
     change_ttl(frame, meta, |ttl| ttl.wrapping_add(1));

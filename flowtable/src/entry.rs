@@ -5,14 +5,16 @@
 //! front    0   stamp                      stamp
 //!          1   ports, protocol, zone      ports, protocol, zone
 //!          2   source, destination        source and destination
-//!          3   -                            "
+//!          3   last of the second copy      "
 //!        4-5   action                       "
 //!        6-7     "                        action
 //! back     8   version, packets           version, packets
 //!          9   version, bytes             version, bytes
 //!         10   version, last seen         version, last seen
 //!         11   start, place               start, place
-//!      12-15   second copy of the action  second copy (12-13)
+//!      12-13   second copy of the action  second copy of the action
+//!         14     "                        -
+//!         15   progress                   progress
 //! ```
 //!
 //! A hit reads the front alone, in either family. Fronts and backs are arrays
@@ -33,11 +35,14 @@
 //! entry is reused, and store its counters over those of the new flow. Each
 //! of these words carries (the end of) the version it was written for, so such
 //! a store is recognised and never counted for the wrong flow. What the new
-//! flow had counted by then is lost.
+//! flow had counted by then is lost. The word of [`Progress`] has no room for a
+//! version: such a store makes the new flow's connection look further than it
+//! is until its next packet.
 
 use crate::action::{Action, WORDS_IPV4, WORDS_IPV6};
 use crate::bucket::Place;
 use crate::key::Key;
+use crate::progress::Progress;
 use crate::simd::{Level, prefetch};
 use crate::stamp::Stamp;
 use crate::sync::{AtomicU64, Ordering, Relaxed, Release, fence};
@@ -53,7 +58,11 @@ const PACKETS: usize = 8;
 const BYTES: usize = 9;
 const SEEN: usize = 10;
 const START: usize = 11;
+/// The second copy of the action. Of its four words that IPv4 has the last one is on the front, so
+/// that the words that every packet writes are on the back.
 const SECOND: usize = 12;
+const SECOND_LAST: usize = 3;
+const PROGRESS: usize = 15;
 
 /// What one direction has carried. Wraps at 2^56.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -151,6 +160,7 @@ impl<'a> Entry<'a> {
         self.set(BYTES, counted(version, 0));
         self.set(SEEN, stamped(version, now.0));
         self.set(START, u64::from(Place::NONE.0) << 32 | u64::from(now.0));
+        self.set(PROGRESS, 0);
     }
 
     /// Remembers where the filled entry is in the index; before its offer.
@@ -186,17 +196,17 @@ impl<'a> Entry<'a> {
     /// The action, packed, from the copy that the stamp says.
     #[inline]
     pub(crate) fn action(self, stamp: Stamp) -> [u64; WORDS_IPV4] {
-        let ipv6 = stamp.is_ipv6();
-        let at = if stamp.second_copy() {
-            SECOND
-        } else {
-            first_copy(ipv6)
-        };
-        if ipv6 {
-            let [head, origin] = self.get_all(at);
-            [head, origin, 0, 0]
-        } else {
-            self.get_all(at)
+        match (stamp.is_ipv6(), stamp.second_copy()) {
+            (true, second) => {
+                let at = if second { SECOND } else { ACTION_IPV6 };
+                let [head, origin] = self.get_all(at);
+                [head, origin, 0, 0]
+            }
+            (false, false) => self.get_all(ACTION_IPV4),
+            (false, true) => {
+                let [a, b, c] = self.get_all(SECOND);
+                [a, b, c, self.get(SECOND_LAST)]
+            }
         }
     }
 
@@ -230,6 +240,18 @@ impl<'a> Entry<'a> {
         self.touch(version, packets, bytes, self.last_seen(version));
     }
 
+    /// Takes note of a segment that goes this way.
+    #[inline]
+    pub(crate) fn advance(self, next: u32, acked: Option<u32>) {
+        let known = Progress::from_word(self.get(PROGRESS));
+        self.set(PROGRESS, known.after(next, acked).to_word());
+    }
+
+    /// How far this direction is.
+    pub(crate) fn progress(self) -> Progress {
+        Progress::from_word(self.get(PROGRESS))
+    }
+
     #[inline]
     pub(crate) fn counters(self, version: u32) -> Counters {
         Counters {
@@ -261,8 +283,14 @@ impl<'a> Entry<'a> {
 
     fn set_action(self, at: usize, ipv6: bool, action: &Action) {
         let words = action.pack_for(ipv6);
-        let len = if ipv6 { WORDS_IPV6 } else { WORDS_IPV4 };
-        self.set_all(at, &words[..len]);
+        match (ipv6, at) {
+            (true, _) => self.set_all(at, &words[..WORDS_IPV6]),
+            (false, SECOND) => {
+                self.set_all(at, &words[..WORDS_IPV4 - 1]);
+                self.set(SECOND_LAST, words[WORDS_IPV4 - 1]);
+            }
+            (false, _) => self.set_all(at, &words[..WORDS_IPV4]),
+        }
     }
 
     #[inline]
@@ -335,8 +363,9 @@ fn count(word: u64, version: u32) -> u64 {
     }
 }
 
-// Both families' keys and actions are on the front.
-const _: () = assert!(ACTION_IPV4 + WORDS_IPV4 == PACKETS && KEY_IPV4 <= ACTION_IPV4);
+// Both families' keys and actions are on the front, and the second copy is in nobody's way.
+const _: () = assert!(ACTION_IPV4 + WORDS_IPV4 == PACKETS && KEY_IPV4 <= SECOND_LAST);
+const _: () = assert!(SECOND + WORDS_IPV4 - 1 == PROGRESS && SECOND_LAST < ACTION_IPV4);
 const _: () = assert!(ACTION_IPV6 + WORDS_IPV6 == PACKETS && KEY_IPV6 == ACTION_IPV6);
 
 #[cfg(all(test, not(loom)))]

@@ -123,6 +123,13 @@ impl Hit {
         self.words[0] & 0x3c != 0
     }
 
+    /// Whether its packets are only to be sent on: the verdict is [`Verdict::Forward`], nothing is
+    /// translated, and there are no flags.
+    #[inline]
+    pub fn is_simple(&self) -> bool {
+        self.words[0] as u8 == 0
+    }
+
     /// What addresses and ports become.
     #[inline]
     pub fn rewrite(&self) -> Rewrite {
@@ -229,6 +236,14 @@ impl FlowTable {
         let rest = self.lookup_chunks::<8, NEAR>(level, keys, hashes, out);
         let (keys, hashes, out) = (&keys[rest..], &mut hashes[rest..], &mut out[rest..]);
         self.lookup_chunks::<1, NEAR>(level, keys, hashes, out);
+    }
+
+    /// Asks for what [`FlowTable::touch`] will write, in time.
+    #[inline]
+    pub fn prefetch_counters(&self, hit: &Hit) {
+        if let Some(back) = self.arrays().backs.get(hit.id.index()) {
+            prefetch_near(back);
+        }
     }
 
     pub(crate) fn lookup_hashed(&self, key: &Key, hash: u64) -> Option<Hit> {

@@ -8,8 +8,8 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use super::rig::{Rig, runtime};
+use super::traffic::Scenario;
 use super::{Latency, Plan};
-use crate::traffic::Scenario;
 
 pub(super) struct Controller {
     pub(super) runtime: Runtime,

@@ -45,12 +45,12 @@ pub(super) fn measure(plan: &Plan, rig: &Rig, controller: &mut Controller) -> Re
         programming: Vec::new(),
     };
     for window in 0..WINDOWS {
-        let before = rig.wire.counts().lost;
+        let before = rig.wire.lost();
         std::thread::sleep(WINDOW);
-        loss.quiet.push(rig.wire.counts().lost - before);
-        let before = rig.wire.counts().lost;
+        loss.quiet.push(rig.wire.lost() - before);
+        let before = rig.wire.lost();
         program(plan, controller, window)?;
-        loss.programming.push(rig.wire.counts().lost - before);
+        loss.programming.push(rig.wire.lost() - before);
     }
     rig.wire.send(0, 1);
     Ok(loss)
@@ -86,9 +86,9 @@ fn no_loss_rate(rig: &Rig) -> Result<u64, String> {
         rig.wire.send(rate, FLOWS);
         std::thread::sleep(LOOK);
         let lossless = (0..LOOKS).filter(|_| {
-            let before = rig.wire.counts().lost;
+            let before = rig.wire.lost();
             std::thread::sleep(LOOK);
-            rig.wire.counts().lost == before
+            rig.wire.lost() == before
         });
         lossless.count() > LOOKS / 2
     };

@@ -13,9 +13,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use super::Plan;
+use super::traffic::Scenario;
 use super::wire::{Nics, Wire};
-use crate::frames::Pool;
-use crate::traffic::Scenario;
+use crate::engine::buffers::Pool;
 
 pub(super) struct Rig {
     pub(super) wire: Arc<Wire>,
@@ -31,7 +31,7 @@ impl Rig {
         let nics = Nics {
             wire: wire.clone(),
             pool: pool.clone(),
-            scenario: Scenario::Encap,
+            scenario: Scenario,
         };
         let config = Config {
             cores: vec![plan.core],

@@ -10,8 +10,8 @@ use dataplane::io::{
 };
 use encap::{Buffer, MacAddr};
 
-use crate::frames::{Frame, Pool};
-use crate::traffic::Scenario;
+use super::traffic::Scenario;
+use crate::engine::buffers::{Frame, Pool};
 
 /// Descriptors of the receive ring, as in most drivers.
 const RING: f64 = 1024.0;
@@ -19,78 +19,58 @@ const RING: f64 = 1024.0;
 const BURST: usize = 32;
 
 /// What arrives and what became of it; shared with whoever measures.
-pub struct Wire {
+pub(super) struct Wire {
     started: Instant,
     /// Packets in a second; 0 for none.
     rate: AtomicU64,
     /// Different flows among them.
     flows: AtomicU64,
-    arrived: AtomicU64,
     lost: AtomicU64,
-    delivered: AtomicU64,
     /// Set by who waits for the next packet that is delivered.
     waiting: AtomicBool,
     /// When it was, in nanoseconds since `started`.
     came: AtomicU64,
 }
 
-/// Packets since the start.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    /// That came by the wire.
-    pub arrived: u64,
-    /// That found the ring full.
-    pub lost: u64,
-    /// That left again.
-    pub delivered: u64,
-}
-
 impl Wire {
     /// Without packets yet.
-    pub fn new() -> Arc<Wire> {
+    pub(super) fn new() -> Arc<Wire> {
         Arc::new(Wire {
             started: Instant::now(),
             rate: AtomicU64::new(0),
             flows: AtomicU64::new(1),
-            arrived: AtomicU64::new(0),
             lost: AtomicU64::new(0),
-            delivered: AtomicU64::new(0),
             waiting: AtomicBool::new(false),
             came: AtomicU64::new(0),
         })
     }
 
     /// So many packets a second, of so many flows, from now on.
-    pub fn send(&self, rate: u64, flows: u32) {
+    pub(super) fn send(&self, rate: u64, flows: u32) {
         self.flows.store(flows.into(), Ordering::Relaxed);
         self.rate.store(rate, Ordering::Relaxed);
     }
 
-    /// What has happened so far.
-    pub fn counts(&self) -> Counts {
-        let read = |it: &AtomicU64| it.load(Ordering::Relaxed);
-        Counts {
-            arrived: read(&self.arrived),
-            lost: read(&self.lost),
-            delivered: read(&self.delivered),
-        }
+    /// Packets so far that found the ring full.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Notes when the next packet is delivered.
-    pub fn watch(&self) {
+    pub(super) fn watch(&self) {
         self.came.store(0, Ordering::Relaxed);
         self.waiting.store(true, Ordering::Release);
     }
 
     /// When it was delivered.
-    pub fn came(&self) -> Option<Instant> {
+    pub(super) fn came(&self) -> Option<Instant> {
         let came = self.came.load(Ordering::Acquire);
         (came > 0).then(|| self.started + Duration::from_nanos(came))
     }
 }
 
 /// Opens a port for each vif: the scenario's packets come in at one, and leave by any.
-pub struct Nics {
+pub(super) struct Nics {
     pub(super) wire: Arc<Wire>,
     pub(super) pool: Pool,
     pub(super) scenario: Scenario,
@@ -172,7 +152,6 @@ impl RxQueue<Frame> for Source {
             count
         });
         self.waiting -= count as f64;
-        add(&self.wire.arrived, count as u64 + over as u64);
         count
     }
 }
@@ -186,7 +165,6 @@ impl TxQueue<Frame> for Sink {
     fn tx_burst(&mut self, batch: &mut Batch<Frame>) -> usize {
         let count = batch.len();
         self.pool.with(|free| free.extend(batch.drain(..)));
-        add(&self.wire.delivered, count as u64);
         if self.wire.waiting.load(Ordering::Acquire) {
             self.wire.waiting.store(false, Ordering::Relaxed);
             let came = self.wire.started.elapsed().as_nanos() as u64;

@@ -2,7 +2,7 @@
 //!
 //! A commit is handed over as two snapshots and a list of keys, which costs it
 //! next to nothing; a thread of this module's own turns them into text. When the
-//! disk is so slow that [`WAITING`] commits wait, the next one waits too: what is
+//! disk is so slow that 256 commits wait, the next one waits too: what is
 //! acknowledged is going to be written. A disk that refuses is an error in the
 //! daemon's log, and stops nothing else.
 //!

@@ -320,9 +320,10 @@ fn refused(status: &Status) -> String {
     let is_ours = !message.contains("failed to decode");
     assert!(!(fatal && is_ours), "{code:?}: {message}");
     // Without the values in it.
-    let words = message.split(['`', ' ']).take(2).collect::<Vec<_>>();
-    let words = words.join(" ").replace(|c: char| c.is_ascii_digit(), "");
-    format!("{code:?} {words}")
+    let words: String = message.split('`').step_by(2).collect();
+    let words = words.replace(|c: char| c.is_ascii_digit(), "");
+    let words = words.split_whitespace().take(4).collect::<Vec<_>>();
+    format!("{code:?} {}", words.join(" "))
 }
 
 /// Codes and fields of refusals; of other answers, only that there is one.

@@ -21,7 +21,7 @@ use crate::tables::{Nexthop, NexthopId, PeerId, Tables, Target, UNDERLAY, Vrf};
 
 /// Networks that a packet may be passed through on one node. Each step is a route that somebody
 /// configured; more than these are a loop.
-const MAX_VRFS: usize = 8;
+pub(super) const MAX_VRFS: usize = 8;
 
 /// Where the destination has led so far.
 pub(super) struct Walk<'a> {
@@ -124,8 +124,10 @@ impl Walk<'_> {
         let mut flags = policy::egress(self, sessions)?;
         flags |= policy::ingress(self, nexthop, sessions)?;
         let (back, member_back) = self.way_back(sessions)?;
-        service::settle(self, sessions);
+        // What leads nowhere takes nothing.
+        let answers = ingress_of(tables, nexthop)?;
         let source = self.source(sessions)?;
+        service::settle(self, sessions);
         let (exit, origin) = (self.vrf, self.origin);
         Ok(Decision {
             forward: Way {
@@ -138,7 +140,7 @@ impl Walk<'_> {
                 member,
             },
             reverse: Way {
-                ingress: ingress_of(tables, nexthop)?,
+                ingress: answers,
                 nexthop: back,
                 vrf: exit.id,
                 exit: origin.id,

@@ -5,14 +5,15 @@
 
 use std::net::IpAddr;
 
-use super::routed::{Outward, Walk};
+use super::routed::{MAX_VRFS, Outward, Walk};
 use super::sessions::{Chosen, Step};
 use super::{End, Sessions};
 use crate::reason::DropReason;
 use crate::spread::{SpreadKey, Tuple};
+use crate::stage::bridge;
 use crate::tables::service::{Backend, Service, ServiceId};
 use crate::tables::spec::{HashFields, OnDown};
-use crate::tables::{Nexthop, Target};
+use crate::tables::{Nexthop, NexthopId, Target};
 
 /// A service that a packet called on its way, and who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,32 +137,44 @@ fn choose<'a>(
 
 /// What a tunnel brought goes into no other: only backends on this node can get it.
 fn is_in_reach(walk: &Walk, service: &Service, backend: &Backend) -> bool {
-    walk.ingress.as_peer().is_none()
-        || !matches!(
-            route(walk, service, backend.end.addr),
-            Some(Target::Nexthop(nexthop))
-                if matches!(walk.tables.nexthop(nexthop), Some(Nexthop::Tunnel(_)))
-        )
-}
-
-/// Whether the way to an address is this nexthop.
-fn leads_to(
-    walk: &Walk,
-    service: &Service,
-    addr: IpAddr,
-    nexthop: crate::tables::NexthopId,
-) -> bool {
-    match route(walk, service, addr) {
-        Some(Target::Nexthop(id)) if id == nexthop => true,
-        Some(Target::Nexthop(id)) => match walk.tables.nexthop(id) {
-            Some(Nexthop::Group(group)) => group.has(nexthop),
-            _ => false,
+    if walk.ingress.as_peer().is_none() {
+        return true; // and nothing is looked up
+    }
+    let tables = walk.tables;
+    let may_take = |id| bridge::check_horizon(tables, id, walk.ingress).is_ok();
+    match way(walk, service, backend.end.addr) {
+        Some(id) => match tables.nexthop(id) {
+            Some(Nexthop::Group(group)) => group.find(may_take).is_some(),
+            _ => may_take(id),
         },
-        _ => false,
+        None => true,
     }
 }
 
-fn route(walk: &Walk, service: &Service, addr: IpAddr) -> Option<Target> {
-    let vrf = walk.tables.vrf(service.backend_vrf)?;
-    vrf.routes.lookup(addr)
+/// Whether the way to an address is this nexthop.
+fn leads_to(walk: &Walk, service: &Service, addr: IpAddr, nexthop: NexthopId) -> bool {
+    match way(walk, service, addr) {
+        Some(id) if id == nexthop => true,
+        Some(id) => match walk.tables.nexthop(id) {
+            Some(Nexthop::Group(group)) => group.has(nexthop),
+            // Of neighbours in the underlay.
+            _ => walk.tables.gateway_members(id).any(|it| it == nexthop),
+        },
+        None => false,
+    }
+}
+
+/// The nexthop that a backend's address leads to, over other networks or not.
+fn way(walk: &Walk, service: &Service, addr: IpAddr) -> Option<NexthopId> {
+    let mut vrf = service.backend_vrf;
+    for _ in 0..MAX_VRFS {
+        let Some(Target::Nexthop(id)) = walk.tables.vrf(vrf)?.routes.lookup(addr) else {
+            return None;
+        };
+        match walk.tables.nexthop(id)? {
+            Nexthop::Vrf(next) => vrf = *next,
+            _ => return Some(id),
+        }
+    }
+    None
 }

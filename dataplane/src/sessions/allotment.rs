@@ -111,6 +111,18 @@ impl Allotment {
         self.block_size != 0
     }
 
+    /// The addresses, with their ports.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (IpAddr, &Arc<Ports>)> {
+        self.addresses.iter().map(|it| (it.addr, &it.ports))
+    }
+
+    /// The UDP ports of each address that are given out, or rest.
+    pub fn udp_ports(&self) -> impl Iterator<Item = (IpAddr, Vec<u16>)> {
+        let taken = |ports: &Ports| ports.all_taken(Transport::Udp).collect();
+        self.addresses()
+            .map(move |(addr, ports)| (addr, taken(ports)))
+    }
+
     /// How much is given out.
     pub fn usage(&self) -> Usage {
         self.gauge.read(self.limit())

@@ -63,6 +63,23 @@ impl Ports {
         Some(port)
     }
 
+    /// Takes this port, if it is free.
+    pub(super) fn hold(&self, transport: Transport, port: u16) -> bool {
+        let is_held = take(&self.taken[transport as usize], port);
+        self.count[transport as usize].fetch_add(is_held.into(), Ordering::Relaxed);
+        is_held
+    }
+
+    /// All that are taken, in order.
+    pub(super) fn all_taken(&self, transport: Transport) -> impl Iterator<Item = u16> {
+        let words = self.taken[transport as usize].iter().enumerate();
+        words.flat_map(|(index, word)| {
+            let word = word.load(Ordering::Relaxed);
+            let bits = (0..64).filter(move |bit| word >> bit & 1 != 0);
+            bits.map(move |bit| (index * 64) as u16 + bit)
+        })
+    }
+
     /// Gives a port back.
     pub fn give_back(&self, transport: Transport, port: u16) {
         let (word, bit) = place(port);

@@ -20,7 +20,9 @@ pub struct Sweeper {
 impl Sweeper {
     /// Goes on, after so much time.
     pub fn run(&mut self, tables: &Tables, now: Ticks, elapsed_ms: usize) {
-        let Some(bindings) = tables.sessions().bindings() else {
+        let sessions = tables.sessions();
+        sessions.leftovers.release(now);
+        let Some(bindings) = sessions.bindings() else {
             return;
         };
         let bound = bindings.bound_of_slots();
@@ -39,6 +41,7 @@ impl Sweeper {
 
     /// Looks at all of them once; for clocks that jump, as in a replay.
     pub fn run_all(tables: &Tables, now: Ticks) {
+        tables.sessions().leftovers.release(now);
         if let Some(bindings) = tables.sessions().bindings() {
             let all = 0..bindings.bound_of_slots();
             all.for_each(|index| bindings.sweep(tables, index, now));

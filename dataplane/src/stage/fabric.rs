@@ -11,7 +11,7 @@ use crate::reason::DropReason;
 /// Says for every packet whose it is.
 pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
     for (packet, lane) in burst.iter_mut() {
-        if matches!(lane.next, Next::Drop(_)) {
+        if matches!(lane.next, Next::Drop(_) | Next::Emit(_)) {
             continue;
         }
         let next = match lane.meta.network {

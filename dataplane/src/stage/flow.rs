@@ -12,14 +12,14 @@
 use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
-use encap::{Buffer, EthernetHeader, protocol};
+use encap::{Buffer, EthernetHeader, protocol, tcp};
 use flowtable::{
     Action, Class, FlowView, Hit, Insert, Key, NewFlow, Rewrite, SetClass, Translation, Verdict,
     Zone,
 };
 
 use super::state::{self, Step};
-use super::{Burst, Context, Ingress, Lane, Layer, Next, policy, related};
+use super::{Burst, Context, Ingress, Lane, Layer, Next, policy, related, segment};
 use crate::accounts;
 use crate::decide::routed::way_back;
 use crate::decide::{Decision, End, Headers, Kept, Note, Way, decide};
@@ -70,6 +70,7 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
             Ok(hit) => {
                 let len = packet.len() as u32;
                 context.flows.touch(&hit, 1, len, context.now);
+                segment::note(context, &hit, &lane.meta, packet.bytes());
                 if hit.is_translated() || hit.flags() != 0 {
                     lane.is_special = true;
                     burst.hits[index] = Some(hit);
@@ -99,6 +100,12 @@ fn enter(
     loop {
         match state::next(hit.class(), &lane.meta, !hit.id.is_forward()) {
             Step::Stay => return Ok(hit),
+            Step::To(Class::Closed)
+                if lane.meta.l4_flags & tcp::RST != 0
+                    && segment::is_off(context, &hit, &lane.meta, frame) =>
+            {
+                return Ok(hit);
+            }
             Step::To(class) => match worker.set_class(&hit, class) {
                 // By another packet, of this batch or of another worker's.
                 SetClass::Overtaken(now) => hit = now,

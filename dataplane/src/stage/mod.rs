@@ -7,6 +7,7 @@ pub mod decap;
 pub mod error_rate;
 pub mod errors;
 pub mod fabric;
+pub mod fast;
 pub mod flow;
 pub mod forward;
 pub mod fragments;
@@ -28,6 +29,7 @@ pub mod replicate;
 pub mod respond;
 pub mod rewrite;
 pub mod router;
+pub mod segment;
 pub mod size;
 pub mod state;
 pub mod tenant;
@@ -66,6 +68,8 @@ pub struct Burst<B> {
     pub lanes: ArrayVec<Lane, BATCH>,
     /// The flows of packets whose lane `is_special`; of others whatever was there.
     pub hits: Box<[Option<Hit>; BATCH]>,
+    /// Where packets go that stage `fast` has finished.
+    pub finished: fast::Finished,
 }
 
 /// What is known of one packet on its way.
@@ -216,6 +220,7 @@ impl<B: Buffer> Burst<B> {
             packets: Batch::new(),
             lanes: ArrayVec::new(),
             hits: Box::new([None; BATCH]),
+            finished: fast::Finished::new(),
         }
     }
 

@@ -67,6 +67,19 @@ impl<B: Buffer> Outbox<B> {
         Ok(())
     }
 
+    /// Sends a whole batch at once, if nothing waits that came before; false, and the batch as it
+    /// was, if something does, or there is no queue to the vif.
+    pub fn send(&mut self, tables: &Tables, vif: VifId, packets: &mut Batch<B>) -> bool {
+        let Some(Some(line)) = self.lines.get_mut(vif.0 as usize) else {
+            return false;
+        };
+        if !line.waiting.is_empty() {
+            return false;
+        }
+        transmit(tables, self.worker, vif, &mut *line.queue, packets);
+        true
+    }
+
     /// Sends everything that waits. What a ring refuses is dropped and counted.
     pub fn flush(&mut self, tables: &Tables) {
         while let Some(vif) = self.busy.pop() {
@@ -78,27 +91,36 @@ impl<B: Buffer> Outbox<B> {
         let Some(Some(line)) = self.lines.get_mut(id.0 as usize) else {
             return;
         };
-        let Some(vif) = tables.vif(id) else {
-            // Removed by the snapshot pinned meanwhile; its queue goes next.
-            line.waiting.clear();
-            return;
-        };
-        let counters = vif.counters.block(self.worker);
-        if let Some(vlan) = vif.vlan {
-            let before = line.waiting.len();
-            line.waiting
-                .retain(|packet| encap::rewrite::push_vlan(packet, vlan).is_ok());
-            let lost = before - line.waiting.len();
-            counters.dropped(DropReason::NoHeadroom, lost as u64);
-        }
-        let lengths = line.waiting.iter().map(|packet| packet.len() as u64);
-        let bytes: u64 = lengths.sum();
-        let sent = line.queue.tx_burst(&mut line.waiting) as u64;
-        let refused = line.waiting.iter().map(|packet| packet.len() as u64);
-        counters.sent(sent, bytes - refused.sum::<u64>());
-        if !line.waiting.is_empty() {
-            counters.dropped(DropReason::TxRingFull, line.waiting.len() as u64);
-            line.waiting.clear();
-        }
+        transmit(tables, self.worker, id, &mut *line.queue, &mut line.waiting);
+    }
+}
+
+/// Sends a batch, which is empty then. What the ring refuses is dropped and counted.
+fn transmit<B: Buffer>(
+    tables: &Tables,
+    worker: usize,
+    id: VifId,
+    queue: &mut dyn TxQueue<B>,
+    packets: &mut Batch<B>,
+) {
+    let Some(vif) = tables.vif(id) else {
+        // Removed by the snapshot pinned meanwhile; its queue goes next.
+        packets.clear();
+        return;
+    };
+    let counters = vif.counters.block(worker);
+    if let Some(vlan) = vif.vlan {
+        let before = packets.len();
+        packets.retain(|packet| encap::rewrite::push_vlan(packet, vlan).is_ok());
+        let lost = before - packets.len();
+        counters.dropped(DropReason::NoHeadroom, lost as u64);
+    }
+    let bytes: u64 = packets.iter().map(|packet| packet.len() as u64).sum();
+    let sent = queue.tx_burst(packets) as u64;
+    let refused = packets.iter().map(|packet| packet.len() as u64);
+    counters.sent(sent, bytes - refused.sum::<u64>());
+    if !packets.is_empty() {
+        counters.dropped(DropReason::TxRingFull, packets.len() as u64);
+        packets.clear();
     }
 }

@@ -7,10 +7,17 @@ use crate::reason::DropReason;
 use crate::tables::NexthopId;
 use crate::tables::spec::Role;
 
-/// Makes a lane for every packet; malformed ones are dropped with the reason.
+/// Makes a lane for every packet; malformed ones are dropped with the reason. What stage `fast` has
+/// finished needs no more than to be sent.
 pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
     burst.lanes.clear();
-    for packet in &mut burst.packets {
+    for (index, packet) in burst.packets.iter_mut().enumerate() {
+        if let Some(vif) = burst.finished.get(index) {
+            burst
+                .lanes
+                .push(lane(context, Meta::new(0, 0), Next::Emit(vif)));
+            continue;
+        }
         let parsed = headers(context, packet).and_then(|meta| {
             if packet.offload() != Offload::NONE {
                 offload::arrived(context, packet, &meta)?;
@@ -22,18 +29,22 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
             Ok(meta) => (meta, Next::Consumed),
             Err(reason) => (Meta::new(0, 0), Next::Drop(reason)),
         };
-        burst.lanes.push(Lane {
-            meta,
-            vrf: context.vif.vrf,
-            exit: Lane::SAME,
-            is_special: false,
-            translated: Translated::No,
-            is_copy: false,
-            ingress: Ingress::vif(context.vif.id),
-            entropy: 0,
-            named: NexthopId(0),
-            next,
-        });
+        burst.lanes.push(lane(context, meta, next));
+    }
+}
+
+fn lane(context: &Context, meta: Meta, next: Next) -> Lane {
+    Lane {
+        meta,
+        vrf: context.vif.vrf,
+        exit: Lane::SAME,
+        is_special: false,
+        translated: Translated::No,
+        is_copy: false,
+        ingress: Ingress::vif(context.vif.id),
+        entropy: 0,
+        named: NexthopId(0),
+        next,
     }
 }
 

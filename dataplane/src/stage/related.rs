@@ -27,6 +27,7 @@ pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
         packets,
         lanes,
         hits,
+        ..
     } = burst;
     for (index, (packet, lane)) in packets.iter_mut().zip(lanes).enumerate() {
         let Next::Flow(layer) = lane.next else {

@@ -6,8 +6,8 @@
 //! middle, as after a restart, is established once its other side has spoken,
 //! and a RST to a SYN does not make it live any longer.
 //!
-//! Sequence numbers are not looked at: a forged RST or FIN shortens a flow's
-//! timeout, and ends no connection.
+//! Sequence numbers are looked at for a RST that would end a connection, by stage `segment`. A forged
+//! FIN shortens a flow's timeout, and ends no connection.
 
 use encap::{Fragment, Meta, protocol};
 use flowtable::Class;
@@ -36,6 +36,16 @@ pub fn first(meta: &Meta) -> Class {
         protocol::UDP => Class::Udp,
         protocol::ICMP | protocol::ICMPV6 => Class::Icmp,
         _ => Class::Other,
+    }
+}
+
+/// Whether a TCP or UDP packet surely changes nothing about its flow, as nearly all do: where this
+/// is so, [`next`] says [`Step::Stay`].
+#[inline]
+pub fn is_settled(class: Class, protocol: u8, tcp_flags: u8, is_reply: bool) -> bool {
+    match protocol {
+        protocol::TCP => class == Class::Established && tcp_flags & (SYN | FIN | RST) == 0,
+        _ => class == Class::UdpReplied || !is_reply,
     }
 }
 

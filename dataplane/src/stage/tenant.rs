@@ -16,7 +16,7 @@ use crate::reason::DropReason;
 /// Admits or drops each packet, then asks the overlay what becomes of it.
 pub fn run<B: Buffer>(context: &Context, burst: &mut Burst<B>) {
     for (packet, lane) in burst.iter_mut() {
-        if matches!(lane.next, Next::Drop(_)) {
+        if matches!(lane.next, Next::Drop(_) | Next::Emit(_)) {
             continue;
         }
         lane.next = match admit(context, lane, packet.bytes()) {

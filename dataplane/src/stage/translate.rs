@@ -49,6 +49,18 @@ pub(super) fn packet<B: Buffer>(
 /// # Errors
 /// [`DropReason::FlowGone`] if the flow is no more, whose other direction's key says it.
 pub(super) fn becomes(flows: &FlowTable, lane: &Lane, hit: &Hit) -> Result<Becomes, DropReason> {
+    becomes_of(flows, hit, lane.meta.network == Network::Ipv4)
+}
+
+/// The same of a packet of this IP version.
+///
+/// # Errors
+/// As [`becomes`].
+pub(super) fn becomes_of(
+    flows: &FlowTable,
+    hit: &Hit,
+    is_ipv4: bool,
+) -> Result<Becomes, DropReason> {
     let rewrite = hit.rewrite();
     let partner = match (rewrite.src, rewrite.dst) {
         (Translation::Partner, _) | (_, Translation::Partner) => {
@@ -59,7 +71,6 @@ pub(super) fn becomes(flows: &FlowTable, lane: &Lane, hit: &Hit) -> Result<Becom
     };
     let src = end(rewrite.src, partner.as_ref().map(source));
     let dst = end(rewrite.dst, partner.as_ref().map(destination));
-    let is_ipv4 = lane.meta.network == Network::Ipv4;
     Ok(match (src, dst) {
         (Some(src), Some(dst)) if src.addr.is_ipv4() != is_ipv4 => {
             Becomes::Other(Ends { src, dst })

@@ -68,6 +68,42 @@ fn whatever_arrives_is_accounted_for_and_stays_where_it_belongs() {
 }
 
 #[test]
+fn the_short_way_and_the_long_one_lead_to_the_same() {
+    let samples = samples();
+    for (seed, make) in [(5, node as fn(bool) -> Node), (6, |_| switching_node())] {
+        let (mut short, mut long) = (make(true), make(true).without_fast_path());
+        // Alike, so that both nodes are sent the same and changed the same.
+        let mut random = [Random(seed), Random(seed)];
+        for round in 0..ROUNDS {
+            let [frames, same] = random.each_mut().map(|random| {
+                let (from, _) = random.pick(&VIFS);
+                let count = 1 + random.below(64);
+                let any = |_| any_frame(random, &samples, from);
+                (from, (0..count).map(any).collect::<Vec<Vec<u8>>>())
+            });
+            assert_eq!(frames, same);
+            let (from, frames) = frames;
+            short.send(from, &frames);
+            long.send(from, &frames);
+            for (vif, _) in VIFS {
+                let place = || format!("{vif}, round {round} from {from}, seed {seed}");
+                assert_eq!(short.recv(vif), long.recv(vif), "{}", place());
+                assert_eq!(short.totals(vif), long.totals(vif), "{}", place());
+            }
+            if round % 50 == 49 {
+                for (node, random) in [&mut short, &mut long].into_iter().zip(&mut random) {
+                    change_something(random, node);
+                }
+            }
+            if round % 20 == 19 {
+                short.pass(700);
+                long.pass(700);
+            }
+        }
+    }
+}
+
+#[test]
 fn cut_into_pieces_everything_goes_the_same_way() {
     let samples = samples();
     let (mut whole, mut pieces) = (node(true), node(true));

@@ -39,6 +39,12 @@ impl Node {
         Node::with(pairs, Box::new(memory::Pool), objects)
     }
 
+    /// The same with every packet taken through all stages.
+    pub fn without_fast_path(mut self) -> Node {
+        self.worker.leave_fast_path_out();
+        self
+    }
+
     /// The same with buffers from this pool.
     pub fn with(pairs: usize, pool: Box<dyn Pool<MemBuffer>>, objects: Vec<Object>) -> Node {
         let publisher = Publisher::new(Tables::new(1));

@@ -5,7 +5,7 @@ import json
 from scapy.compat import raw
 from scapy.layers.inet import UDP
 
-from checklist import check, later
+from checklist import check, later, shown_by
 from checks.world import RED_A, RED_C, ipv4, node
 from checks.world import sent as from_machine
 from expect import Case
@@ -108,7 +108,13 @@ def one_gone():
     yield Case(spread(seven), flows(3600), None, overall=compare)
 
 
-later("J1", "7011 §3.1, §8.4", "flow records as collectors accept them, as many packets as passed", "records are read by tshark in tests/tests/accounting.rs; other collectors were not tried yet")
+shown_by(
+    "J1",
+    "7011 §3.1, §8.4",
+    "flow records as collectors accept them, as many packets as passed",
+    ("tests/tests/collector.rs", "nfcapd_takes_every_record_and_misses_no_packet"),
+    ("tests/tests/accounting.rs", "every_flow_is_told_once_with_what_it_carried_and_who_let_it_through"),
+)
 METHOD = "a method of measuring, not a packet; docs/performance.md says how each figure was measured"
 later("B1", "2544 §9.1, §24, §26", "64 to 1,518 bytes, trials of 60 s, loss curve, back to back, recovery, reset", METHOD)
 later("B2", "8219 §7.2, §5.1.1", "500 tagged frames at least, median and worst case, larger frames", METHOD)

@@ -1,6 +1,6 @@
 """NAT, RFC 4787, 5382, 5508, 6888, 7857, 6056, 1624."""
 
-from checklist import later, shown_by
+from checklist import shown_by
 
 shown_by(
     "N1",
@@ -107,7 +107,12 @@ shown_by(
     ("dataplane/tests/translation.rs", "an_error_from_inside_is_about_what_came_from_outside"),
     ("dataplane/tests/translation.rs", "an_error_about_no_flow_is_not_translated"),
 )
-later("N17", "5508 R7", "and about a hairpinned one", "errors about hairpinned flows have no test of their own yet")
+shown_by(
+    "N17",
+    "5508 R7",
+    "and about a hairpinned one",
+    ("dataplane/tests/hairpin.rs", "an_error_about_a_hairpinned_flow_is_translated_at_both_sides"),
+)
 shown_by(
     "N18",
     "5508 R2",
@@ -128,11 +133,14 @@ shown_by(
     "one tenant's cap of ports is not another's",
     ("dataplane/tests/nat.rs", "a_vif_has_no_more_ports_than_its_share"),
 )
-later(
+shown_by(
     "N21",
     "6888 R8",
     "a freed UDP port stays unused for 120 s, after a crash too",
-    "a freed port rests for 120 s, but bindings do not outlast the daemon",
+    ("dataplane/src/sessions/bindings/tests.rs", "a_binding_outlives_its_flows_by_its_time_then_rests_then_is_free"),
+    ("dataplane/tests/leftovers.rs", "ports_that_were_given_out_before_the_start_rest"),
+    ("tests/tests/crash.rs", "udp_ports_rest_after_a_crash"),
+    note="but for those given out in the last second before it",
 )
 shown_by(
     "N22",

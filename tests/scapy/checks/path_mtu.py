@@ -1,11 +1,11 @@
 """Path MTU, RFC 1191, 8201, 4459, 6864, 8900."""
 
 from scapy.compat import raw
-from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import Ether
 
-from checklist import check, later
+from checklist import check
 from checks.gre import df
 from checks.world import (
     ENCAPS,
@@ -17,11 +17,15 @@ from checks.world import (
     RED_C,
     VNI,
     IcmpError,
+    arrives,
     carried,
     delivered,
     ether,
     hop,
+    ipv4,
+    ipv6,
     node,
+    pattern,
     sends,
     sent,
     sized,
@@ -230,5 +234,27 @@ def identification():
     yield Case(config, [("red_a", packet)] * 1000, more=ids, judged=["up0"], originated=1000)
 
 
-later("P9", "8900 §6.5", "a deny-all policy still lets packet-too-big for its own flow in", "errors pass with the flow they quote, but this case has no test of its own yet")
-
+@check("P9", "8900 §6.5", "a deny-all policy still lets packet-too-big for its own flow in")
+def own_flow():
+    """red_a lets nothing in; what it sends to the far machine is too big for a router on its way."""
+    policies = {"policies": [{"name": "nothing", "rules": []}]}
+    config = node(a={"ingress_policies": ["nothing"]}, more=policies)
+    for family, make in ((4, ipv4), (6, ipv6)):
+        data = make(RED_A, RED_C, UDP(sport=1000, dport=2000) / pattern(600))
+        at_far = hop(data)
+        about = raw(at_far)
+        if family == 4:
+            error = IP(src=RED_C.v4, dst=RED_A.v4, id=9) / ICMP(type=3, code=4, nexthopmtu=1300) / about[:548]
+        else:
+            error = IPv6(src=RED_C.v6, dst=RED_A.v6) / ICMPv6PacketTooBig(mtu=1300) / about
+        other = make(RED_C, RED_A, UDP(sport=2000, dport=1001) / b"not a reply")
+        yield Case(
+            config,
+            [
+                ("red_a", sent(RED_A, data)),
+                ("up0", arrives("vxlan", 4, error)),
+                ("up0", arrives("vxlan", 4, other)),
+            ],
+            [("up0", sends("vxlan", 4, data)), ("red_a", delivered(RED_A, error))],
+            drops={("up0", "policy_denied"): 1},
+        )

@@ -22,7 +22,7 @@ use flowtable::Timeouts;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
-use crate::{boot, read, report};
+use crate::{boot, ports, read, report};
 
 /// Packet buffers, shared by all ports: enough for some 20 receive queues of
 /// 1024. On ordinary pages each takes a page, 96 MiB together, so that with a
@@ -57,6 +57,7 @@ async fn run_node(mut config: NodeConfig, without_state: bool) -> Result<(), Str
     let mut engine = start_engine(&config, &memory)?;
     // Before the first flow, so that none is missed.
     let _exporter = start_exporter(&engine, &config)?;
+    let _ports = ports::keep(&engine, &config.socket)?;
     let flow_table = engine.stats().flows.memory;
     let tables = engine.watcher();
     let is_first_boot = saved.generation == 0;

@@ -6,6 +6,8 @@
 mod boot;
 #[cfg(feature = "dpdk")]
 mod daemon;
+#[cfg(feature = "dpdk")]
+mod ports;
 mod replay;
 
 use std::io::Write;

@@ -280,6 +280,7 @@ impl Draft {
             ),
             old.map(|old| &*old.allotment),
         );
+        self.tables.sessions.leftovers.hold(&allotment);
         let pool = Pool {
             name: spec.name.clone(),
             vrf,

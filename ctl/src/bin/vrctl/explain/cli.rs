@@ -23,8 +23,12 @@ Examples:
   vrctl explain --in web-1 tcp 10.1.0.9:80 --with next.yaml   if that were applied
   vrctl explain --in web-1 tcp 10.1.0.9:80 --generation 41    and what was it before?")]
 pub(crate) struct ExplainArgs {
-    /// [PROTOCOL] [SOURCE[:PORT]] DESTINATION[:PORT]
-    #[arg(value_name = "TUPLE", num_args = 0..=5)]
+    // Brackets in a doc comment would be links.
+    #[arg(
+        value_name = "TUPLE",
+        num_args = 0..=5,
+        help = "[PROTOCOL] [SOURCE[:PORT]] DESTINATION[:PORT]"
+    )]
     pub(crate) tuple: Vec<String>,
     /// The vif by which the packet arrives
     #[arg(long = "in", value_name = "VIF")]
