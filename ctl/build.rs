@@ -8,7 +8,11 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = ["vrouter/v1/vrouter.proto", "vrouter/v1/config.proto"];
+    let files = [
+        "vrouter/v1/vrouter.proto",
+        "vrouter/v1/config.proto",
+        "vrouter/v1/saved.proto",
+    ];
     let descriptors = protox::compile(files, ["proto"])?;
 
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);

@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod footprint;
+pub mod program;
 pub mod report;
 #[cfg(feature = "dpdk")]
 pub mod rig;

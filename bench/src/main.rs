@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bench::table::insertion::{Coming, Places};
 use bench::table::{age, compare, instructions, scale};
-use bench::{footprint, report};
+use bench::{footprint, program, report};
 use clap::{Parser, Subcommand};
 use core_affinity::CoreId;
 use serde_json::Value;
@@ -36,6 +36,12 @@ enum Command {
     /// The run that `engine --instructions` watches.
     #[command(hide = true)]
     EngineCounted(engine_arguments::Arguments),
+    /// How fast one controller programs a running engine through the socket, durably,
+    /// and what that costs the packets meanwhile.
+    #[command(
+        after_help = "Example: vrbench program --routes 1000000 --state-dir /var/tmp/vrbench"
+    )]
+    Program(ProgramArguments),
     /// The flow table by itself and beside other tables.
     #[command(subcommand)]
     Table(TableCommand),
@@ -79,6 +85,41 @@ enum TableCommand {
     /// The run that `instructions` watches.
     #[command(hide = true)]
     Counted { case: instructions::Case },
+}
+
+#[derive(clap::Args)]
+struct ProgramArguments {
+    /// Routes in all.
+    #[arg(long, default_value_t = 1_000_000,
+          value_parser = clap::value_parser!(u32).range(10_000..=16_000_000))]
+    routes: u32,
+    /// Networks that they are spread over.
+    #[arg(long, default_value_t = 1_000,
+          value_parser = clap::value_parser!(u32).range(1..=4_000))]
+    vrfs: u32,
+    /// Routes in one call.
+    #[arg(long, default_value_t = 10_000,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    batch: u32,
+    /// Calls that wait for their answers at a time.
+    #[arg(long, default_value_t = 4)]
+    bulk_calls: usize,
+    /// The same of one-object commits.
+    #[arg(long, default_value_t = 128)]
+    small_calls: usize,
+    /// Seconds of one-object commits.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// An empty directory for the state, which is left there; the disk it is on
+    /// decides what durable costs.
+    #[arg(long, value_name = "DIR")]
+    state_dir: PathBuf,
+    /// The worker's core; by default the last one.
+    #[arg(long)]
+    core: Option<usize>,
+    /// Also write the results to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -146,6 +187,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Engine(arguments) => engine_arguments::run(&arguments),
         Command::EngineCounted(arguments) => engine_arguments::run_counted(&arguments),
+        Command::Program(arguments) => program(&arguments),
         Command::Table(command) => table(&command),
         #[cfg(feature = "dpdk")]
         Command::Rig(arguments) => bench::rig::run(&arguments),
@@ -159,6 +201,22 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn program(arguments: &ProgramArguments) -> Result<(), String> {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let last = cores.last().map_or(0, |core| core.id);
+    let measured = program::measure(&program::Plan {
+        core: arguments.core.unwrap_or(last),
+        routes: arguments.routes,
+        vrfs: arguments.vrfs,
+        batch: arguments.batch,
+        bulk_calls: arguments.bulk_calls.max(1),
+        small_calls: arguments.small_calls.max(1),
+        seconds: arguments.seconds,
+        state_dir: arguments.state_dir.clone(),
+    })?;
+    write(&arguments.json, || measured)
 }
 
 fn table(command: &TableCommand) -> Result<(), String> {

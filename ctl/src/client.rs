@@ -13,7 +13,8 @@ use tonic::{Code, Status, Streaming};
 use crate::proto::vrouter_client::VrouterClient;
 use crate::proto::{self, MAX_MESSAGE_LEN};
 
-/// A connection to one vrouterd.
+/// A connection to one vrouterd. Clones share it.
+#[derive(Clone)]
 pub struct Client {
     inner: VrouterClient<Channel>,
 }

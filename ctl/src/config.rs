@@ -17,6 +17,9 @@ use crate::yaml::{tree, walk};
 /// Where the control socket is unless configured otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/vrouter/ctl.sock";
 
+/// Where commits are kept unless configured otherwise.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/vrouter";
+
 /// How many flows the table holds unless configured otherwise.
 pub const DEFAULT_FLOW_TABLE_SIZE: usize = 1 << 20;
 
@@ -35,6 +38,8 @@ pub struct NodeConfig {
     pub flow_table_memory: memory::Settings,
     /// Path of the control socket.
     pub socket: PathBuf,
+    /// The directory that commits are kept in.
+    pub state_dir: PathBuf,
     /// Whether an idle worker polls without pause.
     pub busy_poll: bool,
     /// What each worker may keep of fragments.
@@ -49,7 +54,7 @@ pub struct NodeConfig {
     pub metrics: Option<SocketAddr>,
     /// Who may use the protocol, and how much of it.
     pub access: access::Settings,
-    /// Objects to apply at boot; well-formed each for itself.
+    /// Objects to apply at the first boot; well-formed each for itself.
     pub objects: ObjectFiles,
 }
 
@@ -121,6 +126,11 @@ impl NodeConfig {
                 huge_pages: written.flow_table_huge_pages.unwrap_or(true),
             },
             socket: written.socket.as_deref().unwrap_or(DEFAULT_SOCKET).into(),
+            state_dir: written
+                .state_dir
+                .as_deref()
+                .unwrap_or(DEFAULT_STATE_DIR)
+                .into(),
             busy_poll: written.idle() == proto::Idle::Busy,
             fragments: fragments(&written.fragments.unwrap_or_default()),
             reassembly: reassembly(&written.fragments.unwrap_or_default()),
@@ -237,11 +247,13 @@ fn out_of_range(written: &proto::NodeConfig) -> Vec<(&'static str, String)> {
         let reason = format!("wants an address and a port, as in 127.0.0.1:9464, not `{addr}`");
         wrong.push(("metrics_address", reason));
     }
-    if written.socket.as_deref() == Some("") {
-        wrong.push((
-            "socket",
-            "is empty; write a path or leave the key out".into(),
-        ));
+    for (key, path) in [
+        ("socket", &written.socket),
+        ("state_dir", &written.state_dir),
+    ] {
+        if path.as_deref() == Some("") {
+            wrong.push((key, "is empty; write a path or leave the key out".into()));
+        }
     }
     wrong.extend(access::Settings::new(written).err().unwrap_or_default());
     let written = written.fragments.unwrap_or_default();
@@ -261,6 +273,7 @@ mod tests {
         assert_eq!(config.flow_table_size, 1 << 20);
         assert_eq!(config.flow_table_memory, memory::Settings::default());
         assert_eq!(config.socket, PathBuf::from("/run/vrouter/ctl.sock"));
+        assert_eq!(config.state_dir, PathBuf::from("/var/lib/vrouter"));
         assert!(!config.busy_poll);
         assert_eq!(config.fragments, Limits::default());
         assert_eq!(config.reassembly, Limits::REASSEMBLY);
@@ -278,6 +291,7 @@ flow_table_size: 65536
 flow_table_numa_node: 1
 flow_table_huge_pages: false
 socket: /tmp/a.sock
+state_dir: /tmp/a
 idle: busy
 fragments:
   {datagrams: 16, held_packets: 8, held_bytes: 9000, timeout_ms: 30, reassembly: {datagrams: 32, timeout_ms: 60}}
@@ -297,6 +311,7 @@ objects:
             huge_pages: false,
         };
         assert_eq!(config.flow_table_memory, memory);
+        assert_eq!(config.state_dir, PathBuf::from("/tmp/a"));
         assert!(config.busy_poll);
         let limits = Limits {
             datagrams: 16,

@@ -19,4 +19,5 @@ pub mod learned;
 pub mod metrics;
 pub mod proto;
 pub mod server;
+pub mod state;
 mod yaml;

@@ -264,7 +264,12 @@ mod daemon {
             let dir = tempfile::tempdir().unwrap();
             let file = dir.path().join("node.yaml");
             let socket = dir.path().join("ctl.sock");
-            let text = format!("socket: {}\neal: [\"--no-huge\"]\n{more}", socket.display());
+            let state = dir.path().join("state");
+            let text = format!(
+                "socket: {}\nstate_dir: {}\neal: [\"--no-huge\"]\n{more}",
+                socket.display(),
+                state.display()
+            );
             std::fs::write(&file, text).unwrap();
             Node { dir, file }
         }
@@ -395,7 +400,7 @@ objects:
     fn a_device_that_is_not_there_is_named_with_its_line() {
         let node = Node::new(&VIF.replace("net_null0", "'net_af_packet0,iface=nosuch0'"));
         let err = node.fails();
-        assert!(err.contains("node.yaml:7: vif v: device:"), "{err}");
+        assert!(err.contains("node.yaml:8: vif v: device:"), "{err}");
         assert!(
             err.contains("there is no network interface `nosuch0`"),
             "{err}"

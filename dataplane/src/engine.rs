@@ -11,10 +11,11 @@ mod health;
 mod history;
 mod observer;
 mod ports;
+mod restore;
 mod thread;
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -39,6 +40,7 @@ use crate::tables::{Tables, UNDERLAY, Vif, VifId, Vrf, nat};
 use crate::worker::Worker;
 pub use health::OnHealth;
 pub use observer::{Dropped, KEPT, LATENCY_BOUNDS_NS, Latency, Ledger};
+pub use restore::Missing;
 
 use health::Health;
 use history::History;
@@ -246,6 +248,8 @@ pub struct Engine<B> {
     reassembly: fragments::Limits,
     devices: Box<dyn Devices<B>>,
     ports: Ports,
+    /// Vifs whose device could not be opened at the start.
+    missing: BTreeSet<Name>,
     started: Instant,
 }
 
@@ -310,6 +314,7 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             reassembly: config.reassembly,
             devices,
             ports,
+            missing: BTreeSet::new(),
             started,
         })
     }
@@ -321,11 +326,31 @@ impl<B: Buffer + Send + 'static> Engine<B> {
     /// # Errors
     /// Everything that is wrong with the request.
     pub fn apply(&mut self, request: &Request, dry_run: bool) -> Result<Applied, Vec<Refusal>> {
+        if dry_run {
+            let draft = self.tables().prepare(request)?;
+            return Ok(Applied {
+                generation: draft.tables().generation(),
+                changed: draft.changed().clone(),
+            });
+        }
+        self.apply_with(request, |_, _| Ok(()))
+    }
+
+    /// The same, where `keep` has the last word: it gets the next snapshot before that is in force,
+    /// to make it durable. It is not asked when nothing changes.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the request, or what `keep` says.
+    pub fn apply_with(
+        &mut self,
+        request: &Request,
+        keep: impl FnOnce(&Tables, &Changed) -> Result<(), Vec<Refusal>>,
+    ) -> Result<Applied, Vec<Refusal>> {
         let publisher = self.publisher.clone();
         let mut publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
         let before = publisher.current();
         let draft = before.prepare(request)?;
-        if dry_run || draft.changed().is_empty() {
+        if draft.changed().is_empty() {
             return Ok(Applied {
                 generation: draft.tables().generation(),
                 changed: draft.changed().clone(),
@@ -344,6 +369,10 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             )
             .collect();
         let (tables, changed) = draft.finish(|name| facts.get(name).copied());
+        if let Err(refusals) = keep(&tables, &changed) {
+            opened.into_iter().for_each(|(_, port)| close(port));
+            return Err(refusals);
+        }
         let tables = Arc::new(tables);
         accounts::set_quotas(&self.flows, &tables, &changed);
         let receivers = self.attach_senders(&tables, opened);
@@ -358,6 +387,30 @@ impl<B: Buffer + Send + 'static> Engine<B> {
             generation: tables.generation(),
             changed,
         })
+    }
+
+    /// Puts commits in force that were made beside the engine, all at once; returns the last one.
+    /// `make` gets what is in force now and returns snapshots made from it, each with what is
+    /// different from the one before; they open and close no devices, and delete no vrfs.
+    pub fn publish(
+        &mut self,
+        make: impl FnOnce(&Arc<Tables>) -> Vec<(Arc<Tables>, Arc<Changed>)>,
+    ) -> Option<Arc<Tables>> {
+        let publisher = self.publisher.clone();
+        let mut publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = publisher.current();
+        let mut made = make(&before);
+        let last = made.last()?.0.clone();
+        for (_, changed) in &made {
+            accounts::set_quotas(&self.flows, &last, changed);
+        }
+        publisher.publish(last.clone());
+        made.pop();
+        self.history.keep(before);
+        for (tables, _) in made {
+            self.history.keep(tables);
+        }
+        Some(last)
     }
 
     /// A way to the configuration for whoever runs beside the engine.

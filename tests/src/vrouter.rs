@@ -48,7 +48,12 @@ impl Vrouter {
     pub fn spawn(node: Option<&Namespace>, core: usize, more: &str) -> Vrouter {
         let scratch = Scratch::new("vrouterd");
         let socket = scratch.join("ctl.sock");
-        let config = format!("cores: [{core}]\nsocket: {}\n{more}", socket.display());
+        let state = scratch.join("state");
+        let config = format!(
+            "cores: [{core}]\nsocket: {}\nstate_dir: {}\n{more}",
+            socket.display(),
+            state.display()
+        );
         let config = scratch.write("node.yaml", config);
         let mut command = match node {
             Some(node) => node.command(programs::vrouterd()),

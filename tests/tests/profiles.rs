@@ -108,7 +108,7 @@ fn every_packet_of_every_profile_is_right_and_goes_through() {
         };
         assert!(made.status == Some(0), "{what}: {made}");
 
-        let capture = Capture::merge(&[input.clone()], &scratch);
+        let capture = Capture::merge(std::slice::from_ref(&input), &scratch);
         assert_eq!(capture.objections(), "", "{what}");
         let sizes = distinct(&capture.fields("frame", &["frame.len"]));
         assert_eq!(

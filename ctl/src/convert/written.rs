@@ -26,6 +26,7 @@ pub fn refusal(refusal: &Refusal, change: Option<usize>) -> proto::Refusal {
         RefusalCode::Taken => Code::Taken,
         RefusalCode::Limit => Code::Limit,
         RefusalCode::Device => Code::Device,
+        RefusalCode::NotDurable => Code::NotDurable,
         RefusalCode::Conflict => Code::Conflict,
     };
     proto::Refusal {

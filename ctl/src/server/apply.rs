@@ -1,13 +1,12 @@
 //! `Apply`: a request as written to a commit, or to every reason why not.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use dataplane::engine::{Applied, Engine};
 use dataplane::tables::Tables;
 use dataplane::tables::change::{self, Change, Request};
 use dataplane::tables::commit::Changed;
 use dataplane::tables::spec::Key;
-use encap::Buffer;
 
 use crate::convert::{self, Problem};
 use crate::proto::change::Change as Written;
@@ -18,34 +17,20 @@ use crate::proto::{self, ApplyRequest, ApplyResponse, Mode, Outcome, Plan, Refus
 /// take 4 MiB. A commit must not fail because its answer is too long.
 const MAX_LISTED: usize = 4096;
 
-/// Commits a request or says why not, with what has changed if anything has.
-pub(super) fn apply<B>(
-    engine: &mut Engine<B>,
+/// Checks every object of a request by itself; the answer, if it is refused. `tables` are those in
+/// force.
+pub(super) fn begin(
+    tables: &Tables,
     written: &ApplyRequest,
-) -> (ApplyResponse, Option<Changed>)
-where
-    B: Buffer + Send + 'static,
-{
+) -> Result<Checked, Box<ApplyResponse>> {
     let mut checked = Checked::new(written);
     if checked.refusals.is_empty() {
-        return match engine.apply(&checked.request, written.dry_run) {
-            Ok(applied) => {
-                let response = accepted(&applied, written.dry_run);
-                let committed = response.outcome() == Outcome::Committed;
-                (response, committed.then_some(applied.changed))
-            }
-            Err(refusals) => {
-                checked.add(refusals);
-                let generation = engine.tables().generation();
-                (refused(checked.refusals, generation), None)
-            }
-        };
+        return Ok(checked);
     }
     // What is wrong between the well-formed objects is worth saying too, as far
     // as it does not follow from what is missing among them.
-    let tables = engine.tables();
-    checked.stand_in_for_malformed(&tables);
-    if let Err(mut refusals) = engine.apply(&checked.request, true) {
+    checked.stand_in_for_malformed(tables);
+    if let Err(mut refusals) = tables.prepare(&checked.request) {
         let consequences = checked.consequences();
         refusals.retain(|refusal| {
             let about = (refusal.object.clone(), refusal.field.clone());
@@ -53,7 +38,19 @@ where
         });
         checked.add(refusals);
     }
-    (refused(checked.refusals, tables.generation()), None)
+    Err(Box::new(refused(checked.refusals, tables.generation())))
+}
+
+/// What a request would do.
+pub(super) fn dry_run(tables: &Tables, checked: Checked) -> ApplyResponse {
+    match tables.prepare(&checked.request) {
+        Ok(draft) => ApplyResponse {
+            outcome: Outcome::Checked.into(),
+            plan: Some(plan(draft.changed())),
+            ..accepted(draft.changed(), draft.tables().generation())
+        },
+        Err(refusals) => checked.answer(Err(refusals), tables.generation()),
+    }
 }
 
 /// A request as the engine takes it.
@@ -69,8 +66,8 @@ pub(super) fn check(written: &ApplyRequest) -> Result<Request, Vec<Refusal>> {
 }
 
 /// The well-formed part of a request, and what is wrong with the rest.
-struct Checked {
-    request: Request,
+pub(super) struct Checked {
+    pub(super) request: Request,
     /// Where each object stands in the request.
     positions: HashMap<Key, usize>,
     /// Keys of objects that are not well-formed.
@@ -198,6 +195,24 @@ impl Checked {
         }
     }
 
+    /// The answer, when the engine has said what it did or why it did nothing.
+    pub(super) fn answer(
+        mut self,
+        made: Result<Arc<Changed>, Vec<change::Refusal>>,
+        generation: u64,
+    ) -> ApplyResponse {
+        match made {
+            Ok(changed) => ApplyResponse {
+                changes: self.request.replace.then(|| plan(&changed)),
+                ..accepted(&changed, generation)
+            },
+            Err(refusals) => {
+                self.add(refusals);
+                refused(self.refusals, generation)
+            }
+        }
+    }
+
     fn refuse_request(&mut self, field: &str, reason: String) {
         self.refusals.push(Refusal {
             field: field.into(),
@@ -208,21 +223,19 @@ impl Checked {
     }
 }
 
-fn accepted(applied: &Applied, dry_run: bool) -> ApplyResponse {
-    let changed = &applied.changed;
-    let outcome = match (dry_run, changed.is_empty()) {
-        (true, _) => Outcome::Checked,
-        (false, true) => Outcome::Unchanged,
-        (false, false) => Outcome::Committed,
+/// `generation` is the one in force then.
+fn accepted(changed: &Changed, generation: u64) -> ApplyResponse {
+    let outcome = match changed.is_empty() {
+        true => Outcome::Unchanged,
+        false => Outcome::Committed,
     };
     ApplyResponse {
         outcome: outcome.into(),
-        generation: applied.generation,
+        generation,
         created: changed.created.len() as u64,
         updated: changed.updated.len() as u64,
         deleted: changed.deleted.len() as u64,
         unchanged: changed.unchanged as u64,
-        plan: dry_run.then(|| plan(changed)),
         ..Default::default()
     }
 }

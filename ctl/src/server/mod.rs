@@ -11,6 +11,7 @@ mod apply;
 mod capture;
 mod clear;
 mod commit;
+mod devices;
 mod dropped;
 mod explain;
 mod gate;
@@ -131,6 +132,7 @@ where
         result = server => result.map_err(io::Error::other)?,
         () = shutdown => {}
         () = alarms::watch(engine.clone()) => {}
+        () = devices::await_missing(engine.clone()) => {}
         () = gate.watch_readers() => {}
         () = observe::observe(engine.clone(), access.journal.clone()) => {}
     }
@@ -200,15 +202,18 @@ impl<B: Buffer + Send + 'static> Vrouter for Service<B> {
             self.note_refused(&caller, written.owner, &response);
             return Ok(Response::new(response));
         }
-        let (commits, by, owner) = (self.commits.clone(), caller.clone(), written.owner.clone());
-        let response = spawn_blocking(move || {
-            let mut response = commits.apply(&by, &written)?;
-            impact::add(commits.engine(), &written, &mut response);
-            Some(response)
-        })
-        .await
-        .map_err(|_| panicked())?
-        .ok_or_else(stopping)?;
+        let owner = written.owner.clone();
+        let asked = written.dry_run.then(|| written.clone());
+        let apply = self.commits.apply(caller.clone(), written);
+        let mut response = apply.await.ok_or_else(stopping)?;
+        if let Some(written) = asked {
+            let engine = self.engine.clone();
+            let add = move || {
+                impact::add(&engine, &written, &mut response);
+                response
+            };
+            response = spawn_blocking(add).await.map_err(|_| panicked())?;
+        }
         self.note_refused(&caller, owner, &response);
         Ok(Response::new(response))
     }

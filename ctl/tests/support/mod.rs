@@ -16,6 +16,7 @@ use ctl::files::ObjectFiles;
 use ctl::proto::ApplyRequest;
 use ctl::proto::vrouter_client::VrouterClient;
 use ctl::server::{Access, Commits, Metrics, serve};
+use ctl::state::State;
 use dataplane::engine::{Config, Engine, Idle};
 use dataplane::io::memory;
 use dataplane::stage::fragments::Limits;
@@ -35,14 +36,32 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
+    /// Without state.
     pub(crate) fn start() -> Daemon {
         Daemon::start_with(|_| Settings::default())
     }
 
     /// With what `settings` says of access, for a daemon in this directory.
     pub(crate) fn start_with(settings: impl FnOnce(&Path) -> Settings) -> Daemon {
+        Daemon::assemble(None, memory::Devices::new(), settings)
+    }
+
+    /// With state in this directory.
+    pub(crate) fn start_in(state: &Path) -> Daemon {
+        Daemon::start_with_devices(Some(state), memory::Devices::new())
+    }
+
+    pub(crate) fn start_with_devices(state: Option<&Path>, devices: memory::Devices) -> Daemon {
+        Daemon::assemble(state, devices, |_| Settings::default())
+    }
+
+    fn assemble(
+        state: Option<&Path>,
+        devices: memory::Devices,
+        settings: impl FnOnce(&Path) -> Settings,
+    ) -> Daemon {
+        let (state, saved) = state.map(|dir| State::open(dir).unwrap()).unzip();
         let dir = tempfile::tempdir().unwrap();
-        let devices = memory::Devices::new();
         let config = Config {
             cores: vec![core_affinity::get_core_ids().unwrap()[0].id],
             flows: 1024,
@@ -57,12 +76,14 @@ impl Daemon {
             on_health: Arc::new(|_, _| {}),
             on_thread: Arc::new(|| Box::new(())),
         };
-        let engine = Engine::start(config, Box::new(devices.clone())).unwrap();
+        let mut engine = Engine::start(config, Box::new(devices.clone())).unwrap();
+        let saved = saved.unwrap_or_default();
+        engine.restore(saved.generation, &saved.objects).unwrap();
         let access = Access::open(&dir.path().join("ctl.sock"), settings(dir.path())).unwrap();
         let (stop, stopped) = oneshot::channel();
         let (started, metrics) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let commits = Commits::new(engine, access.observers());
+            let commits = Commits::new(engine, state, access.observers()).unwrap();
             let engine = runtime().block_on(async {
                 let anywhere = ([127, 0, 0, 1], 0).into();
                 let metrics = Metrics::start(anywhere, &commits).await.unwrap();

@@ -81,6 +81,11 @@ impl Ports {
         }
     }
 
+    /// True if the device of a vif is open.
+    pub(super) fn is_open(&self, name: &Name) -> bool {
+        lock(&self.open).contains_key(name)
+    }
+
     /// Closes the device of a vif.
     pub(super) fn close(&self, name: &Name) {
         let port = lock(&self.open).remove(name);

@@ -49,6 +49,8 @@ pub enum RefusalCode {
     Device,
     /// It does not fit the other objects in another way.
     Conflict,
+    /// Nothing is wrong with the request, but it would not outlast the daemon.
+    NotDurable,
 }
 
 /// One reason to refuse a commit.

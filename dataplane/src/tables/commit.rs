@@ -16,6 +16,7 @@ mod health;
 mod leads;
 mod nat;
 mod policies;
+mod restore;
 mod services;
 mod uses;
 mod vips;
@@ -93,25 +94,46 @@ impl Tables {
         }
         let mut refusals = Vec::new();
         let steps = self.steps(request, &mut refusals);
-        let mut draft = Draft::new(self, &steps);
-        draft.store(&steps, &request.owner);
-        draft.check_references(&steps, &mut refusals);
-        draft.unlead(&steps);
-        draft.withdraw(&steps);
-        draft.install(&steps, &mut refusals);
-        draft.refresh_nat(&steps, &mut refusals);
-        draft.install_policies(&steps, &mut refusals);
-        draft.lead(&steps);
-        draft.resolve_guards(&steps);
-        checks::check_devices(&steps, &mut refusals);
-        checks::check_guards(&steps, &mut refusals);
-        draft.check_router_macs(&steps, &mut refusals);
-        draft.check_standing_tunnels(&steps, &mut refusals);
-        draft.check_uses(&steps, &mut refusals);
-        draft.check_bridging(&steps, &mut refusals);
-        draft.check_groups(&steps, &mut refusals);
-        draft.check_services(&steps, &mut refusals);
-        draft.check_local_addresses(&steps, &mut refusals);
+        let generation = self.generation + 1;
+        let stored = |key: &Key| {
+            let (_, new) = steps.by_key.get(key)?;
+            let object = new.cloned()?;
+            let owner = request.owner.clone();
+            Some(Arc::new(Stored {
+                object,
+                owner,
+                generation,
+            }))
+        };
+        self.draft(&steps, stored, refusals)
+    }
+
+    /// The next snapshot, in which `stored` says what the new objects are.
+    fn draft(
+        &self,
+        steps: &Steps,
+        stored: impl Fn(&Key) -> Option<Arc<Stored>>,
+        mut refusals: Vec<Refusal>,
+    ) -> Result<Draft, Vec<Refusal>> {
+        let mut draft = Draft::new(self, steps);
+        draft.store(steps, stored);
+        draft.check_references(steps, &mut refusals);
+        draft.unlead(steps);
+        draft.withdraw(steps);
+        draft.install(steps, &mut refusals);
+        draft.refresh_nat(steps, &mut refusals);
+        draft.install_policies(steps, &mut refusals);
+        draft.lead(steps);
+        draft.resolve_guards(steps);
+        checks::check_devices(steps, &mut refusals);
+        checks::check_guards(steps, &mut refusals);
+        draft.check_router_macs(steps, &mut refusals);
+        draft.check_standing_tunnels(steps, &mut refusals);
+        draft.check_uses(steps, &mut refusals);
+        draft.check_bridging(steps, &mut refusals);
+        draft.check_groups(steps, &mut refusals);
+        draft.check_services(steps, &mut refusals);
+        draft.check_local_addresses(steps, &mut refusals);
         if refusals.is_empty() {
             Ok(draft)
         } else {
@@ -323,7 +345,7 @@ impl Draft {
     }
 
     /// Enters the new objects and counts who mentions whom.
-    fn store(&mut self, steps: &Steps, owner: &Name) {
+    fn store(&mut self, steps: &Steps, stored: impl Fn(&Key) -> Option<Arc<Stored>>) {
         let tables = &mut self.tables;
         for (key, old, new) in steps.iter() {
             for (_, mentioned) in old.into_iter().flat_map(Object::references) {
@@ -333,15 +355,8 @@ impl Draft {
             for (_, mentioned) in new.into_iter().flat_map(Object::references) {
                 *tables.mentions.entry(mentioned).or_default() += 1;
             }
-            match new {
-                Some(object) => {
-                    let stored = Stored {
-                        object: object.clone(),
-                        owner: owner.clone(),
-                        generation: tables.generation,
-                    };
-                    tables.objects.insert(key.clone(), Arc::new(stored));
-                }
+            match stored(key) {
+                Some(stored) => _ = tables.objects.insert(key.clone(), stored),
                 None => _ = tables.objects.remove(key),
             }
         }

@@ -414,6 +414,13 @@ impl Tables {
         self.objects.iter().map(|(key, stored)| (key, &**stored))
     }
 
+    /// Objects as written, those after this key; all, without one.
+    pub fn objects_after(&self, key: Option<&Key>) -> impl Iterator<Item = (&Key, &Stored)> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        let objects = self.objects.range::<_, Key>((from, Bound::Unbounded));
+        objects.map(|(key, stored)| (key, &**stored))
+    }
+
     /// The vrf with this index.
     #[inline]
     pub fn vrf(&self, id: VrfId) -> Option<&Vrf> {

@@ -7,10 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ctl::access::Caller;
-use ctl::config::{BOOT_OWNER, NodeConfig};
+use ctl::config::NodeConfig;
 use ctl::ipfix::{Exporter, Rules};
-use ctl::proto::Outcome;
 use ctl::server::{self, Access, Commits, Metrics};
 use dataplane::Tables;
 use dataplane::engine::{Config, Engine, Idle};
@@ -24,7 +22,7 @@ use flowtable::Timeouts;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
-use crate::{ports, read, report};
+use crate::{boot, ports, read, report};
 
 /// Packet buffers, shared by all ports: enough for some 20 receive queues of
 /// 1024. On ordinary pages each takes a page, 96 MiB together, so that with a
@@ -34,7 +32,8 @@ const BUFFERS: u32 = 24_575;
 /// Memory for the buffers and the rings of virtual devices, in MiB.
 const MEGABYTES: u32 = 160;
 
-pub(crate) fn run(path: &Path) -> Result<(), String> {
+/// Runs until it is told to end; without state it begins with the node file, and keeps nothing.
+pub(crate) fn run(path: &Path, without_state: bool) -> Result<(), String> {
     start_log();
     let name = path.display().to_string();
     let config = NodeConfig::parse(&name, &read(path)?)
@@ -43,22 +42,31 @@ pub(crate) fn run(path: &Path) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?
-        .block_on(run_node(config))
+        .block_on(run_node(config, without_state))
 }
 
-async fn run_node(mut config: NodeConfig) -> Result<(), String> {
+async fn run_node(mut config: NodeConfig, without_state: bool) -> Result<(), String> {
     let stopped = stop_signal()?;
     let settings = std::mem::take(&mut config.access);
     let access = Access::open(&config.socket, settings).map_err(|error| error.to_string())?;
+    let (state, saved) = match without_state {
+        false => boot::open_state(&config.state_dir)?,
+        true => boot::without_state(&config.state_dir),
+    };
     let memory = DpdkMemory::new(&config.eal);
-    let engine = start_engine(&config, &memory)?;
+    let mut engine = start_engine(&config, &memory)?;
     // Before the first flow, so that none is missed.
     let _exporter = start_exporter(&engine, &config)?;
     let _ports = ports::keep(&engine, &config.socket)?;
     let flow_table = engine.stats().flows.memory;
     let tables = engine.watcher();
-    let commits = Commits::new(engine, access.observers());
-    boot(&commits, &mut config)?;
+    let is_first_boot = saved.generation == 0;
+    boot::restore(&mut engine, saved)?;
+    let commits = Commits::new(engine, state, access.observers())
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    if is_first_boot {
+        boot::apply_node_file(&commits, &mut config).await?;
+    }
     announce_flow_table(&config, &flow_table, &memory);
     announce(&tables.current(), &config, &memory);
     let _metrics = start_metrics(&config, &commits).await?;
@@ -251,19 +259,6 @@ async fn start_metrics(
     let metrics = metrics.map_err(|error| format!("metrics_address: {addr}: {error}"))?;
     info!("metrics at http://{}/metrics", metrics.addr());
     Ok(Some(metrics))
-}
-
-/// Applies the objects of the node file.
-fn boot(commits: &Commits<Mbuf>, config: &mut NodeConfig) -> Result<(), String> {
-    let request = config.objects.request(BOOT_OWNER);
-    let response = commits.apply(&Caller::daemon(), &request);
-    if let Some(response) = response
-        && response.outcome() == Outcome::Refused
-    {
-        config.objects.add_refusals(&response.refusals);
-        return Err(report(&config.objects.mistakes(), "not started"));
-    }
-    Ok(())
 }
 
 fn announce(tables: &Tables, config: &NodeConfig, memory: &DpdkMemory) {

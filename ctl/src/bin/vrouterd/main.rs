@@ -3,6 +3,8 @@
 //! Exit status: 0 done, 1 could not start or was refused, 2 wrong usage.
 
 #[cfg(feature = "dpdk")]
+mod boot;
+#[cfg(feature = "dpdk")]
 mod daemon;
 #[cfg(feature = "dpdk")]
 mod ports;
@@ -29,11 +31,12 @@ A node file, all keys optional:
   flow_table_numa_node: 0                # default: that of the first core
   flow_table_huge_pages: true            # 2 MiB pages, when there are any
   socket: /run/vrouter/ctl.sock          # where vrctl finds it
+  state_dir: /var/lib/vrouter            # where commits are kept
   idle: adaptive                         # or busy: poll without pause
   icmp_errors_per_second: 100            # to one source; 0: none
   fragments: {held_packets: 512}         # and datagrams, held_bytes, timeout_ms, reassembly
   eal: [\"--no-huge\"]                     # further DPDK EAL arguments
-  objects:                               # applied at boot, as by `vrctl apply`
+  objects:                               # applied at the first boot, as by `vrctl apply`
     vifs:
       - {name: up0, role: fabric, device: \"net_af_packet0,iface=eth1\", addresses: [192.0.2.1/24]}
 
@@ -44,6 +47,9 @@ struct Cli {
     /// The node file (YAML)
     #[arg(long, value_name = "FILE", required = true)]
     config: Option<PathBuf>,
+    /// Leave the state directory alone: begin as at the first boot, and keep nothing
+    #[arg(long)]
+    without_state: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -57,7 +63,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match (cli.command, cli.config) {
         (Some(Command::Replay(args)), _) => replay::run(&args),
-        (None, Some(config)) => run_daemon(&config),
+        (None, Some(config)) => run_daemon(&config, cli.without_state),
         (None, None) => unreachable!("clap wants one of them"),
     };
     match result {
@@ -71,12 +77,12 @@ fn main() -> ExitCode {
 }
 
 #[cfg(feature = "dpdk")]
-fn run_daemon(config: &Path) -> Result<(), String> {
-    daemon::run(config)
+fn run_daemon(config: &Path, without_state: bool) -> Result<(), String> {
+    daemon::run(config, without_state)
 }
 
 #[cfg(not(feature = "dpdk"))]
-fn run_daemon(_: &Path) -> Result<(), String> {
+fn run_daemon(_: &Path, _: bool) -> Result<(), String> {
     Err(
         "this one was built without DPDK and can only replay; build it with the feature `dpdk`"
             .into(),
