@@ -87,6 +87,7 @@ fn node_file(
          idle: {idle}\n\
          flow_table_size: {flows}\n\
          socket: {place}/ctl.sock\n\
+         state_dir: {place}/state\n\
          objects:\n\
          \x20 vrfs:\n\
          \x20   - {{name: tenant}}\n\

@@ -59,9 +59,12 @@ fn node(page: &mut Page, stats: &StatsResponse) {
     );
 }
 
+/// A metric's name, its help, and what it is of a thing that is counted.
+type Told<'a, T, N> = (&'a str, &'a str, &'a dyn Fn(&T) -> N);
+
 fn workers(page: &mut Page, stats: &StatsResponse) {
     let uptime_ns = stats.uptime_ms * 1_000_000;
-    let counters: [(&str, &str, &dyn Fn(&WorkerStats) -> f64); 5] = [
+    let counters: [Told<WorkerStats, f64>; 5] = [
         (
             "vrouter_worker_packets_total",
             "Packets a worker received.",
@@ -134,7 +137,7 @@ fn cumulated(batches: &[u64]) -> Vec<(f64, u64)> {
 }
 
 fn fragments(page: &mut Page, stats: &StatsResponse) {
-    let gauges: [(&str, &str, &dyn Fn(&FragmentUsage) -> u32); 2] = [
+    let gauges: [Told<FragmentUsage, u32>; 2] = [
         (
             "vrouter_worker_held_fragments",
             "Fragments that wait for others of their packet.",
@@ -166,46 +169,46 @@ fn vifs(page: &mut Page, stats: &StatsResponse) {
         let up = f64::from(u8::from(vif.link_up));
         page.sample(name, &[("vif", &vif.name), ("role", &role)], up);
     }
-    let counters: [(&str, &str, fn(&VifStats) -> u64); 8] = [
+    let counters: [Told<VifStats, u64>; 8] = [
         (
             "vrouter_vif_receive_packets_total",
             "Packets received on a vif.",
-            |vif| vif.rx_packets,
+            &|vif| vif.rx_packets,
         ),
         (
             "vrouter_vif_receive_bytes_total",
             "Bytes received on a vif, without frame check sequences.",
-            |vif| vif.rx_bytes,
+            &|vif| vif.rx_bytes,
         ),
         (
             "vrouter_vif_transmit_packets_total",
             "Packets the vif's device took for sending.",
-            |vif| vif.tx_packets,
+            &|vif| vif.tx_packets,
         ),
         (
             "vrouter_vif_transmit_bytes_total",
             "Bytes the vif's device took for sending, without frame check sequences.",
-            |vif| vif.tx_bytes,
+            &|vif| vif.tx_bytes,
         ),
         (
             "vrouter_vif_consumed_packets_total",
             "Packets for the vrouter itself that needed no answer.",
-            |vif| vif.consumed,
+            &|vif| vif.consumed,
         ),
         (
             "vrouter_vif_originated_packets_total",
             "Packets the vrouter made itself.",
-            |vif| vif.originated,
+            &|vif| vif.originated,
         ),
         (
             "vrouter_vif_errors_withheld_total",
             "ICMP errors and resets that were owed and not sent for being too many.",
-            |vif| vif.errors_withheld,
+            &|vif| vif.errors_withheld,
         ),
         (
             "vrouter_vif_ecn_dubious_total",
             "Tunnel packets whose two ECN fields do not go together.",
-            |vif| vif.ecn_dubious,
+            &|vif| vif.ecn_dubious,
         ),
     ];
     for (name, help, value) in counters {

@@ -161,10 +161,10 @@ fn to_vif<B: Buffer>(
         let vrf = context.tables.vrf(vif.vrf).ok_or(DropReason::VifGone)?;
         encap::rewrite::set_macs(packet.bytes_mut(), 0, vif.mac, vrf.mac);
     }
-    if !lane.is_copy {
-        if let Err(reason) = guard::ingress(context, lane, vif, &packet, exits) {
-            return exits.refuse(context, lane, &packet, reason);
-        }
+    if !lane.is_copy
+        && let Err(reason) = guard::ingress(context, lane, vif, &packet, exits)
+    {
+        return exits.refuse(context, lane, &packet, reason);
     }
     emit(context.tables, vif.id, packet, exits)
 }
