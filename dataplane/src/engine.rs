@@ -194,7 +194,7 @@ pub struct WorkerStats {
     pub idle_rounds: u64,
     /// Time spent on rounds that found packets.
     pub busy: Duration,
-    /// Batches by length, as [`BATCH_SIZES`](crate::observe::pulse::BATCH_SIZES) says.
+    /// Batches by length, as [`BATCH_SIZES`] says.
     pub batches: [u64; BATCH_SIZES.len()],
     /// How long packets were in its hands.
     pub latency: Latency,

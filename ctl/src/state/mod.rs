@@ -12,7 +12,7 @@
 //! A commit is one entry of the log, however many objects it changes, because redb
 //! takes some 3 µs for an entry and a controller sends 500,000 routes a second. When
 //! the log has grown beyond the last checkpoint, the next one is written beside the
-//! commits, a piece at a time ([`checkpoint`]), and the log up to there is dropped.
+//! commits, a piece at a time (`checkpoint`), and the log up to there is dropped.
 //!
 //! redb makes a transaction durable with one `fdatasync`: it writes to free pages,
 //! and of its two roots, each with a checksum, takes the last one that is whole.

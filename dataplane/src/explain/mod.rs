@@ -1,7 +1,7 @@
 //! What would become of a packet, and why: step by step, with the objects that say so.
 //!
 //! There is no second definition of what a packet meets: a worker of its own takes the packet through
-//! the same stages as any (`trial`), with a copy of the state ([`Tables::apart`]) and copies of the
+//! the same stages as any (`trial`), with a copy of the state (`Tables::apart`) and copies of the
 //! flows that matter, and somebody looks on (`recorder`). The steps of the decision are those that
 //! [`crate::decide::decide`] tells. What is done leaves no trace: no binding, port or affinity is
 //! taken, no flow, counter, token bucket or neighbour changes.

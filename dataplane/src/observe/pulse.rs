@@ -1,7 +1,7 @@
 //! How a worker does: how full its batches are, how long a packet is in its hands, how much of its
 //! time it works.
 //!
-//! Of one batch in [`SAMPLED`] two clock readings are taken, when it has come and when what came of
+//! Of one batch in `SAMPLED` two clock readings are taken, when it has come and when what came of
 //! it has been handed to the devices: that is how long its packets were here, but for those that
 //! wait for others. The value goes through a ring to whoever keeps the histogram.
 

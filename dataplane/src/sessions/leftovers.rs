@@ -1,8 +1,8 @@
 //! UDP ports that the process before this one had given out: they rest, as a port does that was let go
 //! (RFC 6888 REQ-8), so that what is still under way to their machines reaches nobody else's.
 //!
-//! Whoever starts the engine says which those were; [`Leftovers::hold`] takes them from each pool that
-//! comes to have their addresses, and [`REST_MS`] after the start they are free.
+//! Whoever starts the engine says which those were; `Leftovers::hold` takes them from each pool that
+//! comes to have their addresses, and `REST_MS` after the start they are free.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

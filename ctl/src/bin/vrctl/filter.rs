@@ -61,14 +61,16 @@ mod tests {
     use dataplane::observe::filter::{Instruction, Program};
 
     fn program(expression: &str) -> Program {
-        let compiled = compile(expression).ok().unwrap();
+        let Ok(compiled) = compile(expression) else {
+            panic!("libpcap compiles `{expression}`");
+        };
         let instructions = compiled.iter().map(|it| Instruction {
             code: it.code as u16,
             jump_true: it.jump_true as u8,
             jump_false: it.jump_false as u8,
             operand: it.operand,
         });
-        Program::new(instructions.collect()).unwrap()
+        Program::new(instructions.collect()).expect("what libpcap made")
     }
 
     #[test]
