@@ -3,7 +3,7 @@
 //!
 //! Everything is real but the devices: the server and its client on a Unix socket, the
 //! state file on the disk, the engine's worker on its own core. Packets come from a NIC
-//! in memory ([`wire`]). Client and server share the other core or cores.
+//! in memory (`wire`). Client and server share the other core or cores.
 
 mod controller;
 mod loss;
