@@ -163,7 +163,10 @@ fn capture(daemon: &Daemon, args: &[&str], mut send: impl FnMut()) -> (String, S
 }
 
 #[test]
-#[cfg_attr(not(feature = "dpdk"), ignore = "filters take libpcap, which comes with DPDK")]
+#[cfg_attr(
+    not(feature = "dpdk"),
+    ignore = "filters take libpcap, which comes with DPDK"
+)]
 fn a_capture_opens_in_tshark_with_names_directions_and_filter() {
     let (daemon, web_1, _web_2) = start();
     let send = || {
