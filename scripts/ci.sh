@@ -53,7 +53,7 @@ leave_out() {
 }
 
 docs() {
-    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps "$@"
+    RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps "$@"
 }
 
 # Scripts parse, and stay free of what shellcheck finds, where there is one.
@@ -75,11 +75,18 @@ scripts() {
 # Tests of the tests crate with the programs that the other crates' tests made:
 # building them by themselves would build half of everything again.
 scenarios() {
-    cargo test --workspace --exclude tests --exclude dpdk-sys "$@" --no-run &&
-        VROUTER_PROGRAMS=$PWD/target/debug cargo test --package tests "$@" -- --nocapture --test-threads=1
+    cargo test "$@" --exclude tests --no-run &&
+        VROUTER_PROGRAMS=$PWD/target/debug cargo test --package tests "${features[@]}" -- --nocapture --test-threads=1
 }
 
-without_dpdk=(--workspace --exclude dpdk-sys --no-default-features)
+# Everything runs with the drivers where they are installed, and without them where
+# they are not. What differs without them is checked in either case.
+everything=(--workspace)
+features=()
+if ! pkg-config --exists libdpdk; then
+    everything+=(--exclude dpdk-sys)
+    features=(--no-default-features)
+fi
 
 if ! command -v cargo >/dev/null; then
     echo "ci: cargo is missing; run scripts/setup" >&2
@@ -89,8 +96,18 @@ mkdir -p $logs
 
 check "scripts" scripts
 check "format" cargo fmt --all --check
-check "clippy without dpdk" cargo clippy "${without_dpdk[@]}" --all-targets -- -D warnings
-check "tests without dpdk" cargo test "${without_dpdk[@]}" --exclude tests
+check "clippy without dpdk" cargo clippy --workspace --exclude dpdk-sys \
+    --no-default-features --all-targets -- -D warnings
+if ((${#features[@]})); then
+    leave_out "clippy" "libdpdk-dev is not installed; run scripts/setup"
+    leave_out "tests of the drivers" "libdpdk-dev is not installed; run scripts/setup"
+else
+    check "clippy" cargo clippy --workspace --all-targets -- -D warnings
+    check "programs without dpdk" cargo test --package ctl --no-default-features \
+        --test vrouterd --test observe
+fi
+check "docs" docs "${everything[@]}" "${features[@]}"
+check "tests" cargo test "${everything[@]}" "${features[@]}" --exclude tests
 check "flow table against a model" env MODEL_OPS=10000000 \
     cargo test --package flowtable --test model for_long
 check "flow table under stress" env STRESS_MS=60000 \
@@ -98,24 +115,13 @@ check "flow table under stress" env STRESS_MS=60000 \
 check "flow table under loom" env RUSTFLAGS="--cfg loom" LOOM_MAX_DURATION=20 \
     cargo test --package flowtable --test loom --release --target-dir target/loom
 check "policies against a model" env POLICY_PACKETS=1000000 \
-    cargo test --package dataplane --no-default-features --test policies random
+    cargo test --package dataplane "${features[@]}" --test policies random
 check "decisions against a model" env DECISIONS=1000000 \
-    cargo test --package dataplane --no-default-features --test decisions
+    cargo test --package dataplane "${features[@]}" --test decisions
 check "mutations of frames" env MUTATIONS=10000000 \
-    cargo test --package dataplane --no-default-features --test mutations
-check "scenarios without dpdk" scenarios --no-default-features
-if pkg-config --exists libdpdk; then
-    check "clippy" cargo clippy --workspace --all-targets -- -D warnings
-    check "tests" cargo test --workspace --exclude tests
-    # One at a time: they pin workers to cores and count lost packets.
-    check "scenarios" scenarios
-    check "docs" docs
-else
-    for name in "clippy" "tests" "scenarios"; do
-        leave_out "$name" "libdpdk-dev is not installed; run scripts/setup"
-    done
-    check "docs" docs "${without_dpdk[@]:1}"
-fi
+    cargo test --package dataplane "${features[@]}" --test mutations
+# One at a time: they pin workers to cores and count lost packets.
+check "scenarios" scenarios "${everything[@]}" "${features[@]}"
 
 echo
 if ((${#left_out[@]})); then

@@ -21,21 +21,24 @@ wrpcap(out, [
 "#;
 
 /// RFC 6888 REQ-8: killed at any moment, and the ports that it had given out are nobody's when it is
-/// back.
+/// back, although it forwards by the configuration that it kept before anybody has spoken to it.
 #[test]
 fn udp_ports_rest_after_a_crash() {
     let scratch = Scratch::new("crash");
     let socket = scratch.join("ctl.sock");
     let config = scratch.write(
         "node.yaml",
-        format!("cores: [0]\nsocket: {}\n", socket.display()),
+        format!(
+            "cores: [0]\nsocket: {}\nstate_dir: {}\n",
+            socket.display(),
+            scratch.join("state").display()
+        ),
     );
+    // Of the same names in both lives, as the devices that come back with the state are named by
+    // them.
+    let (sent, out) = (scratch.join("sent.pcap"), scratch.join("out.pcap"));
     let mut seen = Vec::new();
     for (life, count) in [(0_u16, FLOWS), (1, PORTS)] {
-        let (sent, out) = (
-            scratch.join(format!("sent{life}.pcap")),
-            scratch.join(format!("out{life}.pcap")),
-        );
         let numbers = [6000 + 100 * life, count].map(|number| number.to_string());
         let mut scapy = Command::new("/usr/bin/python3");
         scapy.args(["-c", SCAPY, &sent.display().to_string()]);

@@ -54,9 +54,9 @@ const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "whole",
-        tunables: &["--flows", "1000", "--latency"],
+        tunables: &["--flows", "300", "--latency"],
         configuration: "whole",
-        flows: 1_000,
+        flows: 300,
         sizes: &["60", "80"],
         ..ENCAP
     },

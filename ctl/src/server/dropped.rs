@@ -33,8 +33,13 @@ impl Wanted {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn new(request: proto::DroppedPacketsRequest) -> Result<Wanted, String> {
-        if request.reasons().any(|it| it == DropReason::Unspecified) {
-            return Err("reasons: one of them is no reason".into());
+        for &number in &request.reasons {
+            match DropReason::try_from(number) {
+                Ok(DropReason::Unspecified) | Err(_) => {
+                    return Err(format!("reasons: {number} is no reason"));
+                }
+                Ok(_) => {}
+            }
         }
         let ago = |ms: u64| SystemTime::now().checked_sub(Duration::from_millis(ms));
         Ok(Wanted {

@@ -296,6 +296,32 @@ class Conformance:
         absent = p.TuplePacket(vif="absent", dst_addr="10.66.0.1")
         self.node.refused("Explain", p.ExplainRequest(tuple=absent), "INVALID_ARGUMENT", "absent")
 
+    def check_capture(self):
+        p = self.p
+        stream = self.node.stub.Capture(p.CaptureRequest(vifs=["conf-1"]))
+        first = next(stream)
+        assert not first.packets, "the first answer has none"
+        stream.cancel()
+        driven.add("Capture")
+        for bad, word in [
+            (p.CaptureRequest(vifs=["absent"]), "absent"),
+            (p.CaptureRequest(max_rate=0), "max_rate"),
+            (p.CaptureRequest(snap_len=13), "snap_len"),
+            (p.CaptureRequest(filter=[p.BpfInstruction(code=256)]), "filter"),
+        ]:
+            self.node.refused("Capture", bad, "INVALID_ARGUMENT", word)
+        self.viewer.refused("Capture", p.CaptureRequest(), "PERMISSION_DENIED", "Capture")
+
+    def check_dropped_packets(self):
+        p = self.p
+        assert self.node.DroppedPackets(p.DroppedPacketsRequest()) == []
+        assert self.viewer.DroppedPackets(p.DroppedPacketsRequest(vifs=["conf-1"])) == []
+        # Packets outlive their vif, so any name may be asked for.
+        assert self.node.DroppedPackets(p.DroppedPacketsRequest(vifs=["absent"])) == []
+        for reason in [p.DROP_REASON_UNSPECIFIED, 9999]:
+            bad = p.DroppedPacketsRequest(reasons=[reason])
+            self.node.refused("DroppedPackets", bad, "INVALID_ARGUMENT", "reasons")
+
     def check_learned_macs(self):
         assert self.node.LearnedMacs(self.p.LearnedMacsRequest()) == []
         bad = self.p.LearnedMacsRequest(vrf="absent")
