@@ -6,7 +6,7 @@ shown_by(
     "N1",
     "4787 R1, 5382 R1",
     "one inside address and port has one outside address and port, to any server",
-    ("dataplane/tests/nat.rs", "an_end_is_the_same_to_everybody_and_another_end_another"),
+    ("dataplane/tests/node/nat.rs", "an_end_is_the_same_to_everybody_and_another_end_another"),
     ("dataplane/src/sessions/bindings/tests.rs", "an_end_inside_is_one_end_outside_whatever_it_talks_to"),
 )
 shown_by(
@@ -27,118 +27,118 @@ shown_by(
     "N4",
     "4787 R5",
     "a UDP mapping works after 119 s of silence; 300 s by default",
-    ("dataplane/tests/nat.rs", "a_mapping_stays_and_is_refreshed_from_inside"),
+    ("dataplane/tests/node/nat.rs", "a_mapping_stays_and_is_refreshed_from_inside"),
 )
 shown_by(
     "N5",
     "4787 R6",
     "outbound packets refresh a mapping",
-    ("dataplane/tests/nat.rs", "a_mapping_stays_and_is_refreshed_from_inside"),
+    ("dataplane/tests/node/nat.rs", "a_mapping_stays_and_is_refreshed_from_inside"),
 )
 shown_by(
     "N6",
     "4787 R8, R11",
     "filtering is the documented one, before and under load",
-    ("dataplane/tests/nat.rs", "strangers_come_in_as_filtering_says"),
+    ("dataplane/tests/node/nat.rs", "strangers_come_in_as_filtering_says"),
     ("dataplane/src/sessions/bindings/tests.rs", "whoever_may_send_is_as_configured"),
 )
 shown_by(
     "N7",
     "4787 R9a, 5382 R8",
     "hairpin: the peer sees the outside address and port",
-    ("dataplane/tests/nat.rs", "machines_behind_a_pool_meet_by_its_address"),
-    ("dataplane/tests/nat.rs", "both_may_open_at_once_whatever_is_filtered"),
+    ("dataplane/tests/node/nat.rs", "machines_behind_a_pool_meet_by_its_address"),
+    ("dataplane/tests/node/nat.rs", "both_may_open_at_once_whatever_is_filtered"),
 )
 shown_by(
     "N8",
     "4787 R12, 5382 R10",
     "no ICMP message ends a mapping",
-    ("dataplane/tests/translation.rs", "an_error_from_outside_is_about_what_the_machine_sent"),
+    ("dataplane/tests/node/translation.rs", "an_error_from_outside_is_about_what_the_machine_sent"),
     ("flowtable/tests/ageing.rs", "a_packet_that_is_only_counted_keeps_nothing"),
 )
 shown_by(
     "N9",
     "4787 R13",
     "an inside packet with DF that is too big: type 3 code 4 to the inside",
-    ("dataplane/tests/translation.rs", "what_is_too_big_once_translated_is_told_inside"),
+    ("dataplane/tests/node/translation.rs", "what_is_too_big_once_translated_is_told_inside"),
 )
 shown_by(
     "N10",
     "4787 R14",
     "fragments are translated in any order",
-    ("dataplane/tests/translation.rs", "fragments_are_translated_in_any_order"),
+    ("dataplane/tests/node/translation.rs", "fragments_are_translated_in_any_order"),
 )
 shown_by(
     "N11",
     "5382 R2",
     "a simultaneous open completes",
-    ("dataplane/tests/nat.rs", "a_simultaneous_open_completes"),
+    ("dataplane/tests/node/nat.rs", "a_simultaneous_open_completes"),
 )
 shown_by(
     "N12",
     "5382 R4",
     "no answer to an unsolicited SYN for 6 s",
-    ("dataplane/tests/nat.rs", "an_unsolicited_syn_is_answered_by_nothing"),
+    ("dataplane/tests/node/nat.rs", "an_unsolicited_syn_is_answered_by_nothing"),
 )
 shown_by(
     "N13",
     "5382 R5",
     "established sessions live 7,440 s of silence, transitory ones 240 s",
-    ("dataplane/tests/nat.rs", "connections_keep_their_translation_as_long_as_they_may_be_silent"),
+    ("dataplane/tests/node/nat.rs", "connections_keep_their_translation_as_long_as_they_may_be_silent"),
 )
 shown_by(
     "N14",
     "7857 §2.2",
     "a matching RST is translated, and the state kept for 4 min or until data",
-    ("dataplane/tests/nat.rs", "a_reset_passes_and_what_it_was_about_stays_a_while"),
+    ("dataplane/tests/node/nat.rs", "a_reset_passes_and_what_it_was_about_stays_a_while"),
 )
 shown_by(
     "N15",
     "5508 R3",
     "an ICMP error with a wrong checksum, its own or of the quoted IP header, is dropped",
-    ("dataplane/tests/translation.rs", "a_damaged_error_is_dropped"),
+    ("dataplane/tests/node/translation.rs", "a_damaged_error_is_dropped"),
     ("encap/src/translate/tests/errors.rs", "an_error_from_outside_is_about_the_inside_packet"),
 )
 shown_by(
     "N16",
     "5508 R4, R5",
     "an error about a translated flow is translated inside and out, in both directions",
-    ("dataplane/tests/translation.rs", "an_error_from_outside_is_about_what_the_machine_sent"),
-    ("dataplane/tests/translation.rs", "an_error_from_inside_is_about_what_came_from_outside"),
-    ("dataplane/tests/translation.rs", "an_error_about_no_flow_is_not_translated"),
+    ("dataplane/tests/node/translation.rs", "an_error_from_outside_is_about_what_the_machine_sent"),
+    ("dataplane/tests/node/translation.rs", "an_error_from_inside_is_about_what_came_from_outside"),
+    ("dataplane/tests/node/translation.rs", "an_error_about_no_flow_is_not_translated"),
 )
 shown_by(
     "N17",
     "5508 R7",
     "and about a hairpinned one",
-    ("dataplane/tests/hairpin.rs", "an_error_about_a_hairpinned_flow_is_translated_at_both_sides"),
+    ("dataplane/tests/node/hairpin.rs", "an_error_about_a_hairpinned_flow_is_translated_at_both_sides"),
 )
 shown_by(
     "N18",
     "5508 R2",
     "ICMP query ids are mapped whatever the target, for 60 s",
-    ("dataplane/tests/nat.rs", "queries_are_told_apart_by_identifier"),
-    ("dataplane/tests/nat.rs", "queries_keep_their_identifier_for_a_minute"),
+    ("dataplane/tests/node/nat.rs", "queries_are_told_apart_by_identifier"),
+    ("dataplane/tests/node/nat.rs", "queries_keep_their_identifier_for_a_minute"),
 )
 shown_by(
     "N19",
     "5508 R8, 6888 R11",
     "out of resources, new packets are refused and no mapping removed",
-    ("dataplane/tests/nat.rs", "a_pool_that_is_exhausted_refuses_tells_and_recovers"),
+    ("dataplane/tests/node/nat.rs", "a_pool_that_is_exhausted_refuses_tells_and_recovers"),
     ("dataplane/src/sessions/bindings/tests.rs", "exhaustion_refuses_the_new_and_keeps_the_old"),
 )
 shown_by(
     "N20",
     "6888 R4",
     "one tenant's cap of ports is not another's",
-    ("dataplane/tests/nat.rs", "a_vif_has_no_more_ports_than_its_share"),
+    ("dataplane/tests/node/nat.rs", "a_vif_has_no_more_ports_than_its_share"),
 )
 shown_by(
     "N21",
     "6888 R8",
     "a freed UDP port stays unused for 120 s, after a crash too",
     ("dataplane/src/sessions/bindings/tests.rs", "a_binding_outlives_its_flows_by_its_time_then_rests_then_is_free"),
-    ("dataplane/tests/leftovers.rs", "ports_that_were_given_out_before_the_start_rest"),
+    ("dataplane/tests/node/leftovers.rs", "ports_that_were_given_out_before_the_start_rest"),
     ("tests/tests/crash.rs", "udp_ports_rest_after_a_crash"),
     note="but for those given out in the last second before it",
 )
@@ -160,5 +160,5 @@ shown_by(
     "N24",
     "6864 §5.3.1",
     "fragments of two inside hosts behind one address never share an id",
-    ("dataplane/tests/translation.rs", "fragments_are_translated_in_any_order"),
+    ("dataplane/tests/node/translation.rs", "fragments_are_translated_in_any_order"),
 )

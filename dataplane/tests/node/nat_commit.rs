@@ -1,10 +1,8 @@
 //! What a commit says of floating addresses and pools.
 
-mod common;
-
 use std::num::NonZeroU16;
 
-use common::*;
+use crate::common::*;
 use dataplane::tables::Tables;
 use dataplane::tables::change::{Change, Refusal};
 use dataplane::tables::spec::*;

@@ -1,11 +1,9 @@
 //! Policies, translation, services, meters and mirrors: what they name must be there, and what is
 //! named stays.
 
-mod common;
-
 use std::num::NonZeroU16;
 
-use common::*;
+use crate::common::*;
 use dataplane::tables::Tables;
 use dataplane::tables::change::{Change, Refusal, Request};
 use dataplane::tables::spec::*;

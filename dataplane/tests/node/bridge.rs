@@ -1,9 +1,7 @@
 //! A vrf as a switch: replication, learning, and what machines may tell each
 //! other. Frames in, frames out, counters.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::io::Pool;
 use dataplane::tables::change::Change;

@@ -1,11 +1,9 @@
 //! Commits: all of a request or nothing, every mistake named at once.
 
-mod common;
-
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
-use common::*;
+use crate::common::*;
 use dataplane::tables::change::{Change, Refusal, Request};
 use dataplane::tables::commit::Changed;
 use dataplane::tables::spec::*;

@@ -1,12 +1,10 @@
 //! Looking after backends: questions go through the data path, answers decide who gets flows.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use common::*;
+use crate::common::*;
 use crossbeam_channel::{Receiver, Sender};
 use dataplane::health::{Heard, News, PORTS, Prober, Segment};
 use dataplane::tables::change::Change;

@@ -1,10 +1,8 @@
 //! What a change is said to do to live flows, it does to them.
 
-mod common;
-
 use std::time::Instant;
 
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::impact::{Difference, Fate, Impact, of_change};
 use dataplane::tables::change::Change;

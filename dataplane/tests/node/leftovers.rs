@@ -1,8 +1,6 @@
 //! UDP ports that the process before this one had given out (RFC 6888 REQ-8).
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::sessions::leftovers::UdpPorts;
 use dataplane::tables::change::Change;

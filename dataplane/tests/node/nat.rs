@@ -1,11 +1,9 @@
 //! Pools and floating addresses, from frames in to frames out.
 
-mod common;
-
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::sessions::Usage;
 use dataplane::tables::change::Change;

@@ -1,8 +1,6 @@
 //! Dropped packets are noted with their headers, and the object that caused it is found by name.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::observe::capture::{Wanted, Way};
 use dataplane::observe::cause::cause;

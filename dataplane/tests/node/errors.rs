@@ -2,9 +2,7 @@
 //! too big: one test a rule. The exact bytes are checked against scapy's in the
 //! golden captures (tests/scapy/cases_errors.py, cases_size.py).
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::tables::change::Change;
 use dataplane::tables::spec::*;

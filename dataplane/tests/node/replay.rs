@@ -1,11 +1,9 @@
 //! Replays of captures whose clocks do as they please.
 
-mod common;
-
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::io::pcap::{PcapReader, PcapWriter};
 use dataplane::replay;

@@ -1,11 +1,9 @@
 //! ICMP errors about flows between two machines behind one pool (RFC 5508 REQ-7): translated at both
 //! of its sides, so that each sees of the other only what that is outside.
 
-mod common;
-
 use std::net::{IpAddr, Ipv4Addr};
 
-use common::*;
+use crate::common::*;
 use dataplane::tables::spec::*;
 use encap::{MacAddr, checksum};
 use etherparse::{Ipv4Header, PacketBuilder, UdpHeader};

@@ -1,11 +1,9 @@
 //! Every encapsulation through a worker's stages, in and out: frames are put
 //! together here by etherparse and from the RFCs, not by our own code.
 
-mod common;
-
 use std::net::IpAddr;
 
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::tables::change::Change;
 use dataplane::tables::spec::*;

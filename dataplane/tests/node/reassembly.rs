@@ -2,12 +2,10 @@
 //! what must not be has a name; the host's own fragments pass; and nobody's
 //! fragments cost others anything. Frames are etherparse's, cut as the RFCs say.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::stage::fragments::{Limits, Usage};
 use dataplane::tables::change::Change;

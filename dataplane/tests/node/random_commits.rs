@@ -5,12 +5,10 @@
 //! same objects again and again: prefixes move between objects, names come back,
 //! references dangle, and about half of all requests are refused.
 
-mod common;
-
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::decide::{Decision, Headers, Refused, Stateless, decide};
 use dataplane::stage::{Ingress, Layer};

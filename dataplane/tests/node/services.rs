@@ -1,11 +1,9 @@
 //! Services: who gets which flow, and what becomes of flows when backends come and go.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::decide::{Decision, End, Headers, Kept, Stateless, decide};
 use dataplane::stage::{Ingress, Layer};

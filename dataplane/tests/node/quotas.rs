@@ -1,13 +1,11 @@
 //! Who may have how many flows: quotas, what happens when the table is full, and
 //! under which name the rest is dropped.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use common::*;
+use crate::common::*;
 use dataplane::tables::change::Change;
 use dataplane::tables::spec::{Key, Object};
 use dataplane::{DropReason, accounts};

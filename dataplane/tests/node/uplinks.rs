@@ -1,13 +1,11 @@
 //! Several uplinks: which flow takes which, what moves when one fails, and what
 //! the node's own kernel sends and gets.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::tables::change::Change;
 use dataplane::tables::spec::*;

@@ -1,8 +1,6 @@
 //! Networks that lead into each other by nexthops of kind `vrf`.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::tables::change::Change;
 use dataplane::tables::spec::{Key, Nexthop, NexthopAction, Object};

@@ -2,11 +2,9 @@
 //! fragments, and the errors about it. What a packet becomes is built by
 //! etherparse; the flows are put into the table by hand.
 
-mod common;
-
 use std::net::IpAddr;
 
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::stage::Ingress;
 use dataplane::tables::change::Change;

@@ -2,12 +2,10 @@
 //! its flow, whatever order they come in; what must not pass has a name; and
 //! nobody's fragments cost others anything.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::stage::fragments::{LIFETIME_MS, Limits, Usage};
 use dataplane::tables::change::Change;

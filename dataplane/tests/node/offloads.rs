@@ -3,9 +3,7 @@
 //!
 //! Expected packets are built by etherparse, checksums its own.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::io::Pool;
 use dataplane::tables::spec::{Nexthop, NexthopAction, Object};

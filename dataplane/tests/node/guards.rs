@@ -1,8 +1,6 @@
 //! Meters and mirrors of vifs and networks.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::tables::change::Change;
 use dataplane::tables::spec::{Guards, Meter, Mirror, Nexthop, NexthopAction, Object};

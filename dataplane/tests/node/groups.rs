@@ -1,11 +1,9 @@
 //! Groups in tenants' networks: flows over several ways to the same place.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::decide::{Decision, Headers, Stateless, decide};
 use dataplane::stage::{Ingress, Layer};

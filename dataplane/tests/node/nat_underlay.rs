@@ -1,8 +1,6 @@
 //! Tenants' machines out of a pool into the node's own fabric, and back.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::tables::change::Change;
 use dataplane::tables::spec::*;

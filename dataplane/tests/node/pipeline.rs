@@ -1,8 +1,6 @@
 //! Frames through a worker's stages: what goes in, what must come out.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use dataplane::DropReason;
 use dataplane::tables::change::Change;
 use dataplane::tables::spec::{Key, Object};
