@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ctl::metrics::{Format, page};
 use ctl::proto;
 use dataplane::io::memory::Peer;
-use support::{Daemon, runtime};
+use support::{Daemon, runtime, udp_frame};
 
 const OBJECTS: &str = r#"
 vrfs:
@@ -36,23 +36,6 @@ fn start() -> (Daemon, Peer, Peer) {
     let said = daemon.vrctl(&["apply", "-f", &file]);
     assert_eq!(said.status, Some(0), "{said:?}");
     (daemon, web_1, web_2)
-}
-
-/// A UDP packet from web-1 to `port` of web-2, through the virtual router.
-fn udp_frame(from: u8, port: u8) -> Vec<u8> {
-    let mut frame = vec![0, 0, 0x5e, 0, 1, 0, 2, 0, 0, 0, 1, 5, 0x08, 0];
-    let mut ip = [
-        0x45, 0, 0, 32, 0, 1, 0, 0, 64, 17, 0, 0, 10, 1, 0, from, 10, 1, 0, 6,
-    ];
-    let words = ip
-        .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
-    let sum: u32 = words.sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    ip[10..12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
-    frame.extend(ip);
-    frame.extend([0x10, 0, 0, port, 0, 12, 0, 0, 1, 2, 3, 4]);
-    frame
 }
 
 fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support::{Daemon, NET, Said};
+use support::{Daemon, NET, Said, udp_frame};
 
 #[test]
 fn a_file_is_applied_once() {
@@ -336,24 +336,6 @@ fn counters_and_flows_are_shown_in_every_form() {
         (said.status, said.err.as_str()),
         (Some(1), "there is no vrf `nobody`\n")
     );
-}
-
-/// A UDP packet of 10.1.0.`from` to port `port` of 10.1.0.6, sent to the virtual
-/// router (RFC 768 with no checksum, RFC 791).
-fn udp_frame(from: u8, port: u8) -> Vec<u8> {
-    let mut frame = vec![0, 0, 0x5e, 0, 1, 0, 2, 0, 0, 0, 1, 5, 0x08, 0];
-    let mut ip = [
-        0x45, 0, 0, 32, 0, 1, 0, 0, 64, 17, 0, 0, 10, 1, 0, from, 10, 1, 0, 6,
-    ];
-    let words = ip
-        .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
-    let sum: u32 = words.sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    ip[10..12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
-    frame.extend(ip);
-    frame.extend([0x10, 0, 0, port, 0, 12, 0, 0, 1, 2, 3, 4]);
-    frame
 }
 
 #[test]

@@ -215,3 +215,21 @@ macs:
 vnis:
   - {vni: 5001, vrf: front}
 "#;
+
+/// A UDP packet of 10.1.0.`from` to port `port` of 10.1.0.6, sent to the virtual
+/// router (RFC 768 with no checksum, RFC 791).
+pub fn udp_frame(from: u8, port: u8) -> Vec<u8> {
+    let mut frame = vec![0, 0, 0x5e, 0, 1, 0, 2, 0, 0, 0, 1, 5, 0x08, 0];
+    let mut ip = [
+        0x45, 0, 0, 32, 0, 1, 0, 0, 64, 17, 0, 0, 10, 1, 0, from, 10, 1, 0, 6,
+    ];
+    let words = ip
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    ip[10..12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+    frame.extend(ip);
+    frame.extend([0x10, 0, 0, port, 0, 12, 0, 0, 1, 2, 3, 4]);
+    frame
+}

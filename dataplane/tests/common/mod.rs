@@ -337,6 +337,22 @@ pub fn tunnel(name: &str, remote: &str, vni: u32, inner_mac: Option<MacAddr>) ->
     })
 }
 
+/// Pool `out` of what machines of red send to public, from one address.
+pub fn snat_pool(address: &str, ports: std::ops::RangeInclusive<u16>) -> Object {
+    Object::SnatPool(SnatPool {
+        name: "out".into(),
+        vrf: "red".into(),
+        sources: vec![],
+        outside_vrf: "public".into(),
+        addresses: vec![net(address)],
+        ports,
+        block_size: None,
+        ports_per_vif: None,
+        filtering: Filtering::EndpointIndependent,
+        nat64_prefix: None,
+    })
+}
+
 pub fn route(vrf: &str, prefix: &str, nexthop: &str) -> Object {
     Object::Route(Route {
         vrf: vrf.into(),

@@ -31,18 +31,7 @@ fn node() -> Node {
             action: NexthopAction::Vrf("public".into()),
         }),
         route("red", "0.0.0.0/0", "to-public"),
-        Object::SnatPool(SnatPool {
-            name: "out".into(),
-            vrf: "red".into(),
-            sources: vec![],
-            outside_vrf: "public".into(),
-            addresses: vec![net("198.51.100.1")],
-            ports: 1024..=65_535,
-            block_size: None,
-            ports_per_vif: None,
-            filtering: Filtering::EndpointIndependent,
-            nat64_prefix: None,
-        }),
+        snat_pool("198.51.100.1", 1024..=65_535),
     ])
 }
 

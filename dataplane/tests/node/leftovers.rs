@@ -12,18 +12,7 @@ const S: MacAddr = MacAddr([2, 0, 0, 0, 2, 9]);
 
 /// A pool of four ports.
 fn pool() -> Object {
-    Object::SnatPool(SnatPool {
-        name: "out".into(),
-        vrf: "red".into(),
-        sources: vec![],
-        outside_vrf: "public".into(),
-        addresses: vec![net("198.51.100.1")],
-        ports: 2000..=2003,
-        block_size: None,
-        ports_per_vif: None,
-        filtering: Filtering::EndpointIndependent,
-        nat64_prefix: None,
-    })
+    snat_pool("198.51.100.1", 2000..=2003)
 }
 
 fn packet(port: u16) -> Vec<u8> {
