@@ -103,23 +103,20 @@ if ((${#features[@]})); then
     leave_out "tests of the drivers" "libdpdk-dev is not installed; run scripts/setup"
 else
     check "clippy" cargo clippy --workspace --all-targets -- -D warnings
-    check "programs without dpdk" cargo test --package ctl --no-default-features \
-        --test vrouterd --test observe
+    check "programs without dpdk" cargo test --workspace --exclude dpdk-sys --exclude tests \
+        --no-default-features --test vrouterd --test observe
 fi
 check "docs" docs "${everything[@]}" "${features[@]}"
-check "tests" cargo test "${everything[@]}" "${features[@]}" --exclude tests
-check "flow table against a model" env MODEL_OPS=10000000 \
-    cargo test --package flowtable --test model for_long
-check "flow table under stress" env STRESS_MS=60000 \
-    cargo test --package flowtable --test stress everything_at_once
+# The same packages each time: cargo would build half of everything again for some of them.
+tests=(cargo test "${everything[@]}" "${features[@]}" --exclude tests)
+check "tests" "${tests[@]}" --no-fail-fast
+check "flow table against a model" env MODEL_OPS=10000000 "${tests[@]}" --test model for_long
+check "flow table under stress" env STRESS_MS=60000 "${tests[@]}" --test stress everything_at_once
 check "flow table under loom" env RUSTFLAGS="--cfg loom" LOOM_MAX_DURATION=20 \
     cargo test --package flowtable --test loom --release --target-dir target/loom
-check "policies against a model" env POLICY_PACKETS=1000000 \
-    cargo test --package dataplane "${features[@]}" --test policies random
-check "decisions against a model" env DECISIONS=1000000 \
-    cargo test --package dataplane "${features[@]}" --test decisions
-check "mutations of frames" env MUTATIONS=10000000 \
-    cargo test --package dataplane "${features[@]}" --test mutations
+check "policies against a model" env POLICY_PACKETS=1000000 "${tests[@]}" --test policies random
+check "decisions against a model" env DECISIONS=1000000 "${tests[@]}" --test decisions
+check "mutations of frames" env MUTATIONS=10000000 "${tests[@]}" --test mutations
 # One at a time: they pin workers to cores and count lost packets.
 check "scenarios" scenarios "${everything[@]}" "${features[@]}"
 

@@ -407,8 +407,10 @@ fn every_call_survives_any_message() {
                 remember(&mut corpus, &call, &answer, bytes);
             }
         }
-        let until = Instant::now() + length();
-        while Instant::now() < until {
+        let (start, mut is_committed) = (Instant::now(), false);
+        // Until something was committed in any case: how many messages go into a second depends on
+        // the machine.
+        while start.elapsed() < length() || (!is_committed && start.elapsed() < 10 * length()) {
             // Half of all calls change something: most that can go wrong is there.
             let method = match random.one_in(2) {
                 true => methods
@@ -432,6 +434,7 @@ fn every_call_survives_any_message() {
                 )
             });
             sent += 1;
+            is_committed |= method.name() == "Apply" && answer.contains("Committed");
             remember(&mut corpus, method.name(), &answer, bytes);
         }
         corpus.retain(|_, (_, bytes)| bytes.len() <= KEPT_BYTES);
@@ -445,7 +448,7 @@ fn every_call_survives_any_message() {
             .unwrap();
         let (made, kinds) = (stats.into_inner().generation, corpus.len());
         println!("{sent} messages, {kinds} kinds of answers, {made} generations");
-        assert!(made > 0 || sent < 1000, "nothing got as far as a commit");
+        assert!(made > 0, "nothing got as far as a commit");
     });
     daemon.stop();
 }
