@@ -28,14 +28,8 @@ pub struct Pool(Arc<Mutex<Vec<Frame>>>);
 impl Pool {
     /// `count` buffers.
     pub fn new(count: usize) -> Pool {
-        let frame = || {
-            Frame(Box::new(Store {
-                start: HEADROOM as u32,
-                end: HEADROOM as u32,
-                bytes: [0; SIZE],
-            }))
-        };
-        Pool(Arc::new(Mutex::new((0..count).map(|_| frame()).collect())))
+        let frames = (0..count).map(|_| Frame::new()).collect();
+        Pool(Arc::new(Mutex::new(frames)))
     }
 
     /// Runs `with` on the free buffers: one lock a burst.
@@ -51,6 +45,16 @@ impl dataplane::io::Pool<Frame> for Pool {
 }
 
 impl Frame {
+    /// An empty one.
+    #[expect(clippy::new_without_default, reason = "two kilobytes are no default")]
+    pub fn new() -> Frame {
+        Frame(Box::new(Store {
+            start: HEADROOM as u32,
+            end: HEADROOM as u32,
+            bytes: [0; SIZE],
+        }))
+    }
+
     /// Makes the frame a copy of `bytes`, with the headroom of a received packet.
     #[inline]
     pub fn fill(&mut self, bytes: &[u8]) {

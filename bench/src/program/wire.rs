@@ -141,15 +141,17 @@ impl RxQueue<Frame> for Source {
         }
         let flows = self.wire.flows.load(Ordering::Relaxed) as u32;
         let (template, scenario, next) = (&self.template, self.scenario, &mut self.next);
-        let count = self.pool.with(|free| {
-            let count = free.len().min(count);
+        self.pool.with(|free| {
+            // Frames that were dropped did not come back.
+            while free.len() < count {
+                free.push(Frame::new());
+            }
             for mut frame in free.drain(free.len() - count..) {
                 frame.fill(template);
                 scenario.set_flow(frame.bytes_mut(), *next);
                 *next = if *next + 1 < flows { *next + 1 } else { 0 };
                 batch.push(frame);
             }
-            count
         });
         self.waiting -= count as f64;
         count
