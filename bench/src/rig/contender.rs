@@ -38,18 +38,18 @@ pub(super) fn start(
     let memif = || place.join("memif.sock");
     let (feed, device): (Feed, Box<dyn Device>) = match name {
         Name::Vrouter => {
-            let feed = generator.memif(&memif())?;
+            let feed = generator.memif(&memif(), 1)?;
             let device = vrouter::start(path, setting, place, &memif(), &feed)?;
             (feed, Box::new(device))
         }
         Name::TestpmdIo | Name::TestpmdMac => {
-            let feed = generator.memif(&memif())?;
+            let feed = generator.memif(&memif(), 1)?;
             let mode = if name == Name::TestpmdIo { "io" } else { "mac" };
             let device = testpmd::start(mode, setting, place, &memif(), &feed)?;
             (feed, Box::new(device))
         }
         Name::Ovs => {
-            let feed = generator.memif(&memif())?;
+            let feed = generator.memif(&memif(), openvswitch::QUEUES)?;
             let device = openvswitch::start(path, setting, place, &memif(), &feed)?;
             (feed, Box::new(device))
         }

@@ -89,17 +89,18 @@ impl Generator {
     }
 
     /// The two ends of a contender that connects to this memif socket: interface 0 is the
-    /// machine's, 1 the uplink.
+    /// machine's, 1 the uplink. It may send by so many queues; it is sent to by one.
     ///
     /// # Errors
     /// A sentence with the device.
-    pub(super) fn memif(&mut self, socket: &File) -> Result<Feed, String> {
+    pub(super) fn memif(&mut self, socket: &File, queues: usize) -> Result<Feed, String> {
         let mut open = |id: u32| {
             let number = self.number();
             let socket = socket.display();
-            self.open(&format!(
+            let device = format!(
                 "net_memif{number},id={id},role=server,socket={socket},socket-abstract=no,rsize=10"
-            ))
+            );
+            self.open(&device, queues)
         };
         let machine = open(0)?;
         let uplink = Uplink::Port(open(1)?);
@@ -112,9 +113,8 @@ impl Generator {
     /// A sentence with the device.
     pub(super) fn interfaces(&mut self, machine: &str, uplink: &str) -> Result<Feed, String> {
         let number = self.number();
-        let machine = self.open(&format!(
-            "net_af_packet{number},iface={machine},framecnt=1024,qdisc_bypass=1"
-        ))?;
+        let device = format!("net_af_packet{number},iface={machine},framecnt=1024,qdisc_bypass=1");
+        let machine = self.open(&device, 1)?;
         let file = format!("/sys/class/net/{uplink}/statistics/rx_packets").into();
         let uplink = Uplink::Interface(Counter { file, last: 0 });
         Ok(self.feed(machine, uplink))
@@ -134,9 +134,9 @@ impl Generator {
         self.ports
     }
 
-    fn open(&mut self, device: &str) -> Result<Port<Mbuf>, String> {
+    fn open(&mut self, device: &str, queues: usize) -> Result<Port<Mbuf>, String> {
         self.devices
-            .open(device, 1)
+            .open(device, queues)
             .map_err(|error| error.to_string())
     }
 }
@@ -250,19 +250,26 @@ impl Feed {
 
     /// Takes what has come out.
     #[inline]
-    fn receive(&mut self, latency: Option<&mut Latency>) -> u64 {
+    fn receive(&mut self, mut latency: Option<&mut Latency>) -> u64 {
         let mut batch = Batch::new();
         // What the contender says to the machine.
-        self.machine.rx[0].rx_burst(&mut batch);
-        batch.clear();
+        for queue in &mut self.machine.rx {
+            queue.rx_burst(&mut batch);
+            batch.clear();
+        }
         let Uplink::Port(uplink) = &mut self.uplink else {
             return 0;
         };
-        let count = uplink.rx[0].rx_burst(&mut batch);
-        if let (Some(latency), Some(first)) = (latency, batch.first()) {
-            latency.record(first.bytes(), self.clock.raw(), &self.clock);
+        let mut count = 0;
+        for queue in &mut uplink.rx {
+            queue.rx_burst(&mut batch);
+            count += batch.len() as u64;
+            if let (Some(latency), Some(first)) = (latency.as_deref_mut(), batch.first()) {
+                latency.record(first.bytes(), self.clock.raw(), &self.clock);
+            }
+            batch.clear();
         }
-        count as u64
+        count
     }
 
     /// What an interface has counted since it was asked last.

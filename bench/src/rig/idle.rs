@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     for idle in ["adaptive", "busy"] {
         let place = scratch.directory(idle)?;
         let socket = place.join("memif.sock");
-        let mut feed = generator.memif(&socket)?;
+        let mut feed = generator.memif(&socket, 1)?;
         let device = vrouter::start_idle(idle, Path::Encap, &setting, &place, &socket, &feed)?;
         let worker = worker_of(device.id(), core)?;
         feed.pace(Path::Encap, 1, 1e4, Duration::from_millis(300), None);

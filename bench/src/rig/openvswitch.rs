@@ -26,6 +26,9 @@ pub(super) struct OpenVswitch {
     flows: String,
 }
 
+/// It sends by a queue for its polling thread and one for all its others.
+pub(super) const QUEUES: usize = 2;
+
 /// Starts one.
 ///
 /// # Errors

@@ -218,7 +218,7 @@ vnis:
 
 /// A UDP packet of 10.1.0.`from` to port `port` of 10.1.0.6, sent to the virtual
 /// router (RFC 768 with no checksum, RFC 791).
-pub fn udp_frame(from: u8, port: u8) -> Vec<u8> {
+pub(crate) fn udp_frame(from: u8, port: u8) -> Vec<u8> {
     let mut frame = vec![0, 0, 0x5e, 0, 1, 0, 2, 0, 0, 0, 1, 5, 0x08, 0];
     let mut ip = [
         0x45, 0, 0, 32, 0, 1, 0, 0, 64, 17, 0, 0, 10, 1, 0, from, 10, 1, 0, 6,
