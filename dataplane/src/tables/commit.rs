@@ -18,17 +18,18 @@ mod nat;
 mod policies;
 mod restore;
 mod services;
+mod steps;
 mod uses;
 mod vips;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use encap::MacAddr;
 
-use super::change::{Change, Refusal, RefusalCode, Request};
+use super::change::{Refusal, RefusalCode, Request};
 use super::spec::{self, Key, Name, Object};
-use super::{Stored, Tables, VifId, VrfId};
+use super::{FastMap, Tables, VifId, VrfId};
+use steps::Steps;
 
 /// Used when neither the object nor a device says otherwise.
 const DEFAULT_MTU: u16 = 1500;
@@ -93,30 +94,14 @@ impl Tables {
             }]);
         }
         let mut refusals = Vec::new();
-        let steps = self.steps(request, &mut refusals);
-        let generation = self.generation + 1;
-        let stored = |key: &Key| {
-            let (_, new) = steps.by_key.get(key)?;
-            let object = new.cloned()?;
-            let owner = request.owner.clone();
-            Some(Arc::new(Stored {
-                object,
-                owner,
-                generation,
-            }))
-        };
-        self.draft(&steps, stored, refusals)
+        let steps = Steps::of_request(self, request, &mut refusals);
+        self.draft(&steps, refusals)
     }
 
-    /// The next snapshot, in which `stored` says what the new objects are.
-    fn draft(
-        &self,
-        steps: &Steps,
-        stored: impl Fn(&Key) -> Option<Arc<Stored>>,
-        mut refusals: Vec<Refusal>,
-    ) -> Result<Draft, Vec<Refusal>> {
+    /// The next snapshot.
+    fn draft(&self, steps: &Steps, mut refusals: Vec<Refusal>) -> Result<Draft, Vec<Refusal>> {
         let mut draft = Draft::new(self, steps);
-        draft.store(steps, stored);
+        draft.store(steps);
         draft.check_references(steps, &mut refusals);
         draft.unlead(steps);
         draft.withdraw(steps);
@@ -157,73 +142,6 @@ impl Tables {
             })
         };
         Ok(self.prepare(request)?.finish(facts))
-    }
-
-    /// What to do with each object that changes; ownership and repetition checked.
-    fn steps<'a>(&self, request: &'a Request, refusals: &mut Vec<Refusal>) -> Steps<'a> {
-        let mut steps = Steps::default();
-        let mut named = BTreeSet::new();
-        for change in &request.changes {
-            let (key, new) = match change {
-                Change::Upsert(object) => (object.key(), Some(object)),
-                Change::Delete(key) => (key.clone(), None),
-            };
-            if !named.insert(key.clone()) {
-                let refusal = Refusal::field(key, "", "named twice in one request");
-                refusals.push(refusal.with_code(RefusalCode::Duplicate));
-                continue;
-            }
-            let old = self.objects.get(&key);
-            if let Some(old) = old
-                && old.owner != request.owner
-            {
-                let reason = format!(
-                    "belongs to owner `{}`, not to `{}`",
-                    old.owner, request.owner
-                );
-                let refusal = Refusal::field(key.clone(), "", reason).with_conflict(key);
-                refusals.push(refusal.with_code(RefusalCode::OtherOwner));
-                continue;
-            }
-            match (old, new) {
-                (None, None) => {
-                    let refusal = Refusal::field(key, "", "does not exist");
-                    refusals.push(refusal.with_code(RefusalCode::NotFound));
-                }
-                (Some(old), Some(new)) if old.object == *new => steps.unchanged += 1,
-                (old, new) => {
-                    steps.by_key.insert(key, (old.cloned(), new));
-                }
-            }
-        }
-        if request.replace {
-            let rest = self
-                .objects
-                .iter()
-                .filter(|(key, stored)| stored.owner == request.owner && !named.contains(key));
-            for (key, stored) in rest {
-                steps
-                    .by_key
-                    .insert(key.clone(), (Some(stored.clone()), None));
-            }
-        }
-        steps
-    }
-}
-
-/// Old and new form of every object that changes, in key order: vrfs before
-/// vifs before nexthops before what refers to them.
-#[derive(Default)]
-struct Steps<'a> {
-    by_key: BTreeMap<Key, (Option<Arc<Stored>>, Option<&'a Object>)>,
-    unchanged: usize,
-}
-
-impl Steps<'_> {
-    fn iter(&self) -> impl DoubleEndedIterator<Item = (&Key, Option<&Object>, Option<&Object>)> {
-        self.by_key
-            .iter()
-            .map(|(key, (old, new))| (key, old.as_ref().map(|stored| &stored.object), *new))
     }
 }
 
@@ -345,26 +263,33 @@ impl Draft {
     }
 
     /// Enters the new objects and counts who mentions whom.
-    fn store(&mut self, steps: &Steps, stored: impl Fn(&Key) -> Option<Arc<Stored>>) {
+    fn store(&mut self, steps: &Steps) {
         let tables = &mut self.tables;
-        for (key, old, new) in steps.iter() {
-            for (_, mentioned) in old.into_iter().flat_map(Object::references) {
-                let count = tables.mentions.entry(mentioned).or_default();
-                *count = count.saturating_sub(1);
+        // Many routes mention the same network and nexthop.
+        let mut mentions: FastMap<Key, i32> = FastMap::default();
+        for step in steps.stored() {
+            for (_, mentioned) in step.old.iter().flat_map(|old| old.object.references()) {
+                *mentions.entry(mentioned).or_default() -= 1;
             }
-            for (_, mentioned) in new.into_iter().flat_map(Object::references) {
-                *tables.mentions.entry(mentioned).or_default() += 1;
+            for (_, mentioned) in step.new.iter().flat_map(|new| new.object.references()) {
+                *mentions.entry(mentioned).or_default() += 1;
             }
-            match stored(key) {
-                Some(stored) => _ = tables.objects.insert(key.clone(), stored),
-                None => _ = tables.objects.remove(key),
+            if let Key::Nexthop(name) = &step.key {
+                match &step.new {
+                    Some(new) => _ = tables.nexthop_objects.insert(name.clone(), new.clone()),
+                    None => _ = tables.nexthop_objects.remove(name),
+                }
+            }
+            match &step.new {
+                Some(new) => _ = tables.objects.insert(step.key.clone(), new.clone()),
+                None => _ = tables.objects.remove(&step.key),
             }
         }
-        for (_, old, _) in steps.iter() {
-            for (_, mentioned) in old.into_iter().flat_map(Object::references) {
-                if tables.mentions.get(&mentioned) == Some(&0) {
-                    tables.mentions.remove(&mentioned);
-                }
+        for (mentioned, more) in mentions {
+            let count = tables.mentions.get(&mentioned).copied().unwrap_or(0);
+            match count.saturating_add_signed(more) {
+                0 => _ = tables.mentions.remove(&mentioned),
+                count => _ = tables.mentions.insert(mentioned, count),
             }
         }
     }
@@ -376,8 +301,6 @@ impl Changed {
         self.created.is_empty() && self.updated.is_empty() && self.deleted.is_empty()
     }
 }
-
-impl Tables {}
 
 /// The device's own name: what stands before its arguments.
 pub fn device_name(device: &str) -> &str {

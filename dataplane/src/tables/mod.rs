@@ -29,7 +29,7 @@ pub mod spec;
 mod tunnel;
 pub mod vip;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -85,6 +85,7 @@ pub const MAX_VIFS: u32 = 4096;
 pub const UNDERLAY: VrfId = VrfId(0);
 
 type FastMap<K, V> = HashMap<K, V, ahash::RandomState>;
+type FastSet<K> = HashSet<K, ahash::RandomState>;
 
 /// One consistent configuration.
 #[derive(Clone)]
@@ -94,6 +95,13 @@ pub struct Tables {
     revision: u32,
     workers: usize,
     objects: imbl::OrdMap<Key, Arc<Stored>>,
+    /// The nexthops among them, which every route asks for.
+    nexthop_objects: imbl::GenericHashMap<
+        Name,
+        Arc<Stored>,
+        ahash::RandomState,
+        imbl::shared_ptr::DefaultSharedPtr,
+    >,
     /// How many objects mention this one.
     mentions: imbl::HashMap<Key, u32>,
     names: Names,
@@ -317,6 +325,7 @@ impl Tables {
             revision: 0,
             workers,
             objects: imbl::OrdMap::new(),
+            nexthop_objects: imbl::GenericHashMap::default(),
             mentions: imbl::HashMap::new(),
             names: Names::default(),
             vrfs: Slab::new(),

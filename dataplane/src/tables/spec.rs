@@ -10,6 +10,7 @@ mod nat;
 mod policy;
 mod service;
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -63,7 +64,7 @@ pub enum Object {
 }
 
 /// What an object is found by. Displays as `kind name`, e.g. `route front 10.1.0.9/32`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// By name.
     Vrf(Name),
@@ -572,6 +573,61 @@ impl Key {
             Key::Vni(vni) => vni.get().to_string(),
             Key::Label(label) => label.get().to_string(),
         }
+    }
+}
+
+impl Key {
+    fn kind_and_name(&self) -> (u8, Option<&Name>) {
+        match self {
+            Key::Vrf(name) => (0, Some(name)),
+            Key::Vif(name) => (1, Some(name)),
+            Key::Nexthop(name) => (2, Some(name)),
+            Key::Route(vrf, _) => (3, Some(vrf)),
+            Key::Mac(vrf, _) => (4, Some(vrf)),
+            Key::Vni(_) => (5, None),
+            Key::Label(_) => (6, None),
+            Key::AddressSet(name) => (7, Some(name)),
+            Key::Policy(name) => (8, Some(name)),
+            Key::FloatingIp(name) => (9, Some(name)),
+            Key::SnatPool(name) => (10, Some(name)),
+            Key::Service(name) => (11, Some(name)),
+            Key::Mirror(name) => (12, Some(name)),
+            Key::Meter(name) => (13, Some(name)),
+        }
+    }
+}
+
+/// By kind, in the order above, then by name, then by the rest.
+impl Ord for Key {
+    fn cmp(&self, other: &Key) -> Ordering {
+        match (self, other) {
+            (Key::Route(a, prefix), Key::Route(b, other)) => {
+                by_name(a, b).then_with(|| prefix.cmp(other))
+            }
+            (Key::Mac(a, mac), Key::Mac(b, other)) => by_name(a, b).then_with(|| mac.cmp(other)),
+            (Key::Vni(a), Key::Vni(b)) => a.cmp(b),
+            (Key::Label(a), Key::Label(b)) => a.cmp(b),
+            _ => {
+                let ((kind, name), (others, other)) = (self.kind_and_name(), other.kind_and_name());
+                let names = name.zip(other);
+                let by_names = || names.map_or(Ordering::Equal, |(a, b)| by_name(a, b));
+                kind.cmp(&others).then_with(by_names)
+            }
+        }
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// As text, but names that are shared need no look at it.
+fn by_name(a: &Name, b: &Name) -> Ordering {
+    match Arc::ptr_eq(a, b) {
+        true => Ordering::Equal,
+        false => a.cmp(b),
     }
 }
 

@@ -38,7 +38,7 @@ impl Draft {
     fn check_users(&self, changed: &Key, steps: &Steps, refusals: &mut Vec<Refusal>) {
         for (user, stored) in &self.tables.objects {
             let mut mentioned = stored.object.references().into_iter();
-            if steps.by_key.contains_key(user) || !mentioned.any(|(_, key)| key == *changed) {
+            if steps.contains(user) || !mentioned.any(|(_, key)| key == *changed) {
                 continue;
             }
             match &stored.object {
@@ -177,7 +177,7 @@ impl Draft {
             if let Object::Vif(vif) = &stored.object
                 && vif.vrf == vrf.name
                 && vif.mac.is_none()
-                && !steps.by_key.contains_key(user)
+                && !steps.contains(user)
             {
                 let reason = format!("{user} has no `mac` and needs it");
                 let refusal = Refusal::field(key.clone(), "learning", reason);
@@ -192,7 +192,7 @@ impl Draft {
     }
 
     pub(super) fn action(&self, nexthop: &spec::Name) -> Option<&NexthopAction> {
-        let stored = self.tables.objects.get(&Key::Nexthop(nexthop.clone()))?;
+        let stored = self.tables.nexthop_objects.get(nexthop)?;
         match &stored.object {
             Object::Nexthop(nexthop) => Some(&nexthop.action),
             _ => None,

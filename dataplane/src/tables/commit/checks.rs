@@ -8,17 +8,23 @@ use encap::MacAddr;
 use ipnet::IpNet;
 
 use super::{Draft, Steps, device_name};
-use crate::tables::Vif;
 use crate::tables::change::{Refusal, RefusalCode};
 use crate::tables::spec::{self, Key, NexthopAction, Object, Role};
+use crate::tables::{FastSet, Vif};
 
 impl Draft {
     pub(super) fn check_references(&self, steps: &Steps, refusals: &mut Vec<Refusal>) {
+        let mut found = FastSet::default();
         for (key, _, new) in steps.iter() {
             match new {
                 Some(object) => {
                     for (field, mentioned) in object.references() {
-                        if !self.exists(&mentioned) {
+                        if found.contains(&mentioned) {
+                            continue;
+                        }
+                        if self.exists(&mentioned) {
+                            found.insert(mentioned);
+                        } else {
                             let reason = format!(
                                 "there is no {} named `{}`",
                                 mentioned.kind(),
@@ -34,7 +40,7 @@ impl Draft {
                     let user = self.tables.objects.iter().find(|(user, stored)| {
                         let mut mentioned = stored.object.references().into_iter();
                         // Changed objects that mention it were already refused for that.
-                        !steps.by_key.contains_key(user) && mentioned.any(|(_, it)| it == *key)
+                        !steps.contains(user) && mentioned.any(|(_, it)| it == *key)
                     });
                     if let Some((user, _)) = user {
                         let reason = format!("is still used by {user}");
@@ -78,7 +84,7 @@ impl Draft {
         for (key, stored) in &self.tables.objects {
             if let Object::Nexthop(nexthop) = &stored.object
                 && let NexthopAction::Tunnel(tunnel) = &nexthop.action
-                && !steps.by_key.contains_key(key)
+                && !steps.contains(key)
             {
                 self.check_tunnel(tunnel, key, refusals);
             }

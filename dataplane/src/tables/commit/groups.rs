@@ -28,7 +28,7 @@ impl Draft {
         // Who names a nexthop that is something else now.
         for (key, stored) in &self.tables.objects {
             let mut mentioned = stored.object.references().into_iter();
-            if !steps.by_key.contains_key(key) && mentioned.any(|(_, it)| changed.contains(&it)) {
+            if !steps.contains(key) && mentioned.any(|(_, it)| changed.contains(&it)) {
                 self.check_mentions(key, &stored.object, refusals);
             }
         }

@@ -395,7 +395,7 @@ impl Draft {
         }
         let objects = self.tables.objects.clone();
         for (key, stored) in &objects {
-            if steps.by_key.contains_key(key) {
+            if steps.contains(key) {
                 continue;
             }
             match &stored.object {

@@ -20,14 +20,7 @@ impl Tables {
         generation: u64,
         objects: &BTreeMap<Key, Arc<Stored>>,
     ) -> Result<Draft, Vec<Refusal>> {
-        let mut steps = Steps::default();
-        for (key, stored) in objects {
-            steps
-                .by_key
-                .insert(key.clone(), (None, Some(&stored.object)));
-        }
-        let stored = |key: &Key| objects.get(key).cloned();
-        let mut draft = self.draft(&steps, stored, Vec::new())?;
+        let mut draft = self.draft(&Steps::of_objects(objects), Vec::new())?;
         draft.tables.generation = generation;
         Ok(draft)
     }

@@ -84,7 +84,7 @@ impl Draft {
         for (key, stored) in &self.tables.objects {
             if let Object::Service(service) = &stored.object
                 && changed_vrfs.contains(backend_vrf(service))
-                && !steps.by_key.contains_key(key)
+                && !steps.contains(key)
             {
                 self.check_health(service, key, refusals);
             }

@@ -22,7 +22,7 @@ impl Draft {
             return;
         }
         for (key, stored) in &self.tables.objects {
-            if !steps.by_key.contains_key(key) {
+            if !steps.contains(key) {
                 self.check_use(key, &stored.object, refusals);
             }
         }
