@@ -42,7 +42,8 @@ impl Rig {
             fragments: Limits::default(),
             reassembly: Limits::REASSEMBLY,
             icmp_errors_per_second: 0,
-            idle: Idle::Busy,
+            // As the daemon does unless told otherwise.
+            idle: Idle::default(),
             pools: vec![Box::new(pool)],
             on_health: Arc::new(|_, _| {}),
             on_thread: Arc::new(|| Box::new(())),

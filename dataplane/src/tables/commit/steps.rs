@@ -29,21 +29,25 @@ impl Steps {
         request: &Request,
         refusals: &mut Vec<Refusal>,
     ) -> Steps {
-        let mut wanted: Vec<(Key, Option<&Object>)> = request
+        let mut names = SharedNames::new(tables);
+        let mut wanted: Vec<(Key, Option<Object>)> = request
             .changes
             .iter()
             .map(|change| match change {
-                Change::Upsert(object) => (object.key(), Some(object)),
+                Change::Upsert(object) => {
+                    let object = names.share(object.clone());
+                    (object.key(), Some(object))
+                }
                 Change::Delete(key) => (key.clone(), None),
             })
             .collect();
         // Stable, and quick where a controller goes by order: of those that name
         // one object twice, the first counts.
         wanted.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let mut names = SharedNames::new(tables);
         let mut steps = Steps::default();
-        for (place, (key, new)) in wanted.iter().enumerate() {
-            if place > 0 && wanted[place - 1].0 == *key {
+        let mut before = None;
+        for (key, new) in &mut wanted {
+            if before.replace(&*key) == Some(&*key) {
                 let refusal = Refusal::field(key.clone(), "", "named twice in one request");
                 refusals.push(refusal.with_code(RefusalCode::Duplicate));
                 continue;
@@ -60,17 +64,16 @@ impl Steps {
                     let refusal = Refusal::field(key.clone(), "", "does not exist");
                     refusals.push(refusal.with_code(RefusalCode::NotFound));
                 }
-                (Some(old), Some(new)) if old.object == **new => steps.unchanged += 1,
+                (Some(old), Some(new)) if old.object == *new => steps.unchanged += 1,
                 (old, new) => {
-                    let new = new.map(|object| {
+                    let new = new.take().map(|object| {
                         Arc::new(Stored {
-                            object: names.share(object.clone()),
+                            object,
                             owner: request.owner.clone(),
                             generation: tables.generation + 1,
                         })
                     });
-                    let key = new.as_ref().map_or(key.clone(), |new| new.object.key());
-                    let old = old.cloned();
+                    let (key, old) = (key.clone(), old.cloned());
                     steps.all.push(Step { key, old, new });
                 }
             }
@@ -95,7 +98,7 @@ impl Steps {
     }
 
     /// Deletes what the owner has and no longer names.
-    fn drop_the_rest(&mut self, tables: &Tables, owner: &Name, named: &[(Key, Option<&Object>)]) {
+    fn drop_the_rest(&mut self, tables: &Tables, owner: &Name, named: &[(Key, Option<Object>)]) {
         let is_named = |key: &Key| named.binary_search_by(|(it, _)| it.cmp(key)).is_ok();
         let rest = tables
             .objects
