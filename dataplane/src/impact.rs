@@ -121,9 +121,9 @@ impl<'a> Change<'a> {
         let highest = now.vrfs().map(|vrf| vrf.id.0).max().unwrap_or(0);
         let epoch = |tables: &Tables, id| tables.vrf(VrfId(id)).map(|vrf| vrf.epoch);
         let touched = (0..=highest).map(|id| epoch(now, id) != epoch(next, id));
-        let redirected = next.objects().filter_map(|(key, stored)| match key {
+        let redirected = next.objects().filter_map(|(key, stored)| match &key {
             Key::Nexthop(name) if stored.generation > now.generation() => {
-                let old = now.object(key)?;
+                let old = now.object(&key)?;
                 let is_other = matches!(old.object, Object::Nexthop(_));
                 is_other.then(|| next.nexthop_named(name)).flatten()
             }

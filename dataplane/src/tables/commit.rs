@@ -281,7 +281,7 @@ impl Draft {
                 }
             }
             match &step.new {
-                Some(new) => _ = tables.objects.insert(step.key.clone(), new.clone()),
+                Some(new) => _ = tables.objects.insert(&step.key, new.clone()),
                 None => _ = tables.objects.remove(&step.key),
             }
         }

@@ -18,6 +18,7 @@ pub mod maglev;
 pub mod meter;
 pub mod nat;
 pub mod neighbour;
+mod objects;
 pub mod path;
 pub mod path_mtu;
 pub mod policy;
@@ -84,6 +85,8 @@ pub const MAX_VIFS: u32 = 4096;
 /// The vrf named `underlay`, which always exists.
 pub const UNDERLAY: VrfId = VrfId(0);
 
+use objects::Objects;
+
 type FastMap<K, V> = HashMap<K, V, ahash::RandomState>;
 type FastSet<K> = HashSet<K, ahash::RandomState>;
 
@@ -94,7 +97,7 @@ pub struct Tables {
     /// Counts commits and what checks find out: where epochs come from.
     revision: u32,
     workers: usize,
-    objects: imbl::OrdMap<Key, Arc<Stored>>,
+    objects: Objects,
     /// The nexthops among them, which every route asks for.
     nexthop_objects: imbl::GenericHashMap<
         Name,
@@ -324,7 +327,7 @@ impl Tables {
             generation: 0,
             revision: 0,
             workers,
-            objects: imbl::OrdMap::new(),
+            objects: Objects::default(),
             nexthop_objects: imbl::GenericHashMap::default(),
             mentions: imbl::HashMap::new(),
             names: Names::default(),
@@ -419,14 +422,13 @@ impl Tables {
     }
 
     /// All objects as written: by kind, then by key.
-    pub fn objects(&self) -> impl Iterator<Item = (&Key, &Stored)> {
-        self.objects.iter().map(|(key, stored)| (key, &**stored))
+    pub fn objects(&self) -> impl Iterator<Item = (Key, &Stored)> {
+        self.objects_after(None)
     }
 
     /// Objects as written, those after this key; all, without one.
-    pub fn objects_after(&self, key: Option<&Key>) -> impl Iterator<Item = (&Key, &Stored)> {
-        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
-        let objects = self.objects.range::<_, Key>((from, Bound::Unbounded));
+    pub fn objects_after(&self, key: Option<&Key>) -> impl Iterator<Item = (Key, &Stored)> {
+        let objects = self.objects.after(key);
         objects.map(|(key, stored)| (key, &**stored))
     }
 

@@ -61,7 +61,7 @@ impl Tables {
         let objects = self.objects.clone();
         // Those with members last: they know where these lead.
         for last in [false, true] {
-            for stored in objects.values() {
+            for (_, stored) in objects.besides_routes() {
                 if let spec::Object::Nexthop(nexthop) = &stored.object
                     && nexthop.action.has_members() == last
                 {

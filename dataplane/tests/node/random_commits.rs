@@ -142,8 +142,8 @@ fn any_request(random: &mut Random, tables: &Tables) -> Request {
         // Most of what is there stays, or every resync would start from nothing.
         for (key, stored) in tables.objects() {
             let named = changes.iter().any(|change| match change {
-                Change::Upsert(object) => object.key() == *key,
-                Change::Delete(gone) => gone == key,
+                Change::Upsert(object) => object.key() == key,
+                Change::Delete(gone) => *gone == key,
             });
             if !named && !random.one_in(8) {
                 changes.push(Change::Upsert(stored.object.clone()));

@@ -36,21 +36,21 @@ impl Draft {
 
     /// What mentions a nexthop or vif that changed, and is itself not in the request.
     fn check_users(&self, changed: &Key, steps: &Steps, refusals: &mut Vec<Refusal>) {
-        for (user, stored) in &self.tables.objects {
+        for (user, stored) in self.tables.objects.iter() {
             let mut mentioned = stored.object.references().into_iter();
-            if steps.contains(user) || !mentioned.any(|(_, key)| key == *changed) {
+            if steps.contains(&user) || !mentioned.any(|(_, key)| key == *changed) {
                 continue;
             }
             match &stored.object {
                 Object::Nexthop(nexthop) => {
-                    self.check_members(nexthop, user, refusals);
+                    self.check_members(nexthop, &user, refusals);
                     // Of a vif: its role decides whether it may be a member.
                     if matches!(changed, Key::Vif(_)) {
-                        self.check_users(user, steps, refusals);
+                        self.check_users(&user, steps, refusals);
                     }
                 }
-                Object::Route(route) => self.check_one_place(&route.nexthop, user, refusals),
-                Object::Mac(mac) => self.check_mac(mac, user, refusals),
+                Object::Route(route) => self.check_one_place(&route.nexthop, &user, refusals),
+                Object::Mac(mac) => self.check_mac(mac, &user, refusals),
                 _ => {}
             }
         }
@@ -173,11 +173,11 @@ impl Draft {
         if !learned || vrf.learning {
             return;
         }
-        for (user, stored) in &self.tables.objects {
+        for (user, stored) in self.tables.objects.iter() {
             if let Object::Vif(vif) = &stored.object
                 && vif.vrf == vrf.name
                 && vif.mac.is_none()
-                && !steps.contains(user)
+                && !steps.contains(&user)
             {
                 let reason = format!("{user} has no `mac` and needs it");
                 let refusal = Refusal::field(key.clone(), "learning", reason);

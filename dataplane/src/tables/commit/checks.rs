@@ -81,7 +81,7 @@ impl Draft {
         {
             return;
         }
-        for (key, stored) in &self.tables.objects {
+        for (key, stored) in self.tables.objects.besides_routes() {
             if let Object::Nexthop(nexthop) = &stored.object
                 && let NexthopAction::Tunnel(tunnel) = &nexthop.action
                 && !steps.contains(key)

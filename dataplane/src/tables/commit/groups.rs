@@ -26,10 +26,10 @@ impl Draft {
             return;
         }
         // Who names a nexthop that is something else now.
-        for (key, stored) in &self.tables.objects {
+        for (key, stored) in self.tables.objects.iter() {
             let mut mentioned = stored.object.references().into_iter();
-            if !steps.contains(key) && mentioned.any(|(_, it)| changed.contains(&it)) {
-                self.check_mentions(key, &stored.object, refusals);
+            if !steps.contains(&key) && mentioned.any(|(_, it)| changed.contains(&it)) {
+                self.check_mentions(&key, &stored.object, refusals);
             }
         }
     }
@@ -153,7 +153,7 @@ impl Draft {
             }
         };
         if self.underlay_changed {
-            let all = self.tables.objects.iter();
+            let all = self.tables.objects.besides_routes();
             all.for_each(|(key, stored)| check(key, &stored.object));
         } else {
             let new = steps.iter().filter_map(|(key, _, new)| Some((key, new?)));

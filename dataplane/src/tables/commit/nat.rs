@@ -394,7 +394,7 @@ impl Draft {
             return;
         }
         let objects = self.tables.objects.clone();
-        for (key, stored) in &objects {
+        for (key, stored) in objects.besides_routes() {
             if steps.contains(key) {
                 continue;
             }

@@ -81,7 +81,7 @@ impl Draft {
         if changed_vrfs.is_empty() {
             return;
         }
-        for (key, stored) in &self.tables.objects {
+        for (key, stored) in self.tables.objects.besides_routes() {
             if let Object::Service(service) = &stored.object
                 && changed_vrfs.contains(backend_vrf(service))
                 && !steps.contains(key)

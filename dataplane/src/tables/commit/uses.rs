@@ -21,9 +21,9 @@ impl Draft {
         if !changes_a_way {
             return;
         }
-        for (key, stored) in &self.tables.objects {
-            if !steps.contains(key) {
-                self.check_use(key, &stored.object, refusals);
+        for (key, stored) in self.tables.objects.iter() {
+            if !steps.contains(&key) {
+                self.check_use(&key, &stored.object, refusals);
             }
         }
     }

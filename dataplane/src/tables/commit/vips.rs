@@ -69,7 +69,7 @@ impl Draft {
             }
             _ => false,
         };
-        let mut objects = self.tables.objects.iter();
+        let mut objects = self.tables.objects.besides_routes();
         let found = objects.find(|(other, stored)| *other != key && has(&stored.object));
         found.map(|(other, _)| other.clone())
     }
