@@ -189,6 +189,9 @@ impl Vrouter {
     pub fn assert_only_drops(&self, expected: &[&str]) {
         let mut drops = self.drops();
         drops.retain(|reason, _| !expected.contains(&reason.as_str()));
-        assert!(drops.is_empty(), "unexpected drops: {drops:?}");
+        if !drops.is_empty() {
+            let packets = self.vrctl(&["drops", "--packets"]).stdout;
+            panic!("unexpected drops: {drops:?}\n{packets}");
+        }
     }
 }

@@ -16,8 +16,9 @@ const MIDDLE: u16 = 1400;
 
 /// Reports of group membership go to everybody (RFC 3810 §5.2), and this
 /// network does not replicate. `too_big` is what all of this is about, and
-/// `ttl_expired` how tracepath asks.
-const NOISE: &[&str] = &["multicast", "too_big", "ttl_expired"];
+/// `ttl_expired` how tracepath asks. The routers' kernels speak to everybody on the
+/// fabric, too: of their groups and, over IPv6, whether an address is free.
+const NOISE: &[&str] = &["multicast", "not_for_us", "too_big", "ttl_expired"];
 
 /// The outer IP version.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -281,8 +281,8 @@ impl Draft {
                 }
             }
             match &step.new {
-                Some(new) => _ = tables.objects.insert(&step.key, new.clone()),
-                None => _ = tables.objects.remove(&step.key),
+                Some(new) => tables.objects.insert(&step.key, new.clone()),
+                None => tables.objects.remove(&step.key),
             }
         }
         for (mentioned, more) in mentions {
