@@ -168,7 +168,7 @@ fn policy(text: &mut String) {
          \x20   type nat hook prerouting priority dstnat;\n\
          \x20   ip daddr {} udp dport {} dnat to jhash ip saddr . udp sport mod {} map {{ {backends} }} : {}\n\
          \x20 }}\n\
-         \x20 chain policy {{\n\
+         \x20 chain guards {{\n\
          \x20   type filter hook forward priority filter; policy drop;\n\
          \x20   ct state established,related accept",
         path::SERVICE,

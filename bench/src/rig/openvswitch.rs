@@ -210,9 +210,11 @@ fn flows(path: Path) -> String {
             "table=0,priority=10,{from_machine},nw_dst=10.128.0.0/9 actions={route},output:2\n"
         );
     }
+    // A datagram's connection stays new until there is an answer, and is translated all the same.
     let mut text = format!(
         "table=0,priority=10,{from_machine} actions=ct(zone=1,nat,table=1)\n\
          table=1,priority=20,ct_state=+trk+est,ip actions=resubmit(,3)\n\
+         table=1,priority=15,ct_state=+trk+new+dnat,ip actions=resubmit(,3)\n\
          table=1,priority=10,ct_state=+trk+new,udp,nw_dst={},tp_dst={} actions=group:1\n",
         path::SERVICE,
         path::SERVICE_PORT,
