@@ -155,7 +155,8 @@ fn commands(path: Path, setting: &Setting) -> String {
     text
 }
 
-/// The policy and the service.
+/// The policy and the service. Datagrams without an answer do not establish a connection: the mark
+/// spares those that were let in the rules.
 fn policy(text: &mut String) {
     let backends = (0..path::BACKENDS).map(|n| format!("{n} : {}", path::backend(n)));
     let backends = backends.collect::<Vec<_>>().join(", ");
@@ -170,7 +171,8 @@ fn policy(text: &mut String) {
          \x20 }}\n\
          \x20 chain guards {{\n\
          \x20   type filter hook forward priority filter; policy drop;\n\
-         \x20   ct state established,related accept",
+         \x20   ct state established,related accept\n\
+         \x20   ct mark 1 accept",
         path::SERVICE,
         path::SERVICE_PORT,
         path::BACKENDS,
@@ -187,7 +189,7 @@ fn policy(text: &mut String) {
     }
     _ = writeln!(
         text,
-        "    udp dport {} accept\n  }}\n}}\nEND",
+        "    udp dport {} ct mark set 1 accept\n  }}\n}}\nEND",
         path::BACKEND_PORT
     );
 }
