@@ -82,8 +82,11 @@ const RUN: &str = "/run/vrouter-demo";
 
 /// The demo with the programs under test.
 fn demo() -> Command {
-    let mut demo = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/demo"));
+    // A background job inherits that the signal is ignored, and then bash cannot trap it.
+    let mut demo = Command::new("env");
     demo.env("VROUTER_PROGRAMS", programs::directory())
+        .arg("--default-signal=INT")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/demo"))
         .arg("--built");
     demo
 }
