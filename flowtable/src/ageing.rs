@@ -262,15 +262,16 @@ impl Worker<'_> {
 
 /// So many blocks before the hand comes to one that is due, its due times are
 /// asked for: most blocks are passed over in a nanosecond.
-const AHEAD: usize = 4 * GROUP;
+const AHEAD: usize = 8 * GROUP;
 
-/// So many pairs before the hand looks at one, its lines are asked for: five
-/// for each, as many as the second-level cache can wait for at once.
-const PAIRS_AHEAD: usize = 12;
+/// So many pairs before the hand looks at one, its lines are asked for: six for
+/// each, as many as the first-level cache can wait for at once. Asked for in the
+/// second-level cache only, many did not come, and a flood took half as long again.
+const PAIRS_AHEAD: usize = 4;
 
 /// So many pairs are looked at before one that is idle is removed, whose two
 /// buckets are on their way.
-const HOMES_AHEAD: usize = 8;
+const HOMES_AHEAD: usize = 3;
 
 /// Pairs in a slice, at most.
 const PAIRS: usize = 2 * BLOCK;

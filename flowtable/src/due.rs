@@ -2,7 +2,7 @@
 //! pairs the soonest of them. What makes them trustworthy is argued in `ageing`,
 //! whose clock hand reads them.
 
-use crate::simd::{Wide, compare_times, prefetch};
+use crate::simd::{Wide, compare_times, prefetch_near};
 use crate::sync::{AcqRel, Acquire, AtomicU32, Relaxed, SeqCst, fence};
 use crate::table::FlowTable;
 use crate::time::Ticks;
@@ -99,7 +99,7 @@ impl DueTimes<'_> {
     pub(crate) fn prefetch_block(self, block: usize) {
         const LINE: usize = 64 / size_of::<AtomicU32>();
         for line in self.pairs[self.pairs(block)].chunks(LINE) {
-            prefetch(line.as_ptr());
+            prefetch_near(line.as_ptr());
         }
     }
 

@@ -43,7 +43,7 @@ use crate::action::{Action, WORDS_IPV4, WORDS_IPV6};
 use crate::bucket::Place;
 use crate::key::Key;
 use crate::progress::Progress;
-use crate::simd::{Level, prefetch};
+use crate::simd::{Level, prefetch, prefetch_near};
 use crate::stamp::Stamp;
 use crate::sync::{AtomicU64, Ordering, Relaxed, Release, fence};
 use crate::time::{Class, Ticks};
@@ -277,8 +277,8 @@ impl<'a> Entry<'a> {
     /// Brings both lines near.
     #[inline]
     pub(crate) fn prefetch(self) {
-        prefetch(self.front);
-        prefetch(self.back);
+        prefetch_near(self.front);
+        prefetch_near(self.back);
     }
 
     fn set_action(self, at: usize, ipv6: bool, action: &Action) {

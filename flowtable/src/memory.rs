@@ -125,7 +125,7 @@ mod arrays {
         /// Bytes the arrays need wherever they begin.
         pub(crate) fn bytes(&self) -> usize {
             fn array<T>(len: usize) -> usize {
-                len * size_of::<T>() + align_of::<T>()
+                len * size_of::<T>() + align::<T>()
             }
             2 * array::<Line>(2 * self.pairs)
                 + array::<Bucket>(self.buckets)
@@ -157,13 +157,24 @@ mod arrays {
         }
     }
 
-    /// Splits off an array, aligned as its type asks.
+    /// At least a cache line: what belongs together then shares one, such as the due times of a
+    /// block or the two words of a note.
+    const fn align<T>() -> usize {
+        const LINE: usize = 64;
+        if align_of::<T>() > LINE {
+            align_of::<T>()
+        } else {
+            LINE
+        }
+    }
+
+    /// Splits off an array, aligned as its type and a cache line ask.
     fn take<'a, T>(rest: &mut &'a mut [u8], len: usize) -> &'a [T]
     where
         [T]: FromBytes + IntoBytes + KnownLayout<PointerMetadata = usize>,
     {
         let bytes = core::mem::take(rest);
-        let skip = bytes.as_ptr().align_offset(align_of::<T>());
+        let skip = bytes.as_ptr().align_offset(align::<T>());
         let (array, left) = <[T]>::mut_from_prefix_with_elems(&mut bytes[skip..], len)
             .unwrap_or_else(|_| unreachable!("the length was checked, the start aligned"));
         *rest = left;

@@ -4,6 +4,7 @@
 //! note; a new one may come at any time, and a reader meanwhile may see half of each.
 
 use crate::lookup::{FlowId, Hit};
+use crate::simd::prefetch_near;
 use crate::sync::{Acquire, AtomicU64, Relaxed};
 use crate::table::{FlowTable, Worker};
 
@@ -22,6 +23,11 @@ impl FlowTable {
     pub(crate) fn note_at(&self, pair: usize) -> Note {
         let [a, b] = self.note_words(pair).map(|word| word.load(Relaxed));
         [(a >> 32) as u32, a as u32, (b >> 32) as u32, b as u32]
+    }
+
+    pub(crate) fn prefetch_note(&self, pair: usize) {
+        let [first, _] = self.note_words(pair);
+        prefetch_near(first);
     }
 
     pub(crate) fn set_note(&self, pair: usize, note: Note) {

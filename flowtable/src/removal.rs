@@ -21,7 +21,7 @@ use crate::entry::Entry;
 use crate::evict::owners_from;
 use crate::lifecycle::follow;
 use crate::lookup::FlowId;
-use crate::simd::prefetch;
+use crate::simd::{prefetch, prefetch_near};
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release};
 use crate::table::{FlowTable, Worker};
@@ -224,7 +224,8 @@ impl FlowTable {
     pub(crate) fn prefetch_pair(&self, pair: usize) {
         let entries = self.entries_of(pair);
         entries.into_iter().for_each(Entry::prefetch);
-        prefetch(&self.arrays().owners[pair]);
+        prefetch_near(&self.arrays().owners[pair]);
+        self.prefetch_note(pair);
     }
 
     /// Hashes of a pair's keys, whose buckets are asked for. Only the one who
