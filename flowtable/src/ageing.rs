@@ -26,6 +26,7 @@
 use crate::due::{BLOCK, GROUP, Opened, blocks_for, rounded};
 use crate::ending::Ending;
 use crate::removal::Gone;
+use crate::stamp::Stamp;
 use crate::sync::{Acquire, Relaxed, SeqCst, fence};
 use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
@@ -225,7 +226,8 @@ impl Worker<'_> {
     }
 
     /// Takes an idle pair out, unless it was seen meanwhile, or is another flow
-    /// or in another class by now.
+    /// or in another class by now. One that is being written waits for the next
+    /// look: its writer would clear it away, and what it was like could not be told.
     fn expire(
         self,
         idle: &Idle,
@@ -240,18 +242,20 @@ impl Worker<'_> {
             class,
             hashes,
         } = idle;
-        let timeout_ms = table.timeouts.timeout_ms(class);
-        let same = |view: &FlowView| {
-            let idle = now.since(view.last_seen) >= timeout_ms;
-            (view.version, view.class) == (version, class) && idle
-        };
-        let Some(mut view) = table.view(pair).filter(same) else {
+        let [forward, reverse] = table.entries_of(pair);
+        let seen = last_seen(forward, reverse, version);
+        if now.since(seen) < table.timeouts.timeout_ms(class) {
+            return;
+        }
+        let wanted = |stamp: Stamp| stamp.class() == class && !stamp.is_writing();
+        let Some(stamp) = table.claim(pair, version, wanted) else {
             return;
         };
-        let Some(stamp) = table.claim(pair, version, |now| now == class) else {
-            return;
+        // A packet of this very moment comes too late, and is counted, but did not decide.
+        let view = FlowView {
+            last_seen: seen,
+            ..table.last_view(pair)
         };
-        table.count_last(&mut view);
         if let Some(endings) = &table.endings {
             endings.ended(self.shard, &view, Ending::Idle);
         }

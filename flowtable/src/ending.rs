@@ -3,7 +3,6 @@
 use crate::lookup::FlowId;
 use crate::stamp::Stamp;
 use crate::table::{FlowTable, Worker};
-use crate::time::Class;
 use crate::view::FlowView;
 use alloc::boxed::Box;
 
@@ -41,7 +40,7 @@ impl Worker<'_> {
         self,
         pair: usize,
         version: u32,
-        wanted: impl Fn(Class) -> bool,
+        wanted: impl Fn(Stamp) -> bool,
         ending: Ending,
     ) -> Option<Stamp> {
         let table = self.table;

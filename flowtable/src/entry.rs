@@ -43,7 +43,7 @@ use crate::action::{Action, WORDS_IPV4, WORDS_IPV6};
 use crate::bucket::Place;
 use crate::key::Key;
 use crate::progress::Progress;
-use crate::simd::{Level, prefetch, prefetch_near};
+use crate::simd::{Level, prefetch_near};
 use crate::stamp::Stamp;
 use crate::sync::{AtomicU64, Ordering, Relaxed, Release, fence};
 use crate::time::{Class, Ticks};

@@ -34,6 +34,7 @@
 use crate::account::{Accounts, Kind, Limit, Owner};
 use crate::ending::Ending;
 use crate::insert::NewFlow;
+use crate::stamp::Stamp;
 use crate::sync::{AcqRel, Acquire, AtomicU32, Relaxed, Release};
 use crate::table::{FlowTable, Worker};
 use crate::time::{Class, Ticks};
@@ -218,7 +219,7 @@ impl Worker<'_> {
         if need.candidate(pair, vif, vrf, half_open).is_none() {
             return false;
         }
-        let wanted = |class: Class| class.is_half_open() == half_open;
+        let wanted = |stamp: Stamp| stamp.class().is_half_open() == half_open;
         let Some(stamp) = self.end(pair, stamp.version(), wanted, Ending::Evicted) else {
             return false;
         };

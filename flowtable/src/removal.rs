@@ -21,7 +21,7 @@ use crate::entry::Entry;
 use crate::evict::owners_from;
 use crate::lifecycle::follow;
 use crate::lookup::FlowId;
-use crate::simd::{prefetch, prefetch_near};
+use crate::simd::prefetch_near;
 use crate::stamp::{Stamp, State};
 use crate::sync::{AcqRel, Acquire, Relaxed, Release};
 use crate::table::{FlowTable, Worker};
@@ -191,14 +191,14 @@ struct Leaving {
 }
 
 impl FlowTable {
-    /// Makes a live pair dead, if it is of that version and its class is
+    /// Makes a live pair dead, if it is of that version and its stamp is
     /// `wanted` at that very moment. Returns the stamp it had, if it was this
     /// worker: the pair is then the caller's to [`Worker::bury_claimed`].
     pub(crate) fn claim(
         &self,
         pair: usize,
         version: u32,
-        wanted: impl Fn(Class) -> bool,
+        wanted: impl Fn(Stamp) -> bool,
     ) -> Option<Stamp> {
         let [forward, reverse] = self.entries_of(pair);
         let word = forward.stamp_word();
@@ -208,7 +208,7 @@ impl FlowTable {
                 bury(reverse, version, stamp);
                 return None;
             }
-            if !wanted(stamp.class()) {
+            if !wanted(stamp) {
                 return None;
             }
             let dead = stamp.with_state(State::Dead);

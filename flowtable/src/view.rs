@@ -6,6 +6,7 @@ use crate::evict::owners_from;
 use crate::key::Key;
 use crate::lookup::{FlowId, Hit};
 use crate::note::Note;
+use crate::stamp::Stamp;
 use crate::sync::{Acquire, Relaxed};
 use crate::table::FlowTable;
 use crate::time::{Class, Ticks};
@@ -102,32 +103,48 @@ impl FlowTable {
         let [forward, reverse] = self.entries_of(pair);
         loop {
             let stamp = forward.stamp(Acquire);
-            let version = stamp.version();
-            if !stamp.is_live(version) {
+            if !stamp.is_live(stamp.version()) {
                 return None;
             }
             let reverse_stamp = reverse.stamp(Acquire);
-            let (vif, vrf) = owners_from(self.arrays().owners[pair].load(Relaxed));
-            let view = FlowView {
-                id: FlowId::new(pair, true),
-                version,
-                forward: forward.key(stamp),
-                reverse: reverse.key(reverse_stamp),
-                forward_action: Action::unpack(forward.action(stamp)),
-                reverse_action: Action::unpack(reverse.action(reverse_stamp)),
-                class: stamp.class(),
-                vif,
-                vrf,
-                forward_counters: forward.counters(version),
-                reverse_counters: reverse.counters(version),
-                note: self.note_at(pair),
-                start: forward.start(),
-                last_seen: last_seen(forward, reverse, version),
-            };
+            let view = self.copy(pair, [stamp, reverse_stamp]);
             // The forward stamp last: it changes before anything is reused.
             if reverse.unchanged_since(reverse_stamp) && forward.unchanged_since(stamp) {
                 return Some(view);
             }
+        }
+    }
+
+    /// Of a pair that the caller has claimed while nobody was writing it: but for the counters
+    /// nothing of it changes any more.
+    pub(crate) fn last_view(&self, pair: usize) -> FlowView {
+        self.copy(
+            pair,
+            self.entries_of(pair).map(|entry| entry.stamp(Acquire)),
+        )
+    }
+
+    /// What is there under these stamps.
+    fn copy(&self, pair: usize, stamps: [Stamp; 2]) -> FlowView {
+        let [forward, reverse] = self.entries_of(pair);
+        let [stamp, reverse_stamp] = stamps;
+        let version = stamp.version();
+        let (vif, vrf) = owners_from(self.arrays().owners[pair].load(Relaxed));
+        FlowView {
+            id: FlowId::new(pair, true),
+            version,
+            forward: forward.key(stamp),
+            reverse: reverse.key(reverse_stamp),
+            forward_action: Action::unpack(forward.action(stamp)),
+            reverse_action: Action::unpack(reverse.action(reverse_stamp)),
+            class: stamp.class(),
+            vif,
+            vrf,
+            forward_counters: forward.counters(version),
+            reverse_counters: reverse.counters(version),
+            note: self.note_at(pair),
+            start: forward.start(),
+            last_seen: last_seen(forward, reverse, version),
         }
     }
 }

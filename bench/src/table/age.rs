@@ -178,8 +178,7 @@ impl World {
                 .map(|class| Lateness {
                     class,
                     timeout_ms: timeouts.timeout_ms(class),
-                    // So that making room is not counted.
-                    late_ms: Vec::with_capacity(plan.flows as usize),
+                    late_ms: room(plan.flows as usize),
                 })
                 .into(),
         };
@@ -247,6 +246,14 @@ impl World {
             self.table.touch(&self.active[self.turn], 1, 64, now);
         }
     }
+}
+
+/// An empty vector whose memory is there, so that neither making room nor the first touch of a page
+/// is counted.
+fn room(most: usize) -> Vec<u32> {
+    let mut room = vec![u32::MAX; most];
+    room.clear();
+    room
 }
 
 /// Where and how the numbers came about.
